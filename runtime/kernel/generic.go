@@ -1,0 +1,64 @@
+package kernel
+
+// newGeneric returns the portable implementation, of narrow panels: what a scalar register file holds.
+func newGeneric[T float]() *impl[T] {
+	return &impl[T]{mr: 2, nr: 4, tile: tileGeneric[T]}
+}
+
+// tileGeneric is the portable tile, see [impl]. Two rows go together, so that a loaded element of B
+// serves twice.
+func tileGeneric[T float](m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, add bool) {
+	i := 0
+	for ; i+2 <= m; i += 2 {
+		rows2(k, a[i*ars:], a[(i+1)*ars:], aks, b, bks, c[i*ldc:], c[(i+1)*ldc:], cols, add)
+	}
+	if i < m {
+		rows1(k, a[i*ars:], aks, b, bks, c[i*ldc:], cols, add)
+	}
+}
+
+// rows2 computes c0[j] (+)= Σ_k a0[k·aks]·b[k·bks+j] and the same for c1 and a1, j < cols ≤ 4.
+func rows2[T float](k int, a0, a1 []T, aks int, b []T, bks int, c0, c1 []T, cols int, add bool) {
+	if cols < 4 {
+		rows1(k, a0, aks, b, bks, c0, cols, add)
+		rows1(k, a1, aks, b, bks, c1, cols, add)
+		return
+	}
+	var s00, s01, s02, s03, s10, s11, s12, s13 T
+	for l := range k {
+		x0, x1 := a0[l*aks], a1[l*aks]
+		r := b[l*bks : l*bks+4 : l*bks+4]
+		s00 += x0 * r[0]
+		s01 += x0 * r[1]
+		s02 += x0 * r[2]
+		s03 += x0 * r[3]
+		s10 += x1 * r[0]
+		s11 += x1 * r[1]
+		s12 += x1 * r[2]
+		s13 += x1 * r[3]
+	}
+	put(c0, &[4]T{s00, s01, s02, s03}, 4, add)
+	put(c1, &[4]T{s10, s11, s12, s13}, 4, add)
+}
+
+// rows1 computes c[j] (+)= Σ_k a[k·aks]·b[k·bks+j], j < cols ≤ 4.
+func rows1[T float](k int, a []T, aks int, b []T, bks int, c []T, cols int, add bool) {
+	var s [4]T
+	for l := range k {
+		x := a[l*aks]
+		for j, y := range b[l*bks : l*bks+cols] {
+			s[j] += x * y
+		}
+	}
+	put(c, &s, cols, add)
+}
+
+func put[T float](c []T, s *[4]T, cols int, add bool) {
+	for j := range c[:cols] {
+		if add {
+			c[j] += s[j]
+		} else {
+			c[j] = s[j]
+		}
+	}
+}

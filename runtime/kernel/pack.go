@@ -1,0 +1,66 @@
+package kernel
+
+import "unsafe"
+
+// Packed32 is a matrix B[k n] laid out for [GemmPacked32]: panels of NR columns, [n/NR][k][NR], the
+// last one filled up with zeros. NR is that of the path in use when it was packed, which multiplies
+// it ever after. It is never changed: share it freely.
+type Packed32 struct {
+	im   *impl[float32]
+	k, n int
+	data []float32
+}
+
+// Pack32 packs B[l·brs+j·bcs], l < k, j < n.
+func Pack32(k, n int, b []float32, brs, bcs int) *Packed32 {
+	im := active.Load().f32
+	p := &Packed32{im: im, k: max(k, 0), n: max(n, 0)}
+	if k <= 0 || n <= 0 {
+		return p
+	}
+	mustHold("B", len(b), k, n, brs, bcs)
+	p.data = aligned[float32]((n + im.nr - 1) / im.nr * im.nr * k)
+	for j := 0; j < n; j += im.nr {
+		packPanel(p.data[j*k:], im.nr, b[j*bcs:], brs, bcs, k, min(im.nr, n-j))
+	}
+	return p
+}
+
+// Dims returns the matrix's rows and columns.
+func (p *Packed32) Dims() (k, n int) { return p.k, p.n }
+
+// packPanel copies cols ≤ nr columns of B[l·brs+j·bcs], l < k, to dst[l·nr+j] and fills the rest of
+// each row with zeros.
+func packPanel[T float](dst []T, nr int, b []T, brs, bcs, k, cols int) {
+	dst = dst[:k*nr]
+	if bcs == 1 {
+		for l := range k {
+			row := dst[l*nr : (l+1)*nr]
+			clear(row[copy(row, b[l*brs:l*brs+cols]):])
+		}
+		return
+	}
+	if cols < nr {
+		clear(dst)
+	}
+	// Blocks of terms keep the lines of dst that are being filled in the first-level cache.
+	const block = 16
+	for l0 := 0; l0 < k; l0 += block {
+		l1 := min(k, l0+block)
+		for j := range cols {
+			for l := l0; l < l1; l++ {
+				dst[l*nr+j] = b[l*brs+j*bcs]
+			}
+		}
+	}
+}
+
+// aligned returns n zeros that start on a cache line: vector loads across two lines cost double.
+func aligned[T float](n int) []T {
+	const line = 64
+	var z T
+	pad := line / int(unsafe.Sizeof(z))
+	s := make([]T, n+pad)
+	off := (line - int(uintptr(unsafe.Pointer(&s[0]))%line)) % line / int(unsafe.Sizeof(z))
+	return s[off : off+n : off+n]
+}
