@@ -188,3 +188,23 @@ func toInt64s[T int8 | int16 | int32 | uint8 | uint16 | uint32 | uint64](src []T
 	}
 	return out
 }
+
+// Convert writes the elements of src into dst, of the same shape and a
+// floating-point type of 16, 32 or 64 bits each, rounding to nearest.
+func Convert(dst, src *Tensor) error {
+	if dst.Len() != src.Len() {
+		return fmt.Errorf("cannot convert %v to %v", src, dst)
+	}
+	if dst.dtype == src.dtype {
+		return dst.CopyFrom(src)
+	}
+	v, err := Float64s(src)
+	if err != nil {
+		return err
+	}
+	c, err := FromFloat64s(dst.dtype, v, dst.shape...)
+	if err != nil {
+		return err
+	}
+	return dst.CopyFrom(c)
+}

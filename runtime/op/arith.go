@@ -1,0 +1,152 @@
+package op
+
+import (
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// arith is an element-wise operator of two inputs of one type: Add, Sub, Mul,
+// Div. From opset 7 on inputs broadcast as in numpy.
+type arith struct {
+	name string
+	code arithCode
+}
+
+type arithCode uint8
+
+const (
+	addCode arithCode = iota
+	subCode
+	mulCode
+	divCode
+)
+
+func parseArith(name string, code arithCode) parser {
+	return func(*attrs) Op { return &arith{name, code} }
+}
+
+func (o *arith) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferBroadcast(in, 2, 2)
+	if err != nil {
+		return nil, err
+	}
+	if a, b := in[0].Ints, in[1].Ints; a != nil && b != nil && (len(a) == len(b) || len(a) == 1 || len(b) == 1) {
+		out.Ints = o.dims(a, b)
+	}
+	return []graph.Fact{out}, nil
+}
+
+// dims is the operator on the contents of shapes, as far as they stay
+// products; Unknown where they do not.
+func (o *arith) dims(a, b []graph.Dim) []graph.Dim {
+	out := make([]graph.Dim, max(len(a), len(b)))
+	for i := range out {
+		x, y := a[i%len(a)], b[i%len(b)]
+		m, mConst := x.Const()
+		n, nConst := y.Const()
+		out[i] = graph.Unknown
+		switch {
+		case o.code == mulCode:
+			out[i] = x.Mul(y)
+		case o.code == divCode:
+			out[i] = x.Div(y)
+		case o.code == addCode && mConst && nConst:
+			out[i] = graph.Size(m + n)
+		case o.code == subCode && mConst && nConst && m >= n:
+			out[i] = graph.Size(m - n)
+		case o.code == addCode && mConst && m == 0:
+			out[i] = y
+		case nConst && n == 0: // x + 0, x - 0
+			out[i] = x
+		}
+	}
+	return out
+}
+
+// inferBroadcast is the rule of operators whose inputs share one element type
+// and broadcast to the output's shape.
+func inferBroadcast(in []graph.Fact, least, most int) (graph.Fact, error) {
+	if err := arity(in, least, most); err != nil {
+		return graph.Fact{}, err
+	}
+	d, err := sameDType(in)
+	if err != nil {
+		return graph.Fact{}, err
+	}
+	types := make([]graph.Type, len(in))
+	for i := range in {
+		types[i] = in[i].Type
+	}
+	shape, ranked, err := broadcastShapes(types...)
+	if err != nil {
+		return graph.Fact{}, err
+	}
+	return graph.Fact{Type: graph.Type{Kind: tensor.KindTensor, DType: d, Shape: shape, Ranked: ranked}}, nil
+}
+
+func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
+	switch c.DType() {
+	case tensor.Float32:
+		arithFloat[float32](o.code, a, b, c)
+	case tensor.Float64:
+		arithFloat[float64](o.code, a, b, c)
+	case tensor.Int64:
+		return arithInt[int64](o.code, a, b, c)
+	case tensor.Int32:
+		return arithInt[int32](o.code, a, b, c)
+	case tensor.Int16:
+		return arithInt[int16](o.code, a, b, c)
+	case tensor.Int8:
+		return arithInt[int8](o.code, a, b, c)
+	case tensor.Uint64:
+		return arithInt[uint64](o.code, a, b, c)
+	case tensor.Uint32:
+		return arithInt[uint32](o.code, a, b, c)
+	case tensor.Uint16:
+		return arithInt[uint16](o.code, a, b, c)
+	case tensor.Uint8:
+		return arithInt[uint8](o.code, a, b, c)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType(o.name, c.DType())
+	}
+	return nil
+}
+
+func arithFloat[T float32 | float64](code arithCode, a, b, c *tensor.Tensor) {
+	switch code {
+	case addCode:
+		zip(a, b, c, func(x, y T) T { return x + y })
+	case subCode:
+		zip(a, b, c, func(x, y T) T { return x - y })
+	case mulCode:
+		zip(a, b, c, func(x, y T) T { return x * y })
+	case divCode:
+		zip(a, b, c, func(x, y T) T { return x / y })
+	}
+}
+
+type integer interface {
+	int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
+}
+
+func arithInt[T integer](code arithCode, a, b, c *tensor.Tensor) error {
+	switch code {
+	case addCode:
+		zip(a, b, c, func(x, y T) T { return x + y })
+	case subCode:
+		zip(a, b, c, func(x, y T) T { return x - y })
+	case mulCode:
+		zip(a, b, c, func(x, y T) T { return x * y })
+	case divCode:
+		for _, y := range tensor.Data[T](b) {
+			if y == 0 && a.Len() > 0 {
+				return errDivByZero
+			}
+		}
+		zip(a, b, c, func(x, y T) T { return x / y })
+	}
+	return nil
+}

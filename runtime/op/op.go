@@ -1,0 +1,96 @@
+// Package op defines every operator once: its attributes decoded, its shape
+// rule and its computation, for the runtime, the trainer and shape inference
+// alike. A family of operators is one file; the table in table.go says which
+// parser serves which domain, operator and opset.
+package op
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// An Op is an operator with its attributes decoded, valid for any input.
+type Op interface {
+	// Infer is the shape rule and all validation: from what is known of the
+	// inputs (the zero Fact for one left out) to what is known of nOut
+	// outputs. Given exact input types it gives exact output types, or an
+	// error, unless the op is Dynamic.
+	Infer(in []graph.Fact, nOut int) ([]graph.Fact, error)
+	// Forward computes into out, tensors of the inferred types whose every
+	// element it writes (a zero Value: an output not wanted). It neither
+	// changes nor keeps its inputs.
+	Forward(ctx *Ctx, in, out []tensor.Value) error
+}
+
+// A Dynamic op has outputs whose shape depends on data, or that are no
+// tensors; it makes them itself. Its Forward is never called.
+type Dynamic interface {
+	Op
+	Run(ctx *Ctx, in []tensor.Value, nOut int) ([]tensor.Value, error)
+}
+
+// A Random op draws from Ctx.Rand: its outputs differ from run to run.
+type Random interface {
+	Op
+	IsRandom()
+}
+
+// Ctx is what a computation may use beside its inputs.
+type Ctx struct {
+	Pool *kernel.Pool // nil: the caller's goroutine alone
+	Rand *rand.Rand   // for Random ops
+	// Call runs a subgraph of the node, with in as its inputs; the values it
+	// captures from around it are bound by the caller of the op.
+	Call func(g *graph.Graph, in []tensor.Value) ([]tensor.Value, error)
+}
+
+// Unsupported says that an operator is not implemented, or not for an element
+// type, a version or an attribute's value: the model may be valid, but cannot
+// be run here.
+type Unsupported struct {
+	Domain, OpType string
+	Detail         string // "" where the whole operator is unknown
+}
+
+func (e *Unsupported) Error() string {
+	name := e.OpType
+	if e.Domain != "" {
+		name = e.Domain + "." + name
+	}
+	if e.Detail == "" {
+		return "operator " + name + " is not implemented"
+	}
+	return fmt.Sprintf("operator %s is not implemented %s", name, e.Detail)
+}
+
+// Parse decodes the node's attributes as the version of its operator set
+// says. The error is an *Unsupported where there is no such operator.
+func Parse(n *graph.Node, opset int64) (Op, error) {
+	domain := n.Domain
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	parse := find(domain, n.OpType, opset)
+	if parse == nil {
+		detail := ""
+		if find(domain, n.OpType, 1<<30) != nil {
+			detail = fmt.Sprintf("in opset %d", opset)
+		}
+		return nil, fmt.Errorf("%v: %w", n, &Unsupported{domain, n.OpType, detail})
+	}
+	a := &attrs{node: n, opset: opset}
+	o := parse(a)
+	if err := a.finish(); err != nil {
+		return nil, fmt.Errorf("%v: %w", n, err)
+	}
+	return o, nil
+}
+
+// unsupportedType is the error for an element type that op has no kernel for.
+func unsupportedType(opType string, d tensor.DType) error {
+	return &Unsupported{OpType: opType, Detail: "for " + d.String()}
+}
