@@ -1,0 +1,50 @@
+// Command asm writes the assembly of package kernel: go generate in its folder.
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	ConstraintExpr("!noasm")
+	cpuid()
+	masks()
+	for _, v := range []vectors{avx2f32, avx2f64, avx512f32, avx512f64} {
+		v.tile()
+	}
+	Generate()
+}
+
+// cpuid writes the two stubs that detection needs.
+func cpuid() {
+	TEXT("cpuid", NOSPLIT, "func(leaf, sub uint32) (a, b, c, d uint32)")
+	Doc("cpuid is the instruction of that name.")
+	Load(Param("leaf"), reg.EAX)
+	Load(Param("sub"), reg.ECX)
+	CPUID()
+	Store(reg.EAX, Return("a"))
+	Store(reg.EBX, Return("b"))
+	Store(reg.ECX, Return("c"))
+	Store(reg.EDX, Return("d"))
+	RET()
+
+	TEXT("xgetbv", NOSPLIT, "func() uint32")
+	Doc("xgetbv returns the low half of XCR0: which registers the system saves.")
+	XORL(reg.ECX, reg.ECX)
+	XGETBV()
+	Store(reg.EAX, ReturnIndex(0))
+	RET()
+}
+
+// masks writes the table that AVX2 takes its masks of columns from: 64 bytes of ones, then zeros.
+func masks() {
+	GLOBL("masks", RODATA|NOPTR)
+	for i := range 8 {
+		DATA(8*i, operand.U64(1<<64-1))
+	}
+	for i := range 8 {
+		DATA(64+8*i, operand.U64(0))
+	}
+}

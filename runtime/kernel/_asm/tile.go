@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// vectors is an instruction set with an element type. A tile is mr rows of two vectors.
+type vectors struct {
+	name  string // of the Go function
+	set   string // in words
+	size  int    // of an element, bytes
+	width int    // of a vector, bytes
+	mr    int
+	zmm   bool
+
+	broadcast func(...Op)
+	fma       func(...Op)
+	add       func(...Op)
+	maskMove  func(_, _, _ Op) // AVX2
+}
+
+var (
+	avx2f32   = vectors{name: "tileAVX2F32", set: "AVX2 and FMA", size: 4, width: 32, mr: 6, broadcast: VBROADCASTSS, fma: VFMADD231PS, add: VADDPS, maskMove: VMASKMOVPS}
+	avx2f64   = vectors{name: "tileAVX2F64", set: "AVX2 and FMA", size: 8, width: 32, mr: 6, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD, maskMove: VMASKMOVPD}
+	avx512f32 = vectors{name: "tileAVX512F32", set: "AVX-512F", size: 4, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSS, fma: VFMADD231PS, add: VADDPS}
+	avx512f64 = vectors{name: "tileAVX512F64", set: "AVX-512F", size: 8, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD}
+)
+
+// lanes is the number of elements of a vector.
+func (v vectors) lanes() int { return v.width / v.size }
+
+// reg is the i-th vector register.
+func (v vectors) reg(i int) VecPhysical {
+	if v.zmm {
+		return [...]VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18}[i]
+	}
+	return [...]VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}[i]
+}
+
+// state is what lives in general registers all through a tile function. Strides are in bytes.
+type state struct {
+	m, a, ars, ars3, aks, b, bks, c, ldc, mask Register
+}
+
+// tile writes the function that impl.tile in gemm.go describes. Blocks of mr rows run down C; the
+// last ones are evened out, since a block of few rows waits for its own additions.
+func (v vectors) tile() {
+	el := map[int]string{4: "float32", 8: "float64"}[v.size]
+	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, add bool)", el))
+	Doc(fmt.Sprintf("%s is tileGeneric for panels of %d columns, with %s.", v.name, 2*v.lanes(), v.set))
+	Pragma("noescape")
+	stride := func(name string) Register {
+		r := Load(Param(name), GP64())
+		SHLQ(U8(map[int]int{4: 2, 8: 3}[v.size]), r)
+		return r
+	}
+	s := state{m: Load(Param("m"), GP64()), mask: GP64()}
+	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), stride("ars"), stride("aks")
+	s.b, s.bks = Load(Param("b").Base(), GP64()), stride("bks")
+	s.c, s.ldc = Load(Param("c").Base(), GP64()), stride("ldc")
+	s.ars3 = GP64()
+	LEAQ(Mem{Base: s.ars, Index: s.ars, Scale: 2}, s.ars3)
+
+	cols := Load(Param("cols"), RCX)
+	CMPQ(cols, U32(2*v.lanes()))
+	JNE(LabelRef("masked"))
+	v.blocks(s, false)
+	Label("masked")
+	if v.zmm {
+		MOVQ(U32(1), s.mask)
+		SHLQ(CL, s.mask)
+		DECQ(s.mask)
+		KMOVW(s.mask.(GPVirtual).As32(), K1)
+		SHRQ(U8(v.lanes()), s.mask)
+		KMOVW(s.mask.(GPVirtual).As32(), K2)
+	} else {
+		LEAQ(NewDataAddr(NewStaticSymbol("masks"), 64), s.mask)
+		NEGQ(cols)
+		LEAQ(Mem{Base: s.mask, Index: cols, Scale: uint8(v.size)}, s.mask)
+	}
+	v.blocks(s, true)
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// blocks writes the loop over blocks of rows, for whole panels or the columns of a mask.
+func (v vectors) blocks(s state, masked bool) {
+	tag := map[bool]string{false: "full", true: "part"}[masked]
+	label := func(rows int) string { return fmt.Sprintf("%s%d", tag, rows) }
+	rows := GP64()
+	Label(tag)
+	CMPQ(s.m, U32(2*v.mr))
+	JGE(LabelRef(label(v.mr)))
+	MOVQ(s.m, rows)
+	CMPQ(rows, U32(v.mr))
+	JLE(LabelRef(tag + "last"))
+	INCQ(rows)
+	SHRQ(U8(1), rows)
+	Label(tag + "last")
+	for r := 1; r <= v.mr; r++ {
+		CMPQ(rows, U32(r))
+		JEQ(LabelRef(label(r)))
+	}
+	JMP(LabelRef("done"))
+	for r := v.mr; r > 0; r-- {
+		Label(label(r))
+		v.block(s, r, label(r), masked)
+		SUBQ(U32(r), s.m)
+		JMP(LabelRef(tag))
+	}
+}
+
+// block writes one block of rows: C[rows × cols] (+)= A·B. a and c move on to the next block.
+func (v vectors) block(s state, rows int, label string, masked bool) {
+	b0, b1, x := v.reg(2*v.mr), v.reg(2*v.mr+1), v.reg(2*v.mr+2)
+	acc := v.reg
+	for i := range 2 * rows {
+		VXORPS(v.reg(i).AsX(), v.reg(i).AsX(), v.reg(i).AsX())
+	}
+	pa, pa4, pb, n := GP64(), GP64(), GP64(), GP64()
+	Load(Param("k"), n)
+	MOVQ(s.a, pa)
+	MOVQ(s.b, pb)
+	if rows > 4 {
+		LEAQ(Mem{Base: s.a, Index: s.ars, Scale: 4}, pa4)
+	}
+
+	Label(label + "k")
+	v.load(Mem{Base: pb}, b0, 0, s, masked, x)
+	v.load(Mem{Base: pb, Disp: v.width}, b1, 1, s, masked, x)
+	for i := range rows {
+		base := pa
+		if i >= 4 {
+			base = pa4
+		}
+		at := Mem{Base: base}
+		switch i % 4 {
+		case 1:
+			at = Mem{Base: base, Index: s.ars, Scale: 1}
+		case 2:
+			at = Mem{Base: base, Index: s.ars, Scale: 2}
+		case 3:
+			at = Mem{Base: base, Index: s.ars3, Scale: 1}
+		}
+		v.broadcast(at, x)
+		v.fma(b0, x, acc(2*i))
+		v.fma(b1, x, acc(2*i+1))
+	}
+	ADDQ(s.bks, pb)
+	ADDQ(s.aks, pa)
+	if rows > 4 {
+		ADDQ(s.aks, pa4)
+	}
+	DECQ(n)
+	JNZ(LabelRef(label + "k"))
+
+	// The way on to the next block, while the last sums end.
+	IMUL3Q(U32(rows), s.ars, n)
+	ADDQ(n, s.a)
+	add := Load(Param("add"), GP8())
+	TESTB(add, add)
+	JZ(LabelRef(label + "store"))
+	for half := range 2 {
+		MOVQ(s.c, pb)
+		for i := range rows {
+			c := Mem{Base: pb, Disp: half * v.width}
+			v.load(c, b0, half, s, masked, x)
+			v.add(b0, acc(2*i+half), acc(2*i+half))
+			ADDQ(s.ldc, pb)
+		}
+	}
+	Label(label + "store")
+	for i := range rows {
+		for half := range 2 {
+			v.store(acc(2*i+half), Mem{Base: s.c, Disp: half * v.width}, half, s, masked, x)
+		}
+		ADDQ(s.ldc, s.c)
+	}
+}
+
+// load reads a half of a row of the panel. Elements outside of the mask are not touched.
+func (v vectors) load(from Mem, to VecPhysical, half int, s state, masked bool, tmp VecPhysical) {
+	switch {
+	case !masked:
+		VMOVUPS(from, to)
+	case v.zmm && v.size == 4:
+		VMOVUPS_Z(from, [2]OpmaskPhysical{K1, K2}[half], to)
+	case v.zmm:
+		VMOVUPD_Z(from, [2]OpmaskPhysical{K1, K2}[half], to)
+	default:
+		VMOVUPS(Mem{Base: s.mask, Disp: half * v.width}, tmp)
+		v.maskMove(from, tmp, to)
+	}
+}
+
+// store is the way back of load.
+func (v vectors) store(from VecPhysical, to Mem, half int, s state, masked bool, tmp VecPhysical) {
+	switch {
+	case !masked:
+		VMOVUPS(from, to)
+	case v.zmm && v.size == 4:
+		VMOVUPS(from, [2]OpmaskPhysical{K1, K2}[half], to)
+	case v.zmm:
+		VMOVUPD(from, [2]OpmaskPhysical{K1, K2}[half], to)
+	default:
+		VMOVUPS(Mem{Base: s.mask, Disp: half * v.width}, tmp)
+		v.maskMove(from, tmp, to)
+	}
+}
