@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// floors is the floor of each package of the module: a package imports only
+// packages of lower floors.
+var floors = map[string]int{
+	"bilinc/runtime/kernel":      0,
+	"bilinc/runtime/tensor":      0,
+	"bilinc/runtime/file":        0,
+	"bilinc/convert/onnx/onnxpb": 0,
+	"bilinc/runtime/graph":       1,
+	"bilinc/factorize":           1,
+	"bilinc/runtime/op":          2,
+	"bilinc/convert/onnx":        2,
+	"bilinc/runtime":             3,
+	"bilinc/convert/match":       3,
+	"bilinc/convert/dataset":     3,
+	"bilinc/convert":             5,
+	"bilinc/cmd/bilinc":          6,
+}
+
+func TestFloors(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,GoFiles", "bilinc/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p struct {
+			ImportPath       string
+			Imports, GoFiles []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		// Packages under internal/ serve tests alone and stand outside.
+		if len(p.GoFiles) == 0 || strings.Contains(p.ImportPath, "/internal/") {
+			continue
+		}
+		floor, ok := floors[p.ImportPath]
+		if !ok {
+			t.Errorf("%s has no floor: give it one here and in .golangci.yml", p.ImportPath)
+		}
+		for _, dep := range p.Imports {
+			if !strings.HasPrefix(dep, "bilinc/") {
+				continue
+			}
+			if strings.Contains(dep, "/internal/") {
+				t.Errorf("%s imports %s, which serves tests alone", p.ImportPath, dep)
+			} else if floors[dep] >= floor {
+				t.Errorf("%s (floor %d) imports %s (floor %d)", p.ImportPath, floor, dep, floors[dep])
+			}
+		}
+	}
+	if seen < len(floors) {
+		t.Errorf("go list named %d packages, but %d have a floor", seen, len(floors))
+	}
+}
