@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"sync"
+	"unsafe"
 )
 
 const (
@@ -12,11 +13,15 @@ const (
 	// blockM is how many rows of A share a pass over a panel of B: a block of A (blockM×blockK)
 	// stays in the second-level cache. A multiple of every tile's height.
 	blockM = 120
-	// superK and superN bound the part of B that is packed at a time (16 MB of float64).
-	superK, superN = 8 * blockK, 1024
+	// superM, superN and superK bound the parts of A and B that are packed at a time (16 MB of
+	// float64 each).
+	superM, superN, superK = 8 * blockM, 1024, 8 * blockK
+	// farApart is the distance in bytes from which on the columns of a transposed A are brought
+	// together first: they would share too few sets of the caches.
+	farApart = 1 << 10
 	// minSplit is the number of multiplications below which a product is not worth sharing out
-	// (about 50 µs), minTask the one below which a share is not.
-	minSplit, minTask = 6 << 20, 2 << 20
+	// (about 50 µs), minTask the one below which a share is not; maxTasks are enough for any CPU.
+	minSplit, minTask, maxTasks = 6 << 20, 2 << 20, 64
 )
 
 // impl is one implementation of the products for one element type.
@@ -32,7 +37,7 @@ type impl[T float] struct {
 	// It reads and writes no other element. m, k and cols are at least 1.
 	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, add bool)
 
-	jobs, blocks sync.Pool // of *job[T], *[]T
+	jobs sync.Pool // of *job[T]
 }
 
 // Gemm32 computes, for i < m and j < n,
@@ -65,18 +70,19 @@ type job[T float] struct {
 	ldc      int
 	add      bool
 
-	// The part of the product at hand: rows 0…m-1, columns j0…j1-1, terms k0…k1-1.
-	m, j0, j1, k0, k1 int
+	// The part of the product at hand: rows i0…i1-1, columns j0…j1-1, terms k0…k1-1.
+	i0, i1, j0, j1, k0, k1 int
 	// Its panels of B: element (l, j) of panel q is at panels[q·step + (l-k0)·bks + j].
 	panels    []T
 	step, bks int
-	packA     bool
+	// Its blocks of A, if packed: element (i, l) of block r is at packedA[(r·(k1-k0) + l-k0)·rows + i].
+	packedA []T
 
-	// One task is rows × group panels, cuts tasks side by side.
+	// One task is a block of rows by group panels; cuts tasks lie side by side.
 	rows, group, cuts int
 
-	scratch       []T
-	runFn, packFn func(lo, hi int) // j.run and j.pack, bound once
+	scratchA, scratchB      []T
+	runFn, packAFn, packBFn func(lo, hi int) // methods, bound once
 }
 
 func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T, brs, bcs int, packed []T, c []T, ldc int, add bool) {
@@ -98,28 +104,27 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 	j, _ := im.jobs.Get().(*job[T])
 	if j == nil {
 		j = &job[T]{im: im}
-		j.runFn, j.packFn = j.run, j.pack
+		j.runFn, j.packAFn, j.packBFn = j.run, j.packA, j.packB
 	}
 	j.a, j.ars, j.acs = a, ars, acs
 	j.b, j.brs, j.bcs = b, brs, bcs
-	j.c, j.ldc, j.m = c, ldc, m
+	j.c, j.ldc = c, ldc
+	j.j0, j.j1, j.k0, j.k1, j.add = 0, n, 0, k, add
 	switch {
 	case packed != nil:
-		j.j0, j.j1, j.k0, j.k1, j.add = 0, n, 0, k, add
 		j.panels, j.step, j.bks = packed, k*im.nr, im.nr
-		j.compute(p)
+		j.compute(p, m)
 	case bcs == 1 && m <= 2*im.mr:
 		// Too few rows to earn the packing back.
-		j.j0, j.j1, j.k0, j.k1, j.add = 0, n, 0, k, add
 		j.panels, j.step, j.bks = b, im.nr, brs
-		j.compute(p)
+		j.compute(p, m)
 	default:
 		for k0 := 0; k0 < k; k0 += superK {
 			for j0 := 0; j0 < n; j0 += superN {
 				j.j0, j.j1, j.k0, j.k1 = j0, min(n, j0+superN), k0, min(k, k0+superK)
 				j.add = add || k0 > 0
-				j.packB(p)
-				j.compute(p)
+				j.gatherB(p)
+				j.compute(p, m)
 			}
 		}
 	}
@@ -134,22 +139,19 @@ func mustHold(name string, have, rows, cols, rs, cs int) {
 	}
 }
 
-// packB packs the part of B at hand into scratch.
-func (j *job[T]) packB(p *Pool) {
+// gatherB packs the part of B at hand.
+func (j *job[T]) gatherB(p *Pool) {
 	nr, k := j.im.nr, j.k1-j.k0
 	n := (j.j1 - j.j0 + nr - 1) / nr
-	if size := n * nr * k; len(j.scratch) < size {
-		j.scratch = aligned[T](size)
+	if size := n * nr * k; len(j.scratchB) < size {
+		j.scratchB = aligned[T](size)
 	}
-	j.panels, j.step, j.bks = j.scratch, k*nr, nr
-	if n*nr*k < minSplit/32 {
-		p = nil
-	}
-	p.For(n, max(1, minTask/32/(nr*k)), j.packFn)
+	j.panels, j.step, j.bks = j.scratchB, k*nr, nr
+	p.For(n, copyGrain(nr*k), j.packBFn)
 }
 
-// pack packs the panels lo … hi-1.
-func (j *job[T]) pack(lo, hi int) {
+// packB packs the panels lo … hi-1.
+func (j *job[T]) packB(lo, hi int) {
 	nr := j.im.nr
 	for q := lo; q < hi; q++ {
 		col := j.j0 + q*nr
@@ -157,43 +159,95 @@ func (j *job[T]) pack(lo, hi int) {
 	}
 }
 
-// compute multiplies the part at hand, sharing it out if it is big enough. Splits depend on the
-// shape alone.
-func (j *job[T]) compute(p *Pool) {
-	mr, nr, k := j.im.mr, j.im.nr, j.k1-j.k0
+// gatherA packs the rows at hand of a transposed A, in blocks of j.rows.
+func (j *job[T]) gatherA(p *Pool, blocks int) {
+	k := j.k1 - j.k0
+	if size := blocks * j.rows * k; len(j.scratchA) < size {
+		j.scratchA = aligned[T](size)
+	}
+	j.packedA = j.scratchA
+	p.For(blocks, copyGrain(j.rows*k), j.packAFn)
+}
+
+// packA packs the blocks lo … hi-1.
+func (j *job[T]) packA(lo, hi int) {
+	k := j.k1 - j.k0
+	for r := lo; r < hi; r++ {
+		i := j.i0 + r*j.rows
+		n := min(j.i1-i, j.rows)
+		for l := range k {
+			copy(j.packedA[(r*k+l)*j.rows:], j.a[(j.k0+l)*j.acs+i:][:n])
+		}
+	}
+}
+
+// copyGrain is the grain of a loop of which every step copies so many elements.
+func copyGrain(elements int) int { return max(1, minTask/32/elements) }
+
+// compute multiplies the part at hand of all m rows.
+func (j *job[T]) compute(p *Pool, m int) {
+	var z T
+	nr := j.im.nr
+	// Bringing columns together costs about as much as multiplying them by one panel.
+	gather := j.ars == 1 && j.acs*int(unsafe.Sizeof(z)) >= farApart && m > j.im.mr && j.j1-j.j0 > 8*nr
+	step := m
+	if gather {
+		step = superM
+	}
+	for i0 := 0; i0 < m; i0 += step {
+		j.i0, j.i1 = i0, min(m, i0+step)
+		j.split(p, gather)
+	}
+}
+
+// split multiplies the part at hand, shared out if it is big enough. The shares depend on the shape
+// alone.
+func (j *job[T]) split(p *Pool, gather bool) {
+	mr, nr, m, k := j.im.mr, j.im.nr, j.i1-j.i0, j.k1-j.k0
 	panels := (j.j1 - j.j0 + nr - 1) / nr
-	blocks := (j.m + blockM - 1) / blockM
-	j.rows = ((j.m+blocks-1)/blocks + mr - 1) / mr * mr
-	blocks = (j.m + j.rows - 1) / j.rows
+	blocks := (m + blockM - 1) / blockM
+	j.rows = ((m+blocks-1)/blocks + mr - 1) / mr * mr
+	blocks = (m + j.rows - 1) / j.rows
 	j.group = panels
-	work := max(j.m, mr) * panels * nr * k // few rows cost as much: they wait for memory
-	if work >= minSplit {
-		j.group = min(panels, max(1, minTask/(min(max(j.m, mr), j.rows)*nr*k)))
+	each := max(mr, min(m, j.rows)) * nr * k // few rows cost as much: they wait for memory
+	if each*blocks*panels >= minSplit {
+		j.group = min(panels, max(minTask/each, blocks*panels/maxTasks, 1))
 	} else {
 		p = nil
 	}
 	j.cuts = (panels + j.group - 1) / j.group
+	if j.packedA = nil; gather {
+		j.gatherA(p, blocks)
+	}
 	p.For(blocks*j.cuts, 1, j.runFn)
 }
 
 // run does the tasks lo … hi-1.
 func (j *job[T]) run(lo, hi int) {
+	panels := (j.j1 - j.j0 + j.im.nr - 1) / j.im.nr
 	for t := lo; t < hi; t++ {
-		i0, q0 := t/j.cuts*j.rows, t%j.cuts*j.group
-		j.task(i0, min(j.m, i0+j.rows), q0, min((j.j1-j.j0+j.im.nr-1)/j.im.nr, q0+j.group))
+		q := t % j.cuts * j.group
+		j.task(t/j.cuts, q, min(panels, q+j.group))
 	}
 }
 
-// task multiplies the rows i0 … i1-1 by the panels q0 … q1-1.
-func (j *job[T]) task(i0, i1, q0, q1 int) {
+// task multiplies block r of the rows by the panels q0 … q1-1.
+func (j *job[T]) task(r, q0, q1 int) {
 	nr := j.im.nr
+	i := j.i0 + r*j.rows
+	m := min(j.rows, j.i1-i)
 	for k0 := j.k0; k0 < j.k1; k0 += blockK {
-		kc := min(blockK, j.k1-k0)
-		a := j.a[i0*j.ars+k0*j.acs:]
+		k := min(blockK, j.k1-k0)
+		a, ars, acs := []T(nil), j.ars, j.acs
+		if j.packedA != nil {
+			a, ars, acs = j.packedA[(r*(j.k1-j.k0)+k0-j.k0)*j.rows:], 1, j.rows
+		} else {
+			a = j.a[i*ars+k0*acs:]
+		}
 		for q := q0; q < q1; q++ {
 			col := j.j0 + q*nr
-			j.im.tile(i1-i0, kc, a, j.ars, j.acs, j.panels[q*j.step+(k0-j.k0)*j.bks:], j.bks,
-				j.c[i0*j.ldc+col:], j.ldc, min(nr, j.j1-col), j.add || k0 > j.k0)
+			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.k0)*j.bks:], j.bks,
+				j.c[i*j.ldc+col:], j.ldc, min(nr, j.j1-col), j.add || k0 > j.k0)
 		}
 	}
 }
