@@ -76,7 +76,7 @@ func TestBalanced(t *testing.T) {
 		{768, 3072, Shape{24, 64, 32, 48}},
 		{1, 1, Shape{1, 1, 1, 1}},
 		{1, 16, Shape{1, 4, 1, 4}},
-		{17, 64, Shape{3, 8, 6, 8}}, // no exact pair of at most 72 parameters has a rank above 2
+		{17, 64, Shape{3, 8, 6, 8}},         // no exact pair of at most 72 parameters has a rank above 2
 		{1021, 1021, Shape{31, 31, 33, 33}}, // 1023 is the least padding of that octave,
 		{7, 1, Shape{2, 1, 4, 1}},
 	} {

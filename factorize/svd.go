@@ -19,7 +19,7 @@ const (
 	krylovSteps = 4
 	// energyChange ends the iterations: the energy of the wanted triples, Σσ², grew by less than this part of
 	// itself in the last step.
-	energyChange = 1e-7
+	energyChange = 1e-6
 	// maxRounds bounds the restarts. A matrix without any decay of its singular values is the slow case, and its
 	// error hardly depends on which vectors are chosen.
 	maxRounds = 12
@@ -214,7 +214,7 @@ func krylovSVD(ctx context.Context, p *pool, x view, k, block int, seed uint64) 
 		if err != nil {
 			return nil, err
 		}
-		energy := sumSquares(t.sigma[:k])
+		energy := sumSquares(t.sigma[:k]); println("round", round)
 		if len(vs) <= krylovSteps || round == maxRounds || energy-sum(before[:min(k, len(before))]) <= energyChange*energy {
 			return t.leading(k), nil
 		}
