@@ -214,7 +214,7 @@ func krylovSVD(ctx context.Context, p *pool, x view, k, block int, seed uint64) 
 		if err != nil {
 			return nil, err
 		}
-		energy := sumSquares(t.sigma[:k]); println("round", round)
+		energy := sumSquares(t.sigma[:k])
 		if len(vs) <= krylovSteps || round == maxRounds || energy-sum(before[:min(k, len(before))]) <= energyChange*energy {
 			return t.leading(k), nil
 		}
