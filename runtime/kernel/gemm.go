@@ -13,9 +13,9 @@ const (
 	// blockM is how many rows of A share a pass over a panel of B: a block of A (blockM×blockK)
 	// stays in the second-level cache. A multiple of every tile's height.
 	blockM = 120
-	// superM, superN and superK bound the parts of A and B that are packed at a time (16 MB of
+	// superM, superN and superK bound the parts of A and B that are packed at a time (4 MB of
 	// float64 each).
-	superM, superN, superK = 8 * blockM, 1024, 8 * blockK
+	superM, superN, superK = 8 * blockM, 512, 4 * blockK
 	// farApart is the distance in bytes from which on the columns of a transposed A are brought
 	// together first: they would share too few sets of the caches.
 	farApart = 1 << 10
@@ -36,6 +36,11 @@ type impl[T float] struct {
 	//
 	// It reads and writes no other element. m, k and cols are at least 1.
 	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, add bool)
+
+	// turn transposes: dst[l·ds+j] = src[j·ss+l], l < n, j < side; n is a positive multiple of side.
+	// It may be missing.
+	turn func(n int, dst []T, ds int, src []T, ss int)
+	side int
 
 	jobs sync.Pool // of *job[T]
 }
@@ -155,7 +160,7 @@ func (j *job[T]) packB(lo, hi int) {
 	nr := j.im.nr
 	for q := lo; q < hi; q++ {
 		col := j.j0 + q*nr
-		packPanel(j.panels[q*j.step:], nr, j.b[j.k0*j.brs+col*j.bcs:], j.brs, j.bcs, j.k1-j.k0, min(nr, j.j1-col))
+		j.im.packPanel(j.panels[q*j.step:], j.b[j.k0*j.brs+col*j.bcs:], j.brs, j.bcs, j.k1-j.k0, min(nr, j.j1-col))
 	}
 }
 

@@ -5146,3 +5146,117 @@ part1store:
 done:
 	VZEROUPPER
 	RET
+
+// func turnF32(n int, dst []float32, ds int, src []float32, ss int)
+// Requires: AVX
+TEXT ·turnF32(SB), NOSPLIT, $0-72
+	MOVQ n+0(FP), AX
+	MOVQ dst_base+8(FP), CX
+	MOVQ ds+32(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (CX)(BX*4), DX
+	MOVQ src_base+40(FP), DI
+	MOVQ ss+64(FP), R9
+	SHLQ $0x02, R9
+	LEAQ (R9)(R9*2), R10
+	LEAQ (DI)(R9*4), R8
+
+loop:
+	VMOVUPS    (DI), Y0
+	VMOVUPS    (DI)(R9*1), Y1
+	VMOVUPS    (DI)(R9*2), Y2
+	VMOVUPS    (DI)(R10*1), Y3
+	VMOVUPS    (R8), Y4
+	VMOVUPS    (R8)(R9*1), Y5
+	VMOVUPS    (R8)(R9*2), Y6
+	VMOVUPS    (R8)(R10*1), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VSHUFPS    $0x44, Y1, Y8, Y3
+	VSHUFPS    $0xee, Y1, Y8, Y1
+	VSHUFPS    $0x44, Y2, Y0, Y8
+	VSHUFPS    $0xee, Y2, Y0, Y0
+	VUNPCKLPS  Y5, Y4, Y2
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
+	VSHUFPS    $0x44, Y5, Y2, Y7
+	VSHUFPS    $0xee, Y5, Y2, Y2
+	VSHUFPS    $0x44, Y6, Y4, Y5
+	VSHUFPS    $0xee, Y6, Y4, Y4
+	VPERM2F128 $0x20, Y7, Y3, Y6
+	VPERM2F128 $0x20, Y2, Y1, Y9
+	VPERM2F128 $0x20, Y5, Y8, Y10
+	VPERM2F128 $0x20, Y4, Y0, Y11
+	VPERM2F128 $0x31, Y7, Y3, Y3
+	VPERM2F128 $0x31, Y2, Y1, Y1
+	VPERM2F128 $0x31, Y5, Y8, Y2
+	VPERM2F128 $0x31, Y4, Y0, Y0
+	VMOVUPS    Y6, (CX)
+	VMOVUPS    Y9, (CX)(BX*1)
+	VMOVUPS    Y10, (CX)(BX*2)
+	VMOVUPS    Y11, (CX)(SI*1)
+	VMOVUPS    Y3, (DX)
+	VMOVUPS    Y1, (DX)(BX*1)
+	VMOVUPS    Y2, (DX)(BX*2)
+	VMOVUPS    Y0, (DX)(SI*1)
+	ADDQ       $0x00000020, DI
+	ADDQ       $0x00000020, R8
+	MOVQ       BX, R11
+	SHLQ       $0x03, R11
+	ADDQ       R11, CX
+	MOVQ       BX, R11
+	SHLQ       $0x03, R11
+	ADDQ       R11, DX
+	SUBQ       $0x00000008, AX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func turnF64(n int, dst []float64, ds int, src []float64, ss int)
+// Requires: AVX
+TEXT ·turnF64(SB), NOSPLIT, $0-72
+	MOVQ n+0(FP), AX
+	MOVQ dst_base+8(FP), CX
+	MOVQ ds+32(FP), BX
+	SHLQ $0x03, BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (CX)(BX*4), DX
+	MOVQ src_base+40(FP), DI
+	MOVQ ss+64(FP), R9
+	SHLQ $0x03, R9
+	LEAQ (R9)(R9*2), R10
+	LEAQ (DI)(R9*4), R8
+
+loop:
+	VMOVUPS    (DI), Y0
+	VMOVUPS    (DI)(R9*1), Y1
+	VMOVUPS    (DI)(R9*2), Y2
+	VMOVUPS    (DI)(R10*1), Y3
+	VUNPCKLPD  Y1, Y0, Y4
+	VUNPCKHPD  Y1, Y0, Y0
+	VUNPCKLPD  Y3, Y2, Y1
+	VUNPCKHPD  Y3, Y2, Y2
+	VPERM2F128 $0x20, Y1, Y4, Y3
+	VPERM2F128 $0x20, Y2, Y0, Y5
+	VPERM2F128 $0x31, Y1, Y4, Y1
+	VPERM2F128 $0x31, Y2, Y0, Y0
+	VMOVUPS    Y3, (CX)
+	VMOVUPS    Y5, (CX)(BX*1)
+	VMOVUPS    Y1, (CX)(BX*2)
+	VMOVUPS    Y0, (CX)(SI*1)
+	ADDQ       $0x00000020, DI
+	ADDQ       $0x00000020, R8
+	MOVQ       BX, R11
+	SHLQ       $0x02, R11
+	ADDQ       R11, CX
+	MOVQ       BX, R11
+	SHLQ       $0x02, R11
+	ADDQ       R11, DX
+	SUBQ       $0x00000004, AX
+	JNZ        loop
+	VZEROUPPER
+	RET

@@ -21,7 +21,7 @@ func Pack32(k, n int, b []float32, brs, bcs int) *Packed32 {
 	mustHold("B", len(b), k, n, brs, bcs)
 	p.data = aligned[float32]((n + im.nr - 1) / im.nr * im.nr * k)
 	for j := 0; j < n; j += im.nr {
-		packPanel(p.data[j*k:], im.nr, b[j*bcs:], brs, bcs, k, min(im.nr, n-j))
+		im.packPanel(p.data[j*k:], b[j*bcs:], brs, bcs, k, min(im.nr, n-j))
 	}
 	return p
 }
@@ -31,7 +31,8 @@ func (p *Packed32) Dims() (k, n int) { return p.k, p.n }
 
 // packPanel copies cols ≤ nr columns of B[l·brs+j·bcs], l < k, to dst[l·nr+j] and fills the rest of
 // each row with zeros.
-func packPanel[T float](dst []T, nr int, b []T, brs, bcs, k, cols int) {
+func (im *impl[T]) packPanel(dst, b []T, brs, bcs, k, cols int) {
+	nr := im.nr
 	dst = dst[:k*nr]
 	if bcs == 1 {
 		for l := range k {
@@ -44,13 +45,26 @@ func packPanel[T float](dst []T, nr int, b []T, brs, bcs, k, cols int) {
 		clear(dst)
 	}
 	// Blocks of terms keep the lines of dst that are being filled in the first-level cache.
-	const block = 16
+	const block = 64
 	for l0 := 0; l0 < k; l0 += block {
 		l1 := min(k, l0+block)
-		for j := range cols {
-			for l := l0; l < l1; l++ {
-				dst[l*nr+j] = b[l*brs+j*bcs]
+		j, turned := 0, 0
+		if brs == 1 && im.turn != nil {
+			turned = (l1 - l0) / im.side * im.side
+			for ; turned > 0 && j+im.side <= cols; j += im.side {
+				im.turn(turned, dst[l0*nr+j:], nr, b[j*bcs+l0:], bcs)
+				im.scatter(dst[j:], b[j*bcs:], brs, bcs, l0+turned, l1, im.side)
 			}
+		}
+		im.scatter(dst[j:], b[j*bcs:], brs, bcs, l0, l1, cols-j)
+	}
+}
+
+// scatter is packPanel for the terms l0 … l1-1, element by element.
+func (im *impl[T]) scatter(dst, b []T, brs, bcs, l0, l1, cols int) {
+	for j := range cols {
+		for l := l0; l < l1; l++ {
+			dst[l*im.nr+j] = b[l*brs+j*bcs]
 		}
 	}
 }

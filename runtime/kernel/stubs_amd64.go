@@ -29,3 +29,13 @@ func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks
 //
 //go:noescape
 func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, add bool)
+
+// turnF32 computes dst[l·ds+j] = src[j·ss+l], l < n, j < 8, with AVX. n is a positive multiple of 8.
+//
+//go:noescape
+func turnF32(n int, dst []float32, ds int, src []float32, ss int)
+
+// turnF64 computes dst[l·ds+j] = src[j·ss+l], l < n, j < 4, with AVX. n is a positive multiple of 4.
+//
+//go:noescape
+func turnF64(n int, dst []float64, ds int, src []float64, ss int)

@@ -14,6 +14,8 @@ func main() {
 	for _, v := range []vectors{avx2f32, avx2f64, avx512f32, avx512f64} {
 		v.tile()
 	}
+	avx2f32.turn()
+	avx2f64.turn()
 	Generate()
 }
 
