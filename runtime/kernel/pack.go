@@ -53,16 +53,16 @@ func (im *impl[T]) packPanel(dst, b []T, brs, bcs, k, cols int) {
 			turned = (l1 - l0) / im.side * im.side
 			for ; turned > 0 && j+im.side <= cols; j += im.side {
 				im.turn(turned, dst[l0*nr+j:], nr, b[j*bcs+l0:], bcs)
-				im.scatter(dst[j:], b[j*bcs:], brs, bcs, l0+turned, l1, im.side)
+				im.scatter(dst, b, brs, bcs, l0+turned, l1, j, j+im.side)
 			}
 		}
-		im.scatter(dst[j:], b[j*bcs:], brs, bcs, l0, l1, cols-j)
+		im.scatter(dst, b, brs, bcs, l0, l1, j, cols)
 	}
 }
 
-// scatter is packPanel for the terms l0 … l1-1, element by element.
-func (im *impl[T]) scatter(dst, b []T, brs, bcs, l0, l1, cols int) {
-	for j := range cols {
+// scatter is packPanel for the terms l0 … l1-1 and the columns j0 … j1-1, element by element.
+func (im *impl[T]) scatter(dst, b []T, brs, bcs, l0, l1, j0, j1 int) {
+	for j := j0; j < j1; j++ {
 		for l := l0; l < l1; l++ {
 			dst[l*im.nr+j] = b[l*brs+j*bcs]
 		}
