@@ -17,8 +17,10 @@ import (
 type Op interface {
 	// Infer is the shape rule and all validation: from what is known of the
 	// inputs (the zero Fact for one left out) to what is known of nOut
-	// outputs. Given exact input types it gives exact output types, or an
-	// error, unless the op is Dynamic.
+	// outputs. Given exact input types, and the contents of those inputs that
+	// say what shape the output has (Reshape's second, say), it gives exact
+	// output types, or an error, unless the op is Dynamic. Given the contents
+	// of all inputs it always does: see Eval.
 	Infer(in []graph.Fact, nOut int) ([]graph.Fact, error)
 	// Forward computes into out, tensors of the inferred types whose every
 	// element it writes (a zero Value: an output not wanted). It neither

@@ -24,6 +24,28 @@ var onnxOps = []entry{
 	{"Sub", 7, parseArith("Sub", subCode)},
 	{"Mul", 7, parseArith("Mul", mulCode)},
 	{"Div", 7, parseArith("Div", divCode)},
+	// matmul.go, gemm.go
+	{"MatMul", 1, parseMatMul},
+	{"Gemm", 7, parseGemm},
+	// constant.go
+	{"Constant", 1, parseConstant},
+	{"ConstantOfShape", 9, parseConstantOfShape},
+	// shape.go, reshape.go
+	{"Shape", 1, parseShape},
+	{"Size", 1, parseSize},
+	{"Reshape", 5, parseReshape},
+	{"Flatten", 1, parseFlatten},
+	{"Squeeze", 1, parseSqueeze},
+	{"Unsqueeze", 1, parseUnsqueeze},
+	// transpose.go, concat.go, split.go, slice.go, expand.go
+	{"Transpose", 1, parseTranspose},
+	{"Concat", 4, parseConcat},
+	{"Split", 2, parseSplit},
+	{"Slice", 1, parseSlice},
+	{"Expand", 8, parseExpand},
+	{"Tile", 6, parseTile},
+	// gather.go
+	{"Gather", 1, parseGather},
 }
 
 // find is the parser of an operator at an opset; nil where there is none.

@@ -1,0 +1,154 @@
+package op
+
+import (
+	"fmt"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// concat joins its inputs along an axis.
+type concat struct{ axis int }
+
+func parseConcat(a *attrs) Op {
+	a.require("axis")
+	return &concat{int(a.int("axis", 0))}
+}
+
+func (o *concat) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 1, -1); err != nil {
+		return nil, err
+	}
+	d, err := sameDType(in)
+	if err != nil {
+		return nil, err
+	}
+	var shape []graph.Dim // of those joined so far
+	allRanked, axis := true, 0
+	sum := dimSum{}
+	for i, f := range in {
+		if f.Kind == tensor.KindNone {
+			return nil, fmt.Errorf("input %d is left out", i)
+		}
+		if !f.Ranked {
+			allRanked = false
+			continue
+		}
+		if shape == nil {
+			if axis, err = normAxis(o.axis, len(f.Shape)); err != nil {
+				return nil, err
+			}
+			shape = append([]graph.Dim{}, f.Shape...)
+		}
+		if len(f.Shape) != len(shape) {
+			return nil, concatError(in, axis)
+		}
+		for k, e := range f.Shape {
+			if k == axis {
+				sum.add(e)
+			} else if differ(shape[k], e) {
+				return nil, concatError(in, axis)
+			} else {
+				shape[k] = meet(shape[k], e)
+			}
+		}
+	}
+	switch {
+	case shape == nil:
+		return unrankedFact(d), nil
+	case !allRanked:
+		shape[axis] = graph.Unknown
+		return tensorFact(d, shape...), nil
+	}
+	shape[axis] = sum.dim()
+	if len(shape) == 1 && (d == tensor.Int64 || d == tensor.Int32) {
+		if ints := joined(in); ints != nil {
+			return []graph.Fact{contents(d, ints, shape...)}, nil
+		}
+	}
+	return tensorFact(d, shape...), nil
+}
+
+func concatError(in []graph.Fact, axis int) error {
+	types := make([]graph.Type, len(in))
+	for i, f := range in {
+		types[i] = f.Type
+	}
+	return fmt.Errorf("shapes %s do not join along axis %d", formatShapes(types), axis)
+}
+
+// joined is the contents of lists one after the other; nil where the length
+// of one is not known.
+func joined(in []graph.Fact) []graph.Dim {
+	all := []graph.Dim{}
+	for _, f := range in {
+		ints := intsOf(f)
+		if ints == nil {
+			return nil
+		}
+		all = append(all, ints...)
+	}
+	if len(all) > maxContents {
+		return nil
+	}
+	return all
+}
+
+// dimSum adds dimensions: numbers to numbers, and equal symbols to multiples.
+type dimSum struct {
+	number int
+	symbol graph.Dim // what is not a number
+	count  int       // how many of symbol there are
+	open   bool
+}
+
+func (s *dimSum) add(d graph.Dim) {
+	n, ok := d.Const()
+	switch {
+	case ok:
+		s.number += n
+	case !d.IsKnown() || s.count > 0 && !d.Same(s.symbol):
+		s.open = true
+	default:
+		s.symbol = d
+		s.count++
+	}
+}
+
+// dim is the sum, Unknown where it is no product.
+func (s *dimSum) dim() graph.Dim {
+	switch {
+	case s.open || s.count > 0 && s.number > 0:
+		return graph.Unknown
+	case s.count > 0:
+		return s.symbol.Mul(graph.Size(s.count))
+	}
+	return graph.Size(s.number)
+}
+
+func (o *concat) Forward(_ *Ctx, in, out []tensor.Value) error {
+	y := out[0].Tensor
+	axis, err := normAxis(o.axis, y.Rank())
+	if err != nil {
+		return err
+	}
+	to, err := cellsOf("Concat", y)
+	if err != nil {
+		return err
+	}
+	outer := product(y.Shape()[:axis])
+	width := product(y.Shape()[axis:])
+	at := 0
+	for _, v := range in {
+		from, err := cellsOf("Concat", v.Tensor)
+		if err != nil {
+			return err
+		}
+		n := product(v.Tensor.Shape()[axis:])
+		for i := range outer {
+			to.copy(i*width+at, from, i*n, n)
+		}
+		at += n
+	}
+	return nil
+}

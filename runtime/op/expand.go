@@ -1,0 +1,103 @@
+package op
+
+import (
+	"fmt"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// expand broadcasts its input to the shape that the second input lists, which
+// in turn broadcasts to the input's.
+type expand struct{}
+
+func parseExpand(*attrs) Op { return expand{} }
+
+func (expand) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 2, 2); err != nil {
+		return nil, err
+	}
+	dims, err := shapeInput(in, 1)
+	if err != nil {
+		return nil, err
+	}
+	if dims == nil || !in[0].Ranked {
+		return unrankedFact(in[0].DType), nil
+	}
+	shape, _, err := broadcastShapes(in[0].Type, graph.TensorType(in[0].DType, dims...))
+	if err != nil {
+		return nil, err
+	}
+	f := tensorFact(in[0].DType, shape...)
+	if n, ok := graph.Product(shape).Const(); ok && len(in[0].Ints) == 1 && len(shape) <= 1 && n <= maxContents {
+		ints := make([]graph.Dim, n)
+		for i := range ints {
+			ints[i] = in[0].Ints[0]
+		}
+		f[0] = contents(in[0].DType, ints, shape...)
+	}
+	return f, nil
+}
+
+func (expand) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	strides := make([]int, y.Rank())
+	own := tensor.Strides(x.Shape())
+	for i, d := range x.Shape() {
+		if d != 1 {
+			strides[y.Rank()-x.Rank()+i] = own[i]
+		}
+	}
+	return copyBox("Expand", y, x, box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides})
+}
+
+// tile repeats its input along each axis as often as the second input lists.
+type tile struct{}
+
+func parseTile(*attrs) Op { return tile{} }
+
+func (tile) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 2, 2); err != nil {
+		return nil, err
+	}
+	times, err := shapeInput(in, 1)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !in[0].Ranked && times == nil:
+		return unrankedFact(in[0].DType), nil
+	case !in[0].Ranked:
+		return rankFact(in[0].DType, len(times)), nil
+	case times == nil:
+		return rankFact(in[0].DType, len(in[0].Shape)), nil
+	case len(times) != len(in[0].Shape):
+		return nil, fmt.Errorf("%d repeats for %s", len(times), in[0].Type)
+	}
+	shape := make([]graph.Dim, len(times))
+	for i, d := range in[0].Shape {
+		shape[i] = d.Mul(times[i])
+	}
+	if n, ok := graph.Ints(shape); ok {
+		if _, err := tensor.Elements(n); err != nil {
+			return nil, err
+		}
+	}
+	return tensorFact(in[0].DType, shape...), nil
+}
+
+func (tile) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	// Every axis is two: the repeats, which do not move in x, and its own.
+	b := box{}
+	xs, ys := tensor.Strides(x.Shape()), tensor.Strides(y.Shape())
+	for i, d := range x.Shape() {
+		if d == 0 {
+			return nil
+		}
+		b.shape = append(b.shape, y.Shape()[i]/d, d)
+		b.dstStrides = append(b.dstStrides, d*ys[i], ys[i])
+		b.srcStrides = append(b.srcStrides, 0, xs[i])
+	}
+	return copyBox("Tile", y, x, b)
+}

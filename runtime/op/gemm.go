@@ -1,0 +1,170 @@
+package op
+
+import (
+	"fmt"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// gemm is Y[M N] = alpha·A'·B' + beta·C, where A'[M K] and B'[K N] are A and B
+// or their transposes, and C broadcasts to [M N] or, from opset 11 on, may be
+// left out.
+type gemm struct {
+	alpha, beta    float32
+	transA, transB bool
+	needC          bool
+}
+
+func parseGemm(a *attrs) Op {
+	return &gemm{alpha: a.float("alpha", 1), beta: a.float("beta", 1),
+		transA: a.bool("transA", false), transB: a.bool("transB", false), needC: a.opset < 11}
+}
+
+func (o *gemm) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	least := 2
+	if o.needC {
+		least = 3
+	}
+	if err := arity(in, least, 3); err != nil {
+		return nil, err
+	}
+	d, err := sameDType(in)
+	if err != nil {
+		return nil, err
+	}
+	m, k, err := matrixDims(in[0], "A", o.transA)
+	if err != nil {
+		return nil, err
+	}
+	k2, n, err := matrixDims(in[1], "B", o.transB)
+	if err != nil {
+		return nil, err
+	}
+	if differ(k, k2) {
+		return nil, fmt.Errorf("%s do not multiply%s", formatAB(in[0].Type, in[1].Type), o.transposes())
+	}
+	if given(in, 2) && in[2].Ranked {
+		if err := intoShape(in[2].Shape, m, n); err != nil {
+			return nil, err
+		}
+	}
+	return tensorFact(d, m, n), nil
+}
+
+// transposes says in errors which operands are transposed.
+func (o *gemm) transposes() string {
+	switch {
+	case o.transA && o.transB:
+		return " (both transposed)"
+	case o.transA:
+		return " (A transposed)"
+	case o.transB:
+		return " (B transposed)"
+	}
+	return ""
+}
+
+// matrixDims is the rows and columns of a matrix or its transpose.
+func matrixDims(f graph.Fact, name string, trans bool) (rows, cols graph.Dim, err error) {
+	if err := withRank(f, name, 2); err != nil {
+		return rows, cols, err
+	}
+	if !f.Ranked {
+		return graph.Unknown, graph.Unknown, nil
+	}
+	if trans {
+		return f.Shape[1], f.Shape[0], nil
+	}
+	return f.Shape[0], f.Shape[1], nil
+}
+
+// intoShape fails where C does not broadcast to [m n].
+func intoShape(c []graph.Dim, m, n graph.Dim) error {
+	want := []graph.Dim{m, n}
+	bad := len(c) > 2
+	for i := 1; i <= len(c) && !bad; i++ {
+		d := c[len(c)-i]
+		bad = !d.Is(1) && differ(d, want[2-i])
+	}
+	if bad {
+		return fmt.Errorf("C%s does not broadcast to %s", graph.FormatShape(c, true), graph.FormatShape(want, true))
+	}
+	return nil
+}
+
+func (o *gemm) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	a, b, y := in[0].Tensor, in[1].Tensor, out[0].Tensor
+	var c *tensor.Tensor
+	if present(in, 2) && o.beta != 0 {
+		c = in[2].Tensor
+	}
+	switch y.DType() {
+	case tensor.Float32:
+		gemmForward(ctx, o, a, b, c, y, kernel.Gemm32)
+	case tensor.Float64:
+		gemmForward(ctx, o, a, b, c, y, kernel.Gemm64)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		// Scaling integers by alpha is not defined unless alpha is one itself.
+		if o.alpha != 1 || o.beta != 1 {
+			return unsupportedType("Gemm", y.DType())
+		}
+		switch y.DType() {
+		case tensor.Int32:
+			gemmForward(ctx, o, a, b, c, y, gemmInt[int32])
+		case tensor.Int64:
+			gemmForward(ctx, o, a, b, c, y, gemmInt[int64])
+		case tensor.Uint32:
+			gemmForward(ctx, o, a, b, c, y, gemmInt[uint32])
+		case tensor.Uint64:
+			gemmForward(ctx, o, a, b, c, y, gemmInt[uint64])
+		default:
+			return unsupportedType("Gemm", y.DType())
+		}
+	}
+	return nil
+}
+
+func gemmForward[T float32 | float64 | int32 | int64 | uint32 | uint64](ctx *Ctx, o *gemm, a, b, c, y *tensor.Tensor, gemm gemmFunc[T]) {
+	strides := func(t *tensor.Tensor, trans bool) (rs, cs int) {
+		if trans {
+			return 1, t.Shape()[1]
+		}
+		return t.Shape()[1], 1
+	}
+	ars, acs := strides(a, o.transA)
+	brs, bcs := strides(b, o.transB)
+	m, n, k := y.Shape()[0], y.Shape()[1], a.Shape()[1]
+	if o.transA {
+		k = a.Shape()[0]
+	}
+	z := tensor.Data[T](y)
+	gemm(ctx.Pool, m, n, k, tensor.Data[T](a), ars, acs, tensor.Data[T](b), brs, bcs, z, n, false)
+	alpha, beta := T(o.alpha), T(o.beta)
+	if o.alpha != 1 {
+		for i := range z {
+			z[i] *= alpha
+		}
+	}
+	if c == nil {
+		return
+	}
+	x := tensor.Data[T](c)
+	newWalk(y.Shape(), c.Shape()).rows(func(at, n int, offs, steps []int) {
+		row, i := z[at:at+n], offs[0]
+		switch {
+		case steps[0] == 1 && beta == 1:
+			for k, v := range x[i : i+n] {
+				row[k] += v
+			}
+		default:
+			for k := range row {
+				row[k] += beta * x[i]
+				i += steps[0]
+			}
+		}
+	})
+}
