@@ -3,7 +3,6 @@ package kernel
 import (
 	"fmt"
 	"sync"
-	"unsafe"
 )
 
 const (
@@ -19,6 +18,8 @@ const (
 	// farApart is the distance in bytes from which on the columns of a transposed A are brought
 	// together first: they would share too few sets of the caches.
 	farApart = 1 << 10
+	// nearBytes is a B that stays in the first-level cache as it is.
+	nearBytes = 32 << 10
 	// minSplit is the number of multiplications below which a product is not worth sharing out
 	// (about 50 µs), minTask the one below which a share is not; maxTasks are enough for any CPU.
 	minSplit, minTask, maxTasks = 6 << 20, 2 << 20, 64
@@ -119,8 +120,8 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 	case packed != nil:
 		j.panels, j.step, j.bks = packed, k*im.nr, im.nr
 		j.compute(p, m)
-	case bcs == 1 && m <= 2*im.mr:
-		// Too few rows to earn the packing back.
+	case bcs == 1 && (m <= 2*im.mr || k*brs*sizeOf[T]() <= nearBytes):
+		// Packing would not be earned back.
 		j.panels, j.step, j.bks = b, im.nr, brs
 		j.compute(p, m)
 	default:
@@ -191,10 +192,9 @@ func copyGrain(elements int) int { return max(1, minTask/32/elements) }
 
 // compute multiplies the part at hand of all m rows.
 func (j *job[T]) compute(p *Pool, m int) {
-	var z T
 	nr := j.im.nr
 	// Bringing columns together costs about as much as multiplying them by one panel.
-	gather := j.ars == 1 && j.acs*int(unsafe.Sizeof(z)) >= farApart && m > j.im.mr && j.j1-j.j0 > 8*nr
+	gather := j.ars == 1 && j.acs*sizeOf[T]() >= farApart && m > j.im.mr && j.j1-j.j0 > 8*nr
 	step := m
 	if gather {
 		step = superM

@@ -72,9 +72,15 @@ func (im *impl[T]) scatter(dst, b []T, brs, bcs, l0, l1, j0, j1 int) {
 // aligned returns n zeros that start on a cache line: vector loads across two lines cost double.
 func aligned[T float](n int) []T {
 	const line = 64
-	var z T
-	pad := line / int(unsafe.Sizeof(z))
-	s := make([]T, n+pad)
-	off := (line - int(uintptr(unsafe.Pointer(&s[0]))%line)) % line / int(unsafe.Sizeof(z))
+	size := sizeOf[T]()
+	s := make([]T, n+line/size)
+	past := int(uintptr(unsafe.Pointer(&s[0])) % line)
+	off := (line - past) % line / size
 	return s[off : off+n : off+n]
+}
+
+// sizeOf is the number of bytes of an element.
+func sizeOf[T float]() int {
+	var z T
+	return int(unsafe.Sizeof(z))
 }
