@@ -1,0 +1,86 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"bilinc/runtime/kernel"
+)
+
+// A Structure says which kinds of factors a plan may use.
+type Structure string
+
+// The structures.
+const (
+	Auto     Structure = "auto"     // whichever of the others has the least error
+	Bilinear Structure = "bilinear" // one balanced pair A ⊗ B per layer
+	Terms    Structure = "terms"    // balanced pairs, as many as the budget allows
+	LowRank  Structure = "lowrank"  // two dense layers, U V
+)
+
+// ErrOptions is wrapped by errors for options that contradict each other or
+// the model's layers.
+var ErrOptions = errors.New("wrong options")
+
+// Options is the budget of a plan and what it may do. At most one of Ratio,
+// TargetParams and TargetSize is set; without any, the parameters are
+// unlimited and only an explicit NumTerms or Structure Bilinear changes layers.
+type Options struct {
+	Ratio        float64 `json:"ratio,omitempty"`         // at most params / Ratio; 1 changes nothing
+	TargetParams int64   `json:"target_params,omitempty"` // of the whole model
+	TargetSize   int64   `json:"target_size,omitempty"`   // bytes of the written model, external data included
+
+	Structure Structure `json:"structure,omitempty"` // "" is Auto
+	// NumTerms gives every layer that many terms (ranks, where Structure is
+	// LowRank) even if it grows; 0 leaves the number to the budget.
+	NumTerms int      `json:"terms,omitempty"`
+	Layers   []string `json:"layers,omitempty"`  // globs of names to compress; none means all
+	Exclude  []string `json:"exclude,omitempty"` // globs of names to leave as they are
+	Seed     uint64   `json:"seed"`
+
+	// ModelSHA256 is the digest of the model's file in hexadecimal; a plan
+	// carries it, and Apply refuses a plan with another one.
+	ModelSHA256 string       `json:"-"`
+	Pool        *kernel.Pool `json:"-"`
+}
+
+// check reports options that no model can be planned with.
+func (o *Options) check() error {
+	budgets := 0
+	for _, set := range []bool{o.Ratio != 0, o.TargetParams != 0, o.TargetSize != 0} {
+		if set {
+			budgets++
+		}
+	}
+	switch {
+	case budgets > 1:
+		return fmt.Errorf("%w: more than one of ratio, target params and target size", ErrOptions)
+	case o.Ratio != 0 && !(o.Ratio >= 1 && o.Ratio <= math.MaxInt32):
+		return fmt.Errorf("%w: ratio %g, wanted 1 or more", ErrOptions, o.Ratio)
+	case o.TargetParams < 0 || o.TargetSize < 0:
+		return fmt.Errorf("%w: a negative target", ErrOptions)
+	case o.NumTerms < 0:
+		return fmt.Errorf("%w: %d terms, wanted 1 or more", ErrOptions, o.NumTerms)
+	}
+	switch o.structure() {
+	case Auto, Terms, LowRank:
+	case Bilinear:
+		if o.NumTerms > 1 {
+			return fmt.Errorf("%w: structure bilinear is one pair a layer, not %d terms", ErrOptions, o.NumTerms)
+		}
+	default:
+		return fmt.Errorf("%w: structure %q, wanted auto, bilinear, terms or lowrank", ErrOptions, o.Structure)
+	}
+	return nil
+}
+
+func (o *Options) structure() Structure {
+	if o.Structure == "" {
+		return Auto
+	}
+	return o.Structure
+}
+
+// nothing reports whether the options ask for no change at all.
+func (o *Options) nothing() bool { return o.Ratio == 1 && o.NumTerms == 0 }
