@@ -1,0 +1,212 @@
+package onnx
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"bilinc/convert/onnx/onnxpb"
+	"bilinc/runtime/file"
+	"bilinc/runtime/tensor"
+)
+
+// externalLoader moves the elements of tensors that stand in other files of
+// the model's folder into the messages.
+type externalLoader struct {
+	dir   string // "": there is no folder
+	files map[string]*externalFile
+	order []string // paths in the order of first use
+}
+
+type externalFile struct {
+	f      *os.File
+	size   int64
+	taken  int64                    // bytes of all ranges read so far
+	ranges map[externalRange][]byte // tensors that share a range share its memory
+}
+
+type externalRange struct{ offset, length int64 }
+
+// load makes p, if it is external, an ordinary tensor with raw_data. Location,
+// element type, shape, offset and length are checked against each other and
+// against the file before memory is taken.
+func (l *externalLoader) load(p *onnxpb.TensorProto) error {
+	if p.GetDataLocation() != onnxpb.TensorProto_EXTERNAL {
+		return nil
+	}
+	d, shape, n, err := tensorHead(p)
+	if err != nil {
+		return err
+	}
+	if d == tensor.String {
+		return invalidf("strings cannot stand in another file")
+	}
+	if _, count, err := dataField(p, d, shape); err != nil {
+		return err
+	} else if count > 0 {
+		return invalidf("%v%v has elements here and in another file", d, shape)
+	}
+	var location string
+	r := externalRange{0, int64(d.ByteLen(n))}
+	for _, kv := range p.ExternalData {
+		switch kv.GetKey() {
+		case "location":
+			location = kv.GetValue()
+		case "offset", "length":
+			v, err := strconv.ParseInt(kv.GetValue(), 10, 64)
+			if err != nil || v < 0 {
+				return invalidf("external data: %s is %q, wanted a number from 0 on", kv.GetKey(), kv.GetValue())
+			}
+			if kv.GetKey() == "offset" {
+				r.offset = v
+			} else if v != r.length {
+				return invalidf("%v%v takes %d bytes, its external data has length %d", d, shape, r.length, v)
+			}
+		}
+	}
+	if l.dir == "" {
+		return invalidf("its elements are in the file %q, and this model was not read from a folder", location)
+	}
+	x, err := l.open(location)
+	if err != nil {
+		return &FormatError{Reason: "external data", Err: err}
+	}
+	raw, ok := x.ranges[r]
+	if !ok {
+		if x.taken += r.length; x.taken > x.size && r.length <= x.size {
+			return invalidf("external data: ranges of %q overlap: %d bytes are wanted, it has %d", location, x.taken, x.size)
+		}
+		if raw, err = file.ReadRange(x.f, r.offset, r.length); err != nil {
+			return &FormatError{Reason: fmt.Sprintf("external data in %q", location), Err: err}
+		}
+		x.ranges[r] = raw
+	}
+	p.RawData, p.ExternalData, p.DataLocation = raw, nil, nil
+	return nil
+}
+
+func (l *externalLoader) open(location string) (*externalFile, error) {
+	key := filepath.Clean(location)
+	if x := l.files[key]; x != nil {
+		return x, nil
+	}
+	f, err := file.OpenInside(l.dir, location)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if l.files == nil {
+		l.files = map[string]*externalFile{}
+	}
+	x := &externalFile{f: f, size: info.Size(), ranges: map[externalRange][]byte{}}
+	l.files[key] = x
+	l.order = append(l.order, filepath.Join(l.dir, location))
+	return x, nil
+}
+
+func (l *externalLoader) close() {
+	for _, x := range l.files {
+		x.f.Close() // only read from
+	}
+}
+
+// eachTensor calls f for every tensor message of a model with the place where
+// it stands, and stops at the first error, which it labels.
+func eachTensor(m *onnxpb.ModelProto, f func(*onnxpb.TensorProto) error) error {
+	w := tensorWalk{f}
+	if err := w.graph(m.GetGraph()); err != nil {
+		return err
+	}
+	for _, t := range m.GetTrainingInfo() {
+		for _, g := range []*onnxpb.GraphProto{t.GetInitialization(), t.GetAlgorithm()} {
+			if err := w.graph(g); err != nil {
+				return err
+			}
+		}
+	}
+	for _, fn := range m.GetFunctions() {
+		if err := w.nodes(fn.GetNode()); err != nil {
+			return err
+		}
+		if err := w.attributes("function "+fn.GetName(), fn.GetAttributeProto()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type tensorWalk struct {
+	f func(*onnxpb.TensorProto) error
+}
+
+func (w tensorWalk) tensors(where string, ts ...*onnxpb.TensorProto) error {
+	for _, t := range ts {
+		if t == nil {
+			continue
+		}
+		if err := w.f(t); err != nil {
+			return &FormatError{Reason: tensorLabel(t, where), Err: err}
+		}
+	}
+	return nil
+}
+
+func (w tensorWalk) sparse(where string, ss ...*onnxpb.SparseTensorProto) error {
+	for _, s := range ss {
+		if err := w.tensors(where, s.GetValues(), s.GetIndices()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w tensorWalk) graph(g *onnxpb.GraphProto) error {
+	if err := w.tensors("graph "+g.GetName(), g.GetInitializer()...); err != nil {
+		return err
+	}
+	if err := w.sparse("graph "+g.GetName(), g.GetSparseInitializer()...); err != nil {
+		return err
+	}
+	return w.nodes(g.GetNode())
+}
+
+func (w tensorWalk) nodes(ns []*onnxpb.NodeProto) error {
+	for _, n := range ns {
+		if err := w.attributes(nodeLabel(n), n.GetAttribute()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w tensorWalk) attributes(where string, as []*onnxpb.AttributeProto) error {
+	for _, a := range as {
+		where := fmt.Sprintf("%s: attribute %q", where, a.GetName())
+		if err := w.tensors(where, a.GetT()); err != nil {
+			return err
+		}
+		if err := w.tensors(where, a.GetTensors()...); err != nil {
+			return err
+		}
+		if err := w.sparse(where, a.GetSparseTensor()); err != nil {
+			return err
+		}
+		if err := w.sparse(where, a.GetSparseTensors()...); err != nil {
+			return err
+		}
+		if err := w.graph(a.GetG()); err != nil {
+			return err
+		}
+		for _, g := range a.GetGraphs() {
+			if err := w.graph(g); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package onnx
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"bilinc/convert/onnx/onnxpb"
+	"bilinc/runtime/file"
+	"bilinc/runtime/graph"
+)
+
+// maxMessage is the most bytes that a protobuf message can have. Larger models
+// keep their weights in external data.
+const maxMessage = math.MaxInt32
+
+// Read reads the model at path, with external data from path's folder, and
+// checks it. The memory it takes is about the size of the files: constants share
+// the bytes read, so a tensor of the model must not be changed in place.
+func Read(path string) (*graph.Model, error) {
+	data, err := file.Read(path, maxMessage)
+	if err != nil {
+		var large *file.TooLargeError
+		if errors.As(err, &large) {
+			return nil, invalidf("read %s: the file has %d bytes, a model ends at %d (larger ones keep their weights in external data)",
+				path, large.Size, large.Limit)
+		}
+		return nil, err
+	}
+	m, external, err := decode(data, filepath.Dir(path), true)
+	if err != nil {
+		return nil, &FormatError{Reason: "read " + path, Err: err}
+	}
+	m.Origin.(*modelOrigin).files = append([]string{path}, external...)
+	return m, nil
+}
+
+// Decode decodes and checks a model. dir is the folder of its external data;
+// with "" a model that has such is refused. The constants share data, which
+// must not be changed afterwards.
+func Decode(data []byte, dir string) (*graph.Model, error) {
+	m, _, err := decode(data, dir, false)
+	return m, err
+}
+
+// decode reports the external files beside the model; with own it may change data.
+func decode(data []byte, dir string, own bool) (*graph.Model, []string, error) {
+	if err := checkFrame(data); err != nil {
+		return nil, nil, err
+	}
+	pb := &onnxpb.ModelProto{}
+	if err := (wireReader{own}).model(data, pb); err != nil {
+		return nil, nil, err
+	}
+	if pb.Graph == nil {
+		return nil, nil, invalidf("the file has no graph: it is no ONNX model, or only a part of one")
+	}
+	l := &externalLoader{dir: dir}
+	defer l.close()
+	if err := eachTensor(pb, l.load); err != nil {
+		return nil, nil, err
+	}
+	m, err := new(decoder).model(pb)
+	if err == nil {
+		err = m.Check()
+	}
+	if err != nil {
+		return nil, nil, &FormatError{Err: err}
+	}
+	return m, l.order, nil
+}
+
+// checkFrame walks over the outermost fields of a model, and tells files that
+// are something else, or less than a whole model, from damaged ones.
+func checkFrame(data []byte) error {
+	if len(data) == 0 {
+		return invalidf("the file is empty")
+	}
+	fields := (*onnxpb.ModelProto)(nil).ProtoReflect().Descriptor().Fields()
+	for i := 0; i < len(data); {
+		num, typ, n := protowire.ConsumeTag(data[i:])
+		if n < 0 {
+			return notModel(data)
+		}
+		fd := fields.ByNumber(num)
+		if fd != nil && (typ == protowire.BytesType) != (fd.Kind() == protoreflect.MessageKind || fd.Kind() == protoreflect.StringKind) {
+			return notModel(data)
+		}
+		k := protowire.ConsumeFieldValue(num, typ, data[i+n:])
+		if k < 0 {
+			if fd == nil || looksLike(data) != "" || !errors.Is(protowire.ParseError(k), io.ErrUnexpectedEOF) {
+				return notModel(data)
+			}
+			if size, m := protowire.ConsumeVarint(data[i+n:]); typ == protowire.BytesType && m > 0 && size < 1<<62 {
+				return invalidf("the file is cut short: its %s ends at byte %d of %d", fd.Name(), uint64(i+n+m)+size, len(data))
+			}
+			return invalidf("the file is cut short inside %s, after %d bytes", fd.Name(), len(data))
+		}
+		i += n + k
+	}
+	return nil
+}
+
+func notModel(data []byte) error {
+	if what := looksLike(data); what != "" {
+		return invalidf("the file is no ONNX model: it looks like %s", what)
+	}
+	return invalidf("the file is no ONNX model: its bytes are no protobuf message of that kind")
+}
+
+// looksLike guesses what a file is that is no model; "" for no idea.
+func looksLike(data []byte) string {
+	head := data[:min(len(data), 512)]
+	switch {
+	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
+		return "a Git LFS pointer (git lfs pull fetches the model)"
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return "a zip archive (PyTorch and Keras write such)"
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		return "a gzip file (gunzip it first)"
+	}
+	if len(head) < len(data) { // the cut may go through a character
+		for i := 0; i < utf8.UTFMax && !utf8.Valid(head); i++ {
+			head = head[:len(head)-1]
+		}
+	}
+	if !utf8.Valid(head) {
+		return ""
+	}
+	for _, b := range head {
+		if b < ' ' && b != '\n' && b != '\r' && b != '\t' {
+			return ""
+		}
+	}
+	return "text"
+}
+
+// Files is the files that m was read from: the model, then those of its
+// external data in the order of first use. It is nil for a model that was not
+// read from a file; a clone's files are its original's.
+func Files(m *graph.Model) []string {
+	if o, ok := m.Origin.(*modelOrigin); ok {
+		return o.files
+	}
+	return nil
+}
+
+// Digest is the bytes of the files together and the SHA-256, in hexadecimal, of
+// their contents one after the other (as `cat files | sha256sum` gives it).
+func Digest(files []string) (size int64, sum string, err error) {
+	h := sha256.New()
+	for _, path := range files {
+		n, err := copyFile(h, path)
+		if err != nil {
+			return 0, "", err
+		}
+		size += n
+	}
+	return size, hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func copyFile(w io.Writer, path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return io.Copy(w, f)
+}
+
+// message reads a small protobuf file of another kind than a model.
+func message(path string, p proto.Message) error {
+	data, err := file.Read(path, maxMessage)
+	if err != nil {
+		return err
+	}
+	err = proto.UnmarshalOptions{AllowPartial: true, RecursionLimit: maxDepth}.Unmarshal(data, p)
+	if err != nil {
+		return &FormatError{Reason: fmt.Sprintf("read %s: it is no %s", path, p.ProtoReflect().Descriptor().Name()), Err: err}
+	}
+	return nil
+}
