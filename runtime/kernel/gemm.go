@@ -12,6 +12,8 @@ const (
 	// blockM is how many rows of A share a pass over a panel of B: a block of A (blockM×blockK)
 	// stays in the second-level cache. A multiple of every tile's height.
 	blockM = 120
+	// rowPanels is the number of panels that go together when A has one row.
+	rowPanels = 4
 	// superM, superN and superK bound the parts of A and B that are packed at a time (4 MB of
 	// float64 each).
 	superM, superN, superK = 8 * blockM, 512, 4 * blockK
@@ -38,6 +40,9 @@ type impl[T float] struct {
 	// It reads and writes no other element. m, k and cols are at least 1.
 	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, add bool)
 
+	// row is tile for one row of rowPanels whole panels, a panel step elements after the other.
+	// It may be missing.
+	row func(k int, a []T, aks int, b []T, step, bks int, c []T, add bool)
 	// turn transposes: dst[l·ds+j] = src[j·ss+l], l < n, j < side; n is a positive multiple of side.
 	// It may be missing.
 	turn func(n int, dst []T, ds int, src []T, ss int)
@@ -214,7 +219,7 @@ func (j *job[T]) split(p *Pool, gather bool) {
 	j.rows = ((m+blocks-1)/blocks + mr - 1) / mr * mr
 	blocks = (m + j.rows - 1) / j.rows
 	j.group = panels
-	each := max(mr, min(m, j.rows)) * nr * k // few rows cost as much: they wait for memory
+	each := max(mr/2, min(m, j.rows)) * nr * k // one row costs as much as four: it waits for memory
 	if each*blocks*panels >= minSplit {
 		j.group = min(panels, max(minTask/each, blocks*panels/maxTasks, 1))
 	} else {
@@ -249,7 +254,13 @@ func (j *job[T]) task(r, q0, q1 int) {
 		} else {
 			a = j.a[i*ars+k0*acs:]
 		}
-		for q := q0; q < q1; q++ {
+		q := q0
+		if m == 1 && j.im.row != nil {
+			for ; q+rowPanels <= q1 && j.j0+(q+rowPanels)*nr <= j.j1; q += rowPanels {
+				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.k0)*j.bks:], j.step, j.bks, j.c[i*j.ldc+j.j0+q*nr:], j.add || k0 > j.k0)
+			}
+		}
+		for ; q < q1; q++ {
 			col := j.j0 + q*nr
 			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.k0)*j.bks:], j.bks,
 				j.c[i*j.ldc+col:], j.ldc, min(nr, j.j1-col), j.add || k0 > j.k0)

@@ -1098,6 +1098,68 @@ done:
 	VZEROUPPER
 	RET
 
+// func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, add bool)
+// Requires: AVX, FMA3
+TEXT ·rowAVX2F32(SB), NOSPLIT, $0-105
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), CX
+	MOVQ   aks+32(FP), DX
+	SHLQ   $0x02, DX
+	MOVQ   bks+72(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   c_base+80(FP), SI
+	MOVQ   b_base+40(FP), DI
+	MOVQ   step+64(FP), R9
+	SHLQ   $0x02, R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (DI)(R9*4), R8
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+
+loop:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (DI), Y8, Y0
+	VFMADD231PS  32(DI), Y8, Y1
+	VFMADD231PS  (DI)(R9*1), Y8, Y2
+	VFMADD231PS  32(DI)(R9*1), Y8, Y3
+	VFMADD231PS  (DI)(R9*2), Y8, Y4
+	VFMADD231PS  32(DI)(R9*2), Y8, Y5
+	VFMADD231PS  (DI)(R10*1), Y8, Y6
+	VFMADD231PS  32(DI)(R10*1), Y8, Y7
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	DECQ         AX
+	JNZ          loop
+	MOVB         add+104(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	VADDPS       (SI), Y0, Y0
+	VADDPS       32(SI), Y1, Y1
+	VADDPS       64(SI), Y2, Y2
+	VADDPS       96(SI), Y3, Y3
+	VADDPS       128(SI), Y4, Y4
+	VADDPS       160(SI), Y5, Y5
+	VADDPS       192(SI), Y6, Y6
+	VADDPS       224(SI), Y7, Y7
+
+store:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+	VZEROUPPER
+	RET
+
 // func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, add bool)
 // Requires: AVX, FMA3
 TEXT ·tileAVX2F64(SB), NOSPLIT, $0-129
@@ -2152,6 +2214,68 @@ part1store:
 	JMP        part
 
 done:
+	VZEROUPPER
+	RET
+
+// func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, add bool)
+// Requires: AVX, FMA3
+TEXT ·rowAVX2F64(SB), NOSPLIT, $0-105
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), CX
+	MOVQ   aks+32(FP), DX
+	SHLQ   $0x03, DX
+	MOVQ   bks+72(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   c_base+80(FP), SI
+	MOVQ   b_base+40(FP), DI
+	MOVQ   step+64(FP), R9
+	SHLQ   $0x03, R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (DI)(R9*4), R8
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+
+loop:
+	VBROADCASTSD (CX), Y8
+	VFMADD231PD  (DI), Y8, Y0
+	VFMADD231PD  32(DI), Y8, Y1
+	VFMADD231PD  (DI)(R9*1), Y8, Y2
+	VFMADD231PD  32(DI)(R9*1), Y8, Y3
+	VFMADD231PD  (DI)(R9*2), Y8, Y4
+	VFMADD231PD  32(DI)(R9*2), Y8, Y5
+	VFMADD231PD  (DI)(R10*1), Y8, Y6
+	VFMADD231PD  32(DI)(R10*1), Y8, Y7
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	DECQ         AX
+	JNZ          loop
+	MOVB         add+104(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	VADDPD       (SI), Y0, Y0
+	VADDPD       32(SI), Y1, Y1
+	VADDPD       64(SI), Y2, Y2
+	VADDPD       96(SI), Y3, Y3
+	VADDPD       128(SI), Y4, Y4
+	VADDPD       160(SI), Y5, Y5
+	VADDPD       192(SI), Y6, Y6
+	VADDPD       224(SI), Y7, Y7
+
+store:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
 	VZEROUPPER
 	RET
 
@@ -3651,6 +3775,68 @@ done:
 	VZEROUPPER
 	RET
 
+// func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·rowAVX512F32(SB), NOSPLIT, $0-105
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), CX
+	MOVQ   aks+32(FP), DX
+	SHLQ   $0x02, DX
+	MOVQ   bks+72(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   c_base+80(FP), SI
+	MOVQ   b_base+40(FP), DI
+	MOVQ   step+64(FP), R9
+	SHLQ   $0x02, R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (DI)(R9*4), R8
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+
+loop:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (DI), Z8, Z0
+	VFMADD231PS  64(DI), Z8, Z1
+	VFMADD231PS  (DI)(R9*1), Z8, Z2
+	VFMADD231PS  64(DI)(R9*1), Z8, Z3
+	VFMADD231PS  (DI)(R9*2), Z8, Z4
+	VFMADD231PS  64(DI)(R9*2), Z8, Z5
+	VFMADD231PS  (DI)(R10*1), Z8, Z6
+	VFMADD231PS  64(DI)(R10*1), Z8, Z7
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	DECQ         AX
+	JNZ          loop
+	MOVB         add+104(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	VADDPS       (SI), Z0, Z0
+	VADDPS       64(SI), Z1, Z1
+	VADDPS       128(SI), Z2, Z2
+	VADDPS       192(SI), Z3, Z3
+	VADDPS       256(SI), Z4, Z4
+	VADDPS       320(SI), Z5, Z5
+	VADDPS       384(SI), Z6, Z6
+	VADDPS       448(SI), Z7, Z7
+
+store:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, 384(SI)
+	VMOVUPS Z7, 448(SI)
+	VZEROUPPER
+	RET
+
 // func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, add bool)
 // Requires: AVX, AVX512F
 TEXT ·tileAVX512F64(SB), NOSPLIT, $0-129
@@ -5144,6 +5330,68 @@ part1store:
 	JMP     part
 
 done:
+	VZEROUPPER
+	RET
+
+// func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, add bool)
+// Requires: AVX, AVX512F
+TEXT ·rowAVX512F64(SB), NOSPLIT, $0-105
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), CX
+	MOVQ   aks+32(FP), DX
+	SHLQ   $0x03, DX
+	MOVQ   bks+72(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   c_base+80(FP), SI
+	MOVQ   b_base+40(FP), DI
+	MOVQ   step+64(FP), R9
+	SHLQ   $0x03, R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (DI)(R9*4), R8
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+
+loop:
+	VBROADCASTSD (CX), Z8
+	VFMADD231PD  (DI), Z8, Z0
+	VFMADD231PD  64(DI), Z8, Z1
+	VFMADD231PD  (DI)(R9*1), Z8, Z2
+	VFMADD231PD  64(DI)(R9*1), Z8, Z3
+	VFMADD231PD  (DI)(R9*2), Z8, Z4
+	VFMADD231PD  64(DI)(R9*2), Z8, Z5
+	VFMADD231PD  (DI)(R10*1), Z8, Z6
+	VFMADD231PD  64(DI)(R10*1), Z8, Z7
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	DECQ         AX
+	JNZ          loop
+	MOVB         add+104(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	VADDPD       (SI), Z0, Z0
+	VADDPD       64(SI), Z1, Z1
+	VADDPD       128(SI), Z2, Z2
+	VADDPD       192(SI), Z3, Z3
+	VADDPD       256(SI), Z4, Z4
+	VADDPD       320(SI), Z5, Z5
+	VADDPD       384(SI), Z6, Z6
+	VADDPD       448(SI), Z7, Z7
+
+store:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, 384(SI)
+	VMOVUPS Z7, 448(SI)
 	VZEROUPPER
 	RET
 

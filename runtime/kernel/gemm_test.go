@@ -131,7 +131,7 @@ func testShapes[T float](t *testing.T, gemm gemmFunc[T]) {
 		}
 	}
 	// Every pair of layouts, across the edges of the blocks.
-	for _, s := range [][3]int{{1, 300, 70}, {9, 37, 3}, {35, 70, blockK + 1}, {blockM + 3, 33, 2*blockK + 5}, {17, superN + 9, 11}, {18, 5, superK + 3}, {17, 64, superK + 64}} {
+	for _, s := range [][3]int{{1, 300, 70}, {1, 129, blockK + 9}, {9, 37, 3}, {35, 70, blockK + 1}, {blockM + 3, 33, 2*blockK + 5}, {17, superN + 9, 11}, {18, 5, superK + 3}, {17, 64, superK + 64}} {
 		for _, la := range layouts {
 			for _, lb := range layouts {
 				for _, add := range []bool{false, true} {

@@ -53,15 +53,10 @@ func (v vectors) tile() {
 	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, add bool)", el))
 	Doc(fmt.Sprintf("%s is tileGeneric for panels of %d columns, with %s.", v.name, 2*v.lanes(), v.set))
 	Pragma("noescape")
-	stride := func(name string) Register {
-		r := Load(Param(name), GP64())
-		SHLQ(U8(map[int]int{4: 2, 8: 3}[v.size]), r)
-		return r
-	}
 	s := state{m: Load(Param("m"), GP64()), mask: GP64()}
-	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), stride("ars"), stride("aks")
-	s.b, s.bks = Load(Param("b").Base(), GP64()), stride("bks")
-	s.c, s.ldc = Load(Param("c").Base(), GP64()), stride("ldc")
+	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), v.bytes("ars"), v.bytes("aks")
+	s.b, s.bks = Load(Param("b").Base(), GP64()), v.bytes("bks")
+	s.c, s.ldc = Load(Param("c").Base(), GP64()), v.bytes("ldc")
 	s.ars3 = GP64()
 	LEAQ(Mem{Base: s.ars, Index: s.ars, Scale: 2}, s.ars3)
 

@@ -50,8 +50,7 @@ type rows struct {
 }
 
 func (v vectors) strided(slice, stride string) rows {
-	s := rows{base: [2]Register{Load(Param(slice).Base(), GP64()), GP64()}, stride: Load(Param(stride), GP64()), stride3: GP64()}
-	SHLQ(U8(map[int]int{4: 2, 8: 3}[v.size]), s.stride)
+	s := rows{base: [2]Register{Load(Param(slice).Base(), GP64()), GP64()}, stride: v.bytes(stride), stride3: GP64()}
 	LEAQ(Mem{Base: s.stride, Index: s.stride, Scale: 2}, s.stride3)
 	LEAQ(Mem{Base: s.base[0], Index: s.stride, Scale: 4}, s.base[1])
 	return s

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// row writes the function that impl.row in gemm.go describes: eight sums, enough to hide the delay
+// of an addition, of four panels, so that the order of each sum is that of tile.
+func (v vectors) row() {
+	el := map[int]string{4: "float32", 8: "float64"}[v.size]
+	TEXT("row"+v.name[len("tile"):], NOSPLIT, fmt.Sprintf("func(k int, a []%[1]s, aks int, b []%[1]s, step, bks int, c []%[1]s, add bool)", el))
+	Doc(fmt.Sprintf("row%s computes one row of four panels of %d columns, with %s.", v.name[len("tile"):], 2*v.lanes(), v.set))
+	Pragma("noescape")
+	n := Load(Param("k"), GP64())
+	a, aks := Load(Param("a").Base(), GP64()), v.bytes("aks")
+	bks, c := v.bytes("bks"), Load(Param("c").Base(), GP64())
+	panels := v.strided("b", "step")
+	x := v.reg(8)
+	for i := range 8 {
+		VXORPS(v.reg(i).AsX(), v.reg(i).AsX(), v.reg(i).AsX())
+	}
+
+	Label("loop")
+	v.broadcast(Mem{Base: a}, x)
+	for i := range 8 {
+		from := panels.at(i / 2)
+		from.Disp = i % 2 * v.width
+		v.fma(from, x, v.reg(i))
+	}
+	ADDQ(bks, panels.base[0])
+	ADDQ(aks, a)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+
+	add := Load(Param("add"), GP8())
+	TESTB(add, add)
+	JZ(LabelRef("store"))
+	for i := range 8 {
+		v.add(Mem{Base: c, Disp: i * v.width}, v.reg(i), v.reg(i))
+	}
+	Label("store")
+	for i := range 8 {
+		VMOVUPS(v.reg(i), Mem{Base: c, Disp: i * v.width})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// bytes loads a stride and turns elements into bytes.
+func (v vectors) bytes(name string) Register {
+	r := Load(Param(name), GP64())
+	SHLQ(U8(map[int]int{4: 2, 8: 3}[v.size]), r)
+	return r
+}
