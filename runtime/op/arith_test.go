@@ -1,0 +1,28 @@
+package op
+
+import (
+	"testing"
+
+	"bilinc/runtime/tensor"
+)
+
+func TestArith(t *testing.T) {
+	x := tensor.Of([]float32{1, 2, 3, 4, 5, 6}, 2, 3)
+	runOpTests(t, []opTest{
+		{name: "row", op: "Add", opset: 14, in: []*tensor.Tensor{x, list[float32](10, 20, 30)},
+			want: []*tensor.Tensor{tensor.Of([]float32{11, 22, 33, 14, 25, 36}, 2, 3)}},
+		{name: "column", op: "Mul", opset: 7, in: []*tensor.Tensor{x, tensor.Of([]float32{2, -1}, 2, 1)},
+			want: []*tensor.Tensor{tensor.Of([]float32{2, 4, 6, -4, -5, -6}, 2, 3)}},
+		{name: "both broadcast", op: "Sub", opset: 13, in: []*tensor.Tensor{tensor.Of([]int32{1, 2}, 2, 1), list[int32](5, 7)},
+			want: []*tensor.Tensor{tensor.Of([]int32{-4, -6, -3, -5}, 2, 2)}},
+		{name: "integers truncate", op: "Div", opset: 13, in: []*tensor.Tensor{list[int64](7, -7), tensor.Scalar[int64](2)},
+			want: []*tensor.Tensor{list[int64](3, -3)}},
+		{name: "float16", op: "Div", opset: 14, tol: half,
+			in:   []*tensor.Tensor{as(tensor.Float16, list[float32](1, 2)), as(tensor.Float16, list[float32](3, 7))},
+			want: []*tensor.Tensor{as(tensor.Float16, list[float32](1./3, 2./7))}},
+		{name: "by zero", op: "Div", opset: 14, in: []*tensor.Tensor{list[int32](1), list[int32](0)}, err: "division by zero"},
+		{name: "shapes", op: "Add", opset: 14, in: []*tensor.Tensor{counting(2, 3), counting(2)}, err: "[2 3] and [2] do not broadcast"},
+		{name: "types", op: "Add", opset: 14, in: []*tensor.Tensor{counting(2), list[int32](1, 2)}, err: "input 1 is int32, but input 0 is float32"},
+		{name: "before opset 7", op: "Add", opset: 6, in: []*tensor.Tensor{x, x}, err: "not implemented in opset 6"},
+	})
+}
