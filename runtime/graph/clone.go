@@ -14,6 +14,8 @@ func (m *Model) Clone() *Model {
 	for i, f := range m.Functions {
 		k := *f
 		k.Graph = f.Graph.clone(nil, values)
+		k.Attrs = slices.Clone(f.Attrs)
+		k.Defaults = cloneAttrs(f.Defaults, k.Graph, values)
 		c.Functions[i] = &k
 	}
 	return &c
@@ -56,22 +58,29 @@ func (g *Graph) clone(outer *Graph, values map[*Value]*Value) *Graph {
 	}
 	// Subgraphs come last: they may read any value of g.
 	for i, n := range g.nodes {
-		for _, a := range n.Attrs {
-			b := *a
-			if a.G != nil {
-				b.G = a.G.clone(c, values)
-			}
-			if a.Graphs != nil {
-				b.Graphs = make([]*Graph, len(a.Graphs))
-				for j, s := range a.Graphs {
-					b.Graphs[j] = s.clone(c, values)
-				}
-			}
-			c.nodes[i].Attrs = append(c.nodes[i].Attrs, &b)
-		}
+		c.nodes[i].Attrs = cloneAttrs(n.Attrs, c, values)
 	}
 	for _, v := range mapped(g.Outputs) {
 		c.AddOutput(v)
 	}
 	return c
+}
+
+// cloneAttrs copies attributes, their graphs as subgraphs of outer.
+func cloneAttrs(attrs []*Attr, outer *Graph, values map[*Value]*Value) []*Attr {
+	var out []*Attr
+	for _, a := range attrs {
+		b := *a
+		if a.G != nil {
+			b.G = a.G.clone(outer, values)
+		}
+		if a.Graphs != nil {
+			b.Graphs = make([]*Graph, len(a.Graphs))
+			for j, s := range a.Graphs {
+				b.Graphs[j] = s.clone(outer, values)
+			}
+		}
+		out = append(out, &b)
+	}
+	return out
 }
