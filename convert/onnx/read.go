@@ -66,6 +66,11 @@ func decode(data []byte, dir string, own bool) (*graph.Model, []string, error) {
 	if pb.Graph == nil {
 		return nil, nil, invalidf("the file has no graph: it is no ONNX model, or only a part of one")
 	}
+	// Without versions no operator has a meaning; files before IR version 3
+	// meant the first one.
+	if ir := pb.GetIrVersion(); len(pb.OpsetImport) == 0 && (ir < 1 || ir > 2) {
+		return nil, nil, invalidf("the model imports no operator set (opset_import): its end may be missing")
+	}
 	l := &externalLoader{dir: dir}
 	defer l.close()
 	if err := eachTensor(pb, l.load); err != nil {
