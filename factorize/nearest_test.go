@@ -245,6 +245,7 @@ func TestDecomposeRefuses(t *testing.T) {
 		{bad(1), Shape{3, 5, 3, 2}, 2, "holds at most [9 10], the matrix is [12 10]"},
 		{bad(1), Shape{3, 5, 4, 0}, 2, "at least 1"},
 		{bad(1), Shape{24, 5, 1, 2}, 2, "larger than the matrix"},
+		{bad(1), Shape{5, 5, 3, 2}, 2, "nothing but padding"},
 		{bad(1), Shape{3, 5, 4, 2}, 0, "0 terms"},
 	} {
 		_, _, err := NearestKronecker(ctx, test.w, test.s, test.k, Options{})

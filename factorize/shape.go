@@ -43,8 +43,8 @@ func (s Shape) MACs(terms int) int {
 // String returns the shape as "A×B", for example "32x28 ⊗ 32x28".
 func (s Shape) String() string { return fmt.Sprintf("%dx%d ⊗ %dx%d", s.M1, s.N1, s.M2, s.N2) }
 
-// check returns an error unless the shape can hold a matrix of m rows and n columns. A padded row or column block
-// must not be empty altogether, or a factor would have rows that reach no output.
+// check returns an error unless the shape can hold a matrix of m rows and n columns. No block may lie in the padding
+// altogether: the left factor would have rows or columns without any effect.
 func (s Shape) check(m, n int) error {
 	if s.M1 < 1 || s.N1 < 1 || s.M2 < 1 || s.N2 < 1 {
 		return fmt.Errorf("shape %v: every size must be at least 1", s)
@@ -55,6 +55,9 @@ func (s Shape) check(m, n int) error {
 	}
 	if s.M1*s.M2 < m || s.N1*s.N2 < n {
 		return fmt.Errorf("shape %v holds at most [%d %d], the matrix is [%d %d]", s, s.M1*s.M2, s.N1*s.N2, m, n)
+	}
+	if (s.M1-1)*s.M2 >= m || (s.N1-1)*s.N2 >= n {
+		return fmt.Errorf("shape %v has blocks of nothing but padding, the matrix is [%d %d]", s, m, n)
 	}
 	return nil
 }

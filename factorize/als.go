@@ -1,0 +1,261 @@
+package factorize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+const (
+	// defaultSweeps bounds the sweeps of Fit where the caller does not.
+	defaultSweeps = 12
+	// proximal is the weight of the old factors in every solve, as a part of the system's mean diagonal.
+	proximal = 1e-6
+	// largestSystem is the largest system of equations that is solved at once (128 MB). More terms are solved in
+	// groups, one after the other.
+	largestSystem = 4096
+	// slowProgress ends a fit: the loss fell by less than this part of itself in a sweep.
+	slowProgress = 1e-4
+	// patience is the number of sweeps without a better held-out loss after which a fit ends.
+	patience = 2
+)
+
+// FitResult says how a fit went. Losses are undamped.
+type FitResult struct {
+	Sweeps int     // done
+	Best   int     // the sweep whose factors were returned; 0 is the start
+	Loss   float64 // on the rows that were fitted to
+	Held   float64 // on the held-out rows; 0 without them
+}
+
+// Fit improves a Kronecker sum by alternating least squares: all left factors are solved for at once with the right
+// ones fixed, then the other way round, with the exact covariance. Every solve is damped proximally (the old factors
+// have a little weight), so that the damped loss never rises by more than rounding. The result is the sweep with the
+// least held-out loss, or the last one where there are no held-out rows.
+func (f *Fitter) Fit(ctx context.Context, start *Kronecker) (*Kronecker, FitResult, error) {
+	var res FitResult
+	if err := start.Check(); err != nil {
+		return nil, res, err
+	}
+	m, n := f.mo.Dims()
+	if start.Rows != m || start.Cols != n {
+		return nil, res, fmt.Errorf("kronecker sum is [%d %d], the layer's weight [%d %d]", start.Rows, start.Cols, m, n)
+	}
+	a := &alternation{problem: newProblem(f.o.Pool, f.mo, start.Shape, f.lambda), f: f, a: start.stackA(), b: start.stackB()}
+	k, err := a.run(ctx, f.o.Sweeps, &res)
+	if err != nil {
+		return nil, res, err
+	}
+	res.Loss = f.lossOf(f.mo, k)
+	return k, res, nil
+}
+
+// lossOf returns the undamped loss of a Kronecker sum, by whichever way is cheaper.
+func (f *Fitter) lossOf(mo *Moments, k *Kronecker) float64 {
+	if m, _ := mo.Dims(); pairs(0, k.Terms()) >= m {
+		return mo.Loss(k.dense(f.o.Pool), f.o.Options)
+	}
+	return newProblem(f.o.Pool, mo, k.Shape, 0).loss(mo.Energy, k.stackA(), k.stackB())
+}
+
+// alternation is an alternating fit in progress.
+type alternation struct {
+	*problem
+	f      *Fitter
+	a, b   *mat.Dense // stacked factors
+	damped float64    // the loss after the last solve
+
+	held *problem // of the held-out moments; nil without them, or where building Ŵ is cheaper
+
+	// Of a fit in groups: what is left of the correlation with the inputs, G − Ŵ C, damped; m×ñ.
+	rest *mat.Dense
+}
+
+// run does the sweeps.
+func (al *alternation) run(ctx context.Context, sweeps int, res *FitResult) (*Kronecker, error) {
+	f, terms := al.f, al.a.RawMatrix().Rows
+	if f.o.Held != nil && pairs(0, terms) < al.m {
+		al.held = newProblem(f.o.Pool, f.o.Held, al.Shape, 0)
+	}
+	if terms*max(al.N1, al.N2) > f.largestSystem && terms > 1 {
+		al.startGroups()
+	}
+	best := al.kronecker()
+	if f.o.Held != nil {
+		res.Held = al.heldLoss(best)
+	}
+	before := math.Inf(1)
+	for res.Sweeps < sweeps {
+		if err := al.half(ctx, al.sideA(), al.a, al.b); err != nil {
+			return nil, err
+		}
+		if err := al.half(ctx, al.sideB(), al.b, al.a); err != nil {
+			return nil, err
+		}
+		res.Sweeps++
+		now := al.kronecker()
+		now.balance()
+		al.a, al.b = now.stackA(), now.stackB()
+		state := Sweep{Number: res.Sweeps, Damped: al.damped}
+		if f.o.Held != nil {
+			state.Held = al.heldLoss(now)
+		}
+		if f.o.Held == nil || state.Held < res.Held {
+			best, res.Best, res.Held = now, res.Sweeps, state.Held
+		}
+		if f.o.Progress != nil && !f.o.Progress(state) {
+			break
+		}
+		if res.Sweeps-res.Best >= patience || before-al.damped <= slowProgress*al.damped {
+			break
+		}
+		before = al.damped
+	}
+	return best, nil
+}
+
+// kronecker returns the factors as they are, on memory of their own.
+func (al *alternation) kronecker() *Kronecker {
+	return &Kronecker{al.Shape, al.m, al.n, unstack(al.a, al.M1, al.N1), unstack(al.b, al.M2, al.N2)}
+}
+
+func (al *alternation) heldLoss(k *Kronecker) float64 {
+	held := al.f.o.Held
+	if al.held == nil {
+		return held.Loss(k.dense(al.pool), al.f.o.Options)
+	}
+	return al.held.loss(held.Energy, k.stackA(), k.stackB())
+}
+
+// half solves for the factors stacked in x, those in fixed staying as they are.
+func (al *alternation) half(ctx context.Context, sd *side, x, fixed *mat.Dense) error {
+	terms := x.RawMatrix().Rows
+	if al.rest == nil {
+		return al.solveAll(ctx, sd, x, fixed)
+	}
+	group := max(1, al.f.largestSystem/sd.k)
+	for lo := 0; lo < terms; lo += group {
+		hi := min(lo+group, terms)
+		err := al.solveGroup(ctx, sd, x.Slice(lo, hi, 0, sd.rows*sd.k).(*mat.Dense),
+			fixed.Slice(lo, hi, 0, sd.fixedRows*sd.fixedK).(*mat.Dense))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// solveAll solves for all terms jointly. The loss follows from the equations: with (P + δI)x = q + δx₀, it is
+// energy − ⟨x, q⟩ + δ⟨x, x₀ − x⟩.
+func (al *alternation) solveAll(ctx context.Context, sd *side, x, fixed *mat.Dense) error {
+	q, old := sd.target(al.pool, sd.g, fixed), sd.toSystem(of(x).t())
+	wide := abreast(fixed, sd.fixedK)
+	al.damped = al.f.dampedEnergy()
+	for _, part := range sd.parts {
+		delta, solve, err := al.factored(ctx, sd, wide, part)
+		if err != nil {
+			return err
+		}
+		qp, op := columns(q, part), columns(old, part)
+		if solve == nil {
+			continue
+		}
+		xp := mat.DenseCopyOf(qp)
+		addScaled(xp, delta, op)
+		solve(xp)
+		al.damped -= dot(xp, qp)
+		op.Sub(op, xp)
+		al.damped += delta * dot(xp, op)
+		op.Copy(xp)
+	}
+	sd.fromSystem(old, x)
+	return nil
+}
+
+// solveGroup solves for some terms, the others staying as they are, by the change d of the factors: (P + δI)d = q,
+// q the target that is left. The loss changes by −⟨d, q⟩ − δ‖d‖².
+func (al *alternation) solveGroup(ctx context.Context, sd *side, x, fixed *mat.Dense) error {
+	g := of(rearrange(al.pool, al.rest, al.Shape))
+	if sd.mirrored {
+		g = g.t()
+	}
+	change := sd.target(al.pool, g, fixed)
+	wide := abreast(fixed, sd.fixedK)
+	for _, part := range sd.parts {
+		delta, solve, err := al.factored(ctx, sd, wide, part)
+		if err != nil {
+			return err
+		}
+		qp := columns(change, part)
+		if solve == nil {
+			qp.Zero()
+			continue
+		}
+		d := mat.DenseCopyOf(qp)
+		solve(d)
+		al.damped -= dot(d, qp) + delta*dot(d, d)
+		qp.Copy(d)
+	}
+	dx := mat.NewDense(x.RawMatrix().Rows, sd.rows*sd.k, nil)
+	sd.fromSystem(change, dx)
+	x.Add(x, dx)
+	if sd.mirrored {
+		dx, fixed = fixed, dx
+	}
+	al.subtractFromRest(unrearrange(al.pool, product(al.pool, of(dx).t(), of(fixed)), al.Shape, al.m, al.n))
+	return ctx.Err()
+}
+
+// startGroups prepares a fit in groups of terms: the rest and the loss of the factors as they are.
+func (al *alternation) startGroups() {
+	w, pull, lambda := al.kronecker().dense(al.pool), al.f.mo.pull(), al.f.lambda
+	al.g = nil // the rest takes its place
+	al.rest = mat.DenseCopyOf(al.f.mo.G)
+	if pull != nil {
+		addScaled(al.rest, lambda, pull)
+	}
+	// energy − 2⟨Ŵ, G⟩ + ⟨Ŵ, Ŵ C⟩, with Ŵ C = G − rest.
+	al.damped = al.f.dampedEnergy() - dot(w, al.rest)
+	al.subtractFromRest(w)
+	al.damped -= dot(w, al.rest)
+}
+
+// subtractFromRest takes the m×ñ weight w out of the rest: rest −= w (C + λI).
+func (al *alternation) subtractFromRest(w *mat.Dense) {
+	addScaled(al.rest, -al.f.lambda, w)
+	w.Scale(-1, w)
+	mul(al.pool, of(al.rest), of(w), of(al.f.mo.C), true)
+	w.Scale(-1, w)
+}
+
+func columns(m *mat.Dense, p part) *mat.Dense {
+	return m.Slice(0, m.RawMatrix().Rows, p.lo, p.hi).(*mat.Dense)
+}
+
+// factored returns δ and the solver of P + δI for a part; the solver is nil if P is zero and says nothing of x.
+func (al *alternation) factored(ctx context.Context, sd *side, wide *mat.Dense, pt part) (float64, func(*mat.Dense), error) {
+	for part := proximal; ; part *= 10 {
+		p := sd.system(al.pool, wide, pt.fixed)
+		size := p.RawMatrix().Rows
+		mean := trace(p) / float64(size)
+		if mean == 0 {
+			return 0, nil, nil
+		}
+		delta := part * mean
+		for i := range size {
+			p.Set(i, i, p.At(i, i)+delta)
+		}
+		t, err := cholesky(ctx, al.pool, p)
+		var singular *notPositive
+		if errors.As(err, &singular) && part < 1 {
+			continue
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		return delta, func(b *mat.Dense) { t.solve(al.pool, b); t.solveT(al.pool, b) }, nil
+	}
+}

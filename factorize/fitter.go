@@ -1,0 +1,122 @@
+package factorize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// FitOptions are what the fits to data take. The zero value is a good one.
+type FitOptions struct {
+	Options
+	// Damping is the λ of C + λI in the units of C; 0 means Moments.Damping of the moments.
+	Damping float64
+	// Held are the moments of rows that the fit does not see. With them, Fit returns the sweep that is best there,
+	// and Search ranks by them.
+	Held *Moments
+	// Sweeps bounds the sweeps of Fit; 0 means defaultSweeps.
+	Sweeps int
+	// Progress, if set, is called after every sweep and ends the fit by returning false.
+	Progress func(Sweep) bool
+}
+
+// Sweep is the state of an alternating fit.
+type Sweep struct {
+	Number int     // from 1
+	Damped float64 // the loss that the fit minimises, damping included; it never rises
+	Held   float64 // the loss on the held-out rows; 0 without them
+}
+
+// Fitter fits the weight of one layer in many shapes, sharing what all of them need. Its methods may not be called
+// at the same time.
+type Fitter struct {
+	mo     *Moments
+	o      FitOptions
+	lambda float64
+
+	largestSystem int // const largestSystem but in tests
+
+	l    *triangle  // the Cholesky factor of the damped C
+	weff *mat.Dense // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
+}
+
+// NewFitter prepares fits to the moments. It fails if they are not sound.
+func NewFitter(ctx context.Context, mo *Moments, o FitOptions) (*Fitter, error) {
+	if err := mo.Check(); err != nil {
+		return nil, err
+	}
+	if o.Held != nil {
+		if err := o.Held.Check(); err != nil {
+			return nil, fmt.Errorf("held-out %w", err)
+		}
+		m, n := mo.Dims()
+		if hm, hn := o.Held.Dims(); hm != m || hn != n {
+			return nil, fmt.Errorf("held-out moments are of a [%d %d] weight, want [%d %d]", hm, hn, m, n)
+		}
+	}
+	if o.Sweeps == 0 {
+		o.Sweeps = defaultSweeps
+	}
+	f := &Fitter{mo: mo, o: o, lambda: o.Damping, largestSystem: largestSystem}
+	if f.lambda == 0 {
+		f.lambda = mo.Damping()
+	}
+	if f.lambda <= 0 { // inputs that never vary: any damping will do, all outputs are in the bias
+		f.lambda = 1
+	}
+	for {
+		c := mat.DenseCopyOf(mo.C)
+		symmetrise(c)
+		for i := range c.RawMatrix().Rows {
+			c.Set(i, i, c.At(i, i)+f.lambda)
+		}
+		var err error
+		f.l, err = cholesky(ctx, o.Pool, c)
+		var singular *notPositive
+		if errors.As(err, &singular) && f.lambda < 1e3*(1+maxAbs(mo.C)) {
+			f.lambda *= 10
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		break
+	}
+	y := copyOf(of(mo.G).t())
+	if w := mo.pull(); w != nil {
+		n, m := y.Dims()
+		for i := range n {
+			row := y.RawRowView(i)
+			for a := range m {
+				row[a] += f.lambda * w.At(a, i)
+			}
+		}
+	}
+	f.l.solve(o.Pool, y)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f.l.solveT(o.Pool, y)
+	f.weff = copyOf(of(y).t())
+	return f, nil
+}
+
+// Lambda returns the damping in use.
+func (f *Fitter) Lambda() float64 { return f.lambda }
+
+// Moments returns the moments that the fitter fits to.
+func (f *Fitter) Moments() *Moments { return f.mo }
+
+// Best returns the m×ñ weight of the least damped loss that there is, of full rank and size.
+func (f *Fitter) Best() *mat.Dense { return mat.DenseCopyOf(f.weff) }
+
+// dampedEnergy is the constant of the damped loss: that of Ŵ = 0.
+func (f *Fitter) dampedEnergy() float64 {
+	e := f.mo.Energy
+	if w := f.mo.pull(); w != nil {
+		e += f.lambda * dot(w, w)
+	}
+	return e
+}

@@ -1,0 +1,81 @@
+package factorize
+
+import (
+	"context"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// LowRankFit holds the optimal products of low rank for a layer: of every rank the closed-form minimum of the damped
+// loss, from one decomposition.
+type LowRankFit struct {
+	mo   *Moments
+	u    *mat.Dense // m×R, orthogonal columns
+	v    *mat.Dense // ñ×R; Ŵ of rank r is the first r columns of u times those of v, transposed
+	loss []float64  // undamped loss of rank 0, 1, …
+}
+
+// LowRank computes the optimal products of rank up to maxTerms. With L = chol(C), Ŵ = (Weff L)_R L⁻¹, where Weff is
+// the best weight of full rank and (·)_R the truncated singular value decomposition.
+func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error) {
+	white := product(f.o.Pool, of(f.weff), of(f.l.l))
+	t, err := topSVD(ctx, f.o.Pool, of(white), max(1, maxTerms), f.o.Seed)
+	if err != nil {
+		return nil, err
+	}
+	v := mat.DenseCopyOf(t.right)
+	f.l.solveT(f.o.Pool, v)
+	fit := &LowRankFit{mo: f.mo, u: mat.DenseCopyOf(t.left), v: v}
+	fit.loss = fit.LossOn(f.mo, f.o.Options)
+	return fit, nil
+}
+
+// MaxTerms returns the highest rank that the fit holds.
+func (lr *LowRankFit) MaxTerms() int { return len(lr.loss) - 1 }
+
+// Loss returns the undamped loss of the product of rank terms, at most MaxTerms, on the rows that it was fitted to.
+func (lr *LowRankFit) Loss(terms int) float64 {
+	return lr.loss[min(max(terms, 0), lr.MaxTerms())]
+}
+
+// LossOn returns the losses of the ranks 0, 1, … MaxTerms on other moments of the same size. The columns of u are
+// orthogonal, so that every term adds its own σ²·vᵀCv.
+func (lr *LowRankFit) LossOn(mo *Moments, o Options) []float64 {
+	cv := product(o.Pool, of(mo.C), of(lr.v))
+	gv := product(o.Pool, of(mo.G), of(lr.v))
+	n, terms := lr.v.Dims()
+	square, cross, norm2 := make([]float64, terms), make([]float64, terms), make([]float64, terms)
+	for i := range n {
+		for r, v := range lr.v.RawRowView(i) {
+			square[r] += v * cv.At(i, r)
+		}
+	}
+	for a := range gv.RawMatrix().Rows {
+		for r, u := range lr.u.RawRowView(a) {
+			cross[r] += u * gv.At(a, r)
+			norm2[r] += u * u
+		}
+	}
+	loss := make([]float64, terms+1)
+	loss[0] = mo.Energy
+	for r := range terms {
+		loss[r+1] = loss[r] - 2*cross[r] + norm2[r]*square[r]
+	}
+	return loss
+}
+
+// Terms returns the product of rank terms, at most MaxTerms, as a Kronecker sum of the low-rank shape; nil for 0.
+func (lr *LowRankFit) Terms(terms int) *Kronecker {
+	terms = min(terms, lr.MaxTerms())
+	if terms < 1 {
+		return nil
+	}
+	m, n := lr.u.RawMatrix().Rows, lr.v.RawMatrix().Rows
+	k := &Kronecker{Shape: LowRankShape(m, n), Rows: m, Cols: n}
+	for r := range terms {
+		k.A = append(k.A, mat.NewDense(m, 1, mat.Col(nil, r, lr.u)))
+		k.B = append(k.B, mat.NewDense(1, n, mat.Col(nil, r, lr.v)))
+	}
+	k.balance()
+	return k
+}

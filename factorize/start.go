@@ -1,0 +1,109 @@
+package factorize
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// startDamping is added to the diagonals of the factors of C, as a part of their means.
+const startDamping = 1e-3
+
+// Start returns a Kronecker sum for Fit to start from: with the nearest C1 ⊗ C2 to the damped C and its Cholesky
+// factors L1 and L2, it is the nearest sum to Weff (L1 ⊗ L2), every A multiplied by L1⁻¹ and every B by L2⁻¹. That
+// would be the optimum if C were a Kronecker product. It holds terms terms, at most s.MaxTerms().
+func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, error) {
+	m, n := f.mo.Dims()
+	if err := s.check(m, n); err != nil {
+		return nil, err
+	}
+	l1, l2, err := f.kroneckerCholesky(ctx, newCovariance(f.o.Pool, f.mo, s, f.lambda), s)
+	if err != nil {
+		return nil, err
+	}
+	re := rearrange(f.o.Pool, f.weff, s) // row (a, i), column (b, j)
+	// Over j: rows (a, i, b) times L2. Over i: L1ᵀ times the rows of every a.
+	byJ := view{re.RawMatrix().Data, s.M1 * s.N1 * s.M2, s.N2, s.N2, 1}
+	white := product(f.o.Pool, byJ, of(l2.l))
+	white = mat.NewDense(s.M1*s.N1, s.M2*s.N2, white.RawMatrix().Data)
+	for a := range s.M1 {
+		rows := of(white).block(a*s.N1, (a+1)*s.N1, 0, s.M2*s.N2)
+		mul(f.o.Pool, of(re).block(a*s.N1, (a+1)*s.N1, 0, s.M2*s.N2), of(l1.l).t(), rows, false)
+	}
+	k := min(max(terms, 1), s.MaxTerms())
+	scale := maxAbs(re)
+	if scale == 0 {
+		scale = 1
+	}
+	re.Scale(1/scale, re)
+	t, err := quickSVD(ctx, f.o.Pool, of(re), k, f.o.Seed)
+	if err != nil {
+		return nil, err
+	}
+	d := &Decomposition{Shape: s, Rows: m, Cols: n, Sigma: t.sigma, scale: scale, t: t}
+	t.pad(k)
+	d.Sigma = t.sigma
+	sum := d.Terms(k)
+	for r := range sum.A {
+		sum.A[r] = f.unwhiten(sum.A[r], l1)
+		sum.B[r] = f.unwhiten(sum.B[r], l2)
+	}
+	sum.balance()
+	return sum, nil
+}
+
+// unwhiten returns x·l⁻¹.
+func (f *Fitter) unwhiten(x *mat.Dense, l *triangle) *mat.Dense {
+	y := copyOf(of(x).t())
+	l.solveT(f.o.Pool, y)
+	return copyOf(of(y).t())
+}
+
+// kroneckerCholesky returns the Cholesky factors of C1 and C2, C1 ⊗ C2 nearest to the covariance rearranged in c.
+func (f *Fitter) kroneckerCholesky(ctx context.Context, c *mat.Dense, s Shape) (l1, l2 *triangle, err error) {
+	scale := maxAbs(c)
+	if scale == 0 {
+		scale = 1
+	}
+	scaled := mat.DenseCopyOf(c)
+	scaled.Scale(1/scale, scaled)
+	t, err := topSVD(ctx, f.o.Pool, of(scaled), 1, f.o.Seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	c1 := mat.NewDense(s.N1, s.N1, mat.Col(nil, 0, t.left))
+	c2 := mat.NewDense(s.N2, s.N2, mat.Col(nil, 0, t.right))
+	if trace(c1) < 0 {
+		c1.Scale(-1, c1)
+		c2.Scale(-1, c2)
+	}
+	if l1, err = f.dampedCholesky(ctx, c1); err != nil {
+		return nil, nil, err
+	}
+	l2, err = f.dampedCholesky(ctx, c2)
+	return l1, l2, err
+}
+
+// dampedCholesky factors c with as much on its diagonal as it takes, from startDamping on.
+func (f *Fitter) dampedCholesky(ctx context.Context, c *mat.Dense) (*triangle, error) {
+	symmetrise(c)
+	n := c.RawMatrix().Rows
+	mean := trace(c) / float64(n)
+	if !(mean > 0) {
+		mean = 1
+	}
+	for part := startDamping; ; part *= 10 {
+		l := mat.DenseCopyOf(c)
+		for i := range n {
+			l.Set(i, i, l.At(i, i)+part*mean)
+		}
+		t, err := cholesky(ctx, f.o.Pool, l)
+		var singular *notPositive
+		if errors.As(err, &singular) && part < math.MaxFloat32 {
+			continue
+		}
+		return t, err
+	}
+}
