@@ -40,6 +40,8 @@ type decoder struct {
 	filled int64 // bytes of sparse tensors so far
 }
 
+// model decodes pb and takes it apart: what the IR holds is removed from it, the
+// rest becomes the model's origin.
 func (d *decoder) model(pb *onnxpb.ModelProto) (*graph.Model, error) {
 	m := &graph.Model{
 		IRVersion: pb.GetIrVersion(), ProducerName: pb.GetProducerName(), ProducerVersion: pb.GetProducerVersion(),
@@ -78,6 +80,8 @@ func metadataFromProto(ps []*onnxpb.StringStringEntryProto) []graph.KeyValue {
 	return out
 }
 
+// graph decodes pb as a subgraph of outer, or as a main graph (nil). Inputs come
+// first, then constants, which may be inputs too, then what the nodes make.
 func (d *decoder) graph(pb *onnxpb.GraphProto, outer *graph.Graph) (*graph.Graph, error) {
 	g := graph.New(pb.GetName(), outer)
 	g.Doc = pb.GetDocString()
@@ -164,6 +168,7 @@ func (d *decoder) nodes(g *graph.Graph, ps []*onnxpb.NodeProto) error {
 	return nil
 }
 
+// node decodes p and appends it to g; outputs are the values made for it.
 func (d *decoder) node(g *graph.Graph, p *onnxpb.NodeProto, outputs []*graph.Value) error {
 	inputs := make([]*graph.Value, len(p.GetInput()))
 	for k, name := range p.GetInput() {
@@ -317,6 +322,7 @@ func (d *decoder) attr(p *onnxpb.AttributeProto, g *graph.Graph) (*graph.Attr, e
 	return a, nil
 }
 
+// impliedType is the type of an attribute that only has a value.
 func impliedType(p *onnxpb.AttributeProto) graph.AttrType {
 	switch {
 	case p.F != nil:
@@ -343,6 +349,7 @@ func impliedType(p *onnxpb.AttributeProto) graph.AttrType {
 	return graph.AttrUndefined
 }
 
+// function decodes a local function; its inputs and outputs have no types.
 func (d *decoder) function(pb *onnxpb.FunctionProto) (*graph.Function, error) {
 	g := graph.New(pb.GetName(), nil)
 	f := &graph.Function{

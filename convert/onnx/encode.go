@@ -112,6 +112,8 @@ func metadataToProto(want []graph.KeyValue, old []*onnxpb.StringStringEntryProto
 		})
 }
 
+// graphToProto is the message of g: the file's, with the lists that the IR
+// holds made anew. Its nodes and lists may be changed, nothing deeper.
 func graphToProto(g *graph.Graph) (*onnxpb.GraphProto, error) {
 	p := &onnxpb.GraphProto{}
 	var types map[string]graph.Type
@@ -193,6 +195,7 @@ func infosToProto(g *graph.Graph, old []*onnxpb.ValueInfoProto, types map[string
 	return out
 }
 
+// newInfo describes a value that the file did not have.
 func newInfo(v *graph.Value) *onnxpb.ValueInfoProto {
 	return &onnxpb.ValueInfoProto{Name: new(v.Name()), Type: typeToProto(v.Type)}
 }
@@ -207,6 +210,7 @@ func retyped(p *onnxpb.ValueInfoProto, v *graph.Value, types map[string]graph.Ty
 	return p
 }
 
+// nodesToProto is the messages of g's nodes in their order.
 func nodesToProto(g *graph.Graph) ([]*onnxpb.NodeProto, error) {
 	var out []*onnxpb.NodeProto
 	for _, n := range g.Nodes() {
@@ -232,6 +236,7 @@ func nodesToProto(g *graph.Graph) ([]*onnxpb.NodeProto, error) {
 	return out, nil
 }
 
+// names is the names of values, "" for one left out.
 func names(values []*graph.Value) []string {
 	var out []string
 	for _, v := range values {
@@ -244,6 +249,8 @@ func names(values []*graph.Value) []string {
 	return out
 }
 
+// attrToProto is the file's message while that says what a does, graphs inside
+// it made anew; else a new one.
 func attrToProto(a *graph.Attr) (*onnxpb.AttributeProto, error) {
 	p := &onnxpb.AttributeProto{}
 	if o, ok := a.Origin.(*attrOrigin); ok && unchanged(a, o) {
@@ -351,6 +358,7 @@ func impliedTypeOf(p *onnxpb.AttributeProto, a *graph.Attr) graph.AttrType {
 	return impliedType(p)
 }
 
+// functionToProto is the message of f.
 func functionToProto(f *graph.Function) (*onnxpb.FunctionProto, error) {
 	p := &onnxpb.FunctionProto{}
 	var types map[string]graph.Type

@@ -19,6 +19,7 @@ type externalLoader struct {
 	order []string // paths in the order of first use
 }
 
+// externalFile is one opened file of the folder.
 type externalFile struct {
 	f      *os.File
 	size   int64
@@ -26,6 +27,7 @@ type externalFile struct {
 	ranges map[externalRange][]byte // tensors that share a range share its memory
 }
 
+// externalRange is where in a file the elements of a tensor stand, in bytes.
 type externalRange struct{ offset, length int64 }
 
 // load makes p, if it is external, an ordinary tensor with raw_data. Location,
@@ -86,6 +88,8 @@ func (l *externalLoader) load(p *onnxpb.TensorProto) error {
 	return nil
 }
 
+// open opens the file at location inside the folder, once for all tensors that
+// name it.
 func (l *externalLoader) open(location string) (*externalFile, error) {
 	key := filepath.Clean(location)
 	if x := l.files[key]; x != nil {
@@ -109,14 +113,17 @@ func (l *externalLoader) open(location string) (*externalFile, error) {
 	return x, nil
 }
 
+// close closes the files; what was read from them stays valid.
 func (l *externalLoader) close() {
 	for _, x := range l.files {
-		x.f.Close() // only read from
+		_ = x.f.Close() // only read from
 	}
 }
 
-// eachTensor calls f for every tensor message of a model with the place where
-// it stands, and stops at the first error, which it labels.
+// eachTensor calls f for every tensor message of a model: initializers,
+// attributes, values and indices of sparse tensors, in subgraphs, functions and
+// training graphs too. It stops at the first error, which it gives the tensor's
+// name, or its place where it has none.
 func eachTensor(m *onnxpb.ModelProto, f func(*onnxpb.TensorProto) error) error {
 	w := tensorWalk{f}
 	if err := w.graph(m.GetGraph()); err != nil {
@@ -140,6 +147,7 @@ func eachTensor(m *onnxpb.ModelProto, f func(*onnxpb.TensorProto) error) error {
 	return nil
 }
 
+// tensorWalk goes down the messages of a model in the file's order.
 type tensorWalk struct {
 	f func(*onnxpb.TensorProto) error
 }
@@ -186,23 +194,14 @@ func (w tensorWalk) nodes(ns []*onnxpb.NodeProto) error {
 
 func (w tensorWalk) attributes(where string, as []*onnxpb.AttributeProto) error {
 	for _, a := range as {
-		where := fmt.Sprintf("%s: attribute %q", where, a.GetName())
-		if err := w.tensors(where, a.GetT()); err != nil {
+		place := fmt.Sprintf("%s: attribute %q", where, a.GetName())
+		if err := w.tensors(place, append([]*onnxpb.TensorProto{a.GetT()}, a.GetTensors()...)...); err != nil {
 			return err
 		}
-		if err := w.tensors(where, a.GetTensors()...); err != nil {
+		if err := w.sparse(place, append([]*onnxpb.SparseTensorProto{a.GetSparseTensor()}, a.GetSparseTensors()...)...); err != nil {
 			return err
 		}
-		if err := w.sparse(where, a.GetSparseTensor()); err != nil {
-			return err
-		}
-		if err := w.sparse(where, a.GetSparseTensors()...); err != nil {
-			return err
-		}
-		if err := w.graph(a.GetG()); err != nil {
-			return err
-		}
-		for _, g := range a.GetGraphs() {
+		for _, g := range append([]*onnxpb.GraphProto{a.GetG()}, a.GetGraphs()...) {
 			if err := w.graph(g); err != nil {
 				return err
 			}

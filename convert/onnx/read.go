@@ -180,7 +180,7 @@ func copyFile(w io.Writer, path string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return io.Copy(w, f)
 }
 

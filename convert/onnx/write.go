@@ -178,7 +178,7 @@ func writeExternal(ctx context.Context, g *onnxpb.GraphProto, path string) (remo
 	if err != nil {
 		return nil, err
 	}
-	return func() { os.Remove(beside) }, nil
+	return func() { _ = os.Remove(beside) }, nil
 }
 
 // moveOut replaces the larger initializers in g's lists by messages without

@@ -214,9 +214,9 @@ func TestReadPipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = w.WriteString("12345")
-		w.Close()
+		_ = w.Close()
 		data, err := readAll(r, limit)
-		r.Close()
+		_ = r.Close()
 		if ok != (err == nil && string(data) == "12345") {
 			t.Errorf("limit %d: %q, %v", limit, data, err)
 		}
@@ -228,7 +228,7 @@ func TestReadRange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for _, c := range []struct {
 		offset, length int64
 		want           string // "": refused
@@ -270,13 +270,13 @@ func TestOpenInside(t *testing.T) {
 		if got, _ := io.ReadAll(f); string(got) != want {
 			t.Errorf("%q holds %q, wanted %q", rel, got, want)
 		}
-		f.Close()
+		_ = f.Close()
 	}
 	for _, rel := range []string{
 		"", secret, "/w.bin", `\w.bin`, "../secret", "sub/../w.bin", `..\secret`, "out", "abs", "up/secret", "sub", ".", "none", "w.bin\x00",
 	} {
 		if f, err := OpenInside(dir, rel); err == nil {
-			f.Close()
+			_ = f.Close()
 			t.Errorf("%q was opened", rel)
 		}
 	}

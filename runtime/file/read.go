@@ -29,7 +29,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, cause(err))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := readAll(f, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, cause(err))
@@ -105,7 +105,7 @@ func OpenInside(dir, rel string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder %s: %w", dir, cause(err))
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	info, err := root.Stat(rel)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", rel, cause(err))
@@ -119,7 +119,7 @@ func OpenInside(dir, rel string) (*os.File, error) {
 	}
 	// The name may have changed hands between the look and the opening.
 	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("%q changed while it was opened", rel)
 	}
 	return f, nil

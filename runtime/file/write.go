@@ -37,8 +37,8 @@ func WriteAtomic(path string, force bool, write func(io.Writer) error) (err erro
 	done := false
 	defer func() {
 		if !done {
-			f.Close() // an error changes nothing: the file goes
-			os.Remove(f.Name())
+			_ = f.Close() // an error changes nothing: the file goes
+			_ = os.Remove(f.Name())
 		}
 	}()
 	if err := write(f); err != nil {
@@ -115,7 +115,7 @@ func createBeside(target string) (*os.File, error) {
 func renameNew(from, to string) error {
 	switch err := os.Link(from, to); {
 	case err == nil:
-		os.Remove(from) // the output is complete with or without this
+		_ = os.Remove(from) // the output is complete with or without this
 		return nil
 	case errors.Is(err, fs.ErrExist):
 		return fs.ErrExist
