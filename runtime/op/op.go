@@ -41,6 +41,14 @@ type Random interface {
 	IsRandom()
 }
 
+// A View op may give out, as its first output, the very elements of its first
+// input, in another shape perhaps: whoever runs it may let the two share
+// memory. IsView says whether it does so for inputs of which in is known.
+type View interface {
+	Op
+	IsView(in []graph.Fact) bool
+}
+
 // Ctx is what a computation may use beside its inputs.
 type Ctx struct {
 	Pool *kernel.Pool // nil: the caller's goroutine alone

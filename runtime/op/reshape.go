@@ -16,6 +16,8 @@ func (view) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return out[0].Tensor.CopyFrom(in[0].Tensor)
 }
 
+func (view) IsView([]graph.Fact) bool { return true }
+
 // viewFact is the fact of f's elements in a shape; contents stay known.
 func viewFact(f graph.Fact, shape []graph.Dim) []graph.Fact {
 	out := tensorFact(f.DType, shape...)

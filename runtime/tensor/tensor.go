@@ -214,6 +214,16 @@ func (t *Tensor) Reshaped(shape ...int) (*Tensor, error) {
 	return &v, nil
 }
 
+// See makes t share the elements of src, of the same element type and as many
+// elements, in t's own shape: for whoever made t and gives it out anew.
+func (t *Tensor) See(src *Tensor) error {
+	if src.dtype != t.dtype || src.Len() != t.Len() {
+		return fmt.Errorf("cannot see %v as %v", src, t)
+	}
+	t.data, t.strs = src.data, src.strs
+	return nil
+}
+
 // Clone is a copy that shares nothing with t.
 func (t *Tensor) Clone() *Tensor {
 	c := New(t.dtype, t.shape...)

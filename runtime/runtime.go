@@ -1,0 +1,226 @@
+// Package runtime compiles a model into a program that computes its outputs.
+//
+// Compile works on a copy of the model: functions of the model's own are put
+// in place, nodes that no wanted output needs are left out, and what does not
+// depend on the inputs is computed. Each shape of the inputs that is run gets
+// a plan of its own, in which the outputs of nodes share one piece of memory as
+// far as their lifetimes allow.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/op"
+	"bilinc/runtime/tensor"
+)
+
+// Options says how a model is to be run. The zero value uses all cores.
+type Options struct {
+	// Threads is how many goroutines one run may use; 0 means all cores.
+	Threads int
+	// Pool, where it is set, is used in place of a pool of Threads: programs
+	// that run in turn share one.
+	Pool *kernel.Pool
+	// Seed of the random operators: runs of the same seed draw the same.
+	Seed uint64
+	// Outputs is the values of the model's main graph to give out in place of
+	// the graph's outputs: activations, say. nil: the graph's outputs.
+	Outputs []*graph.Value
+}
+
+// A Port is an input or output of a program.
+type Port struct {
+	Name string
+	Type graph.Type
+	// Optional marks an input that has a default, an initializer of the model:
+	// the zero Value stands for it.
+	Optional bool
+	// Random marks an output that depends on random operators.
+	Random bool
+}
+
+// A Program is a compiled model. It is immutable, and its methods are safe for
+// concurrent use.
+type Program struct {
+	facts   *op.Facts
+	pool    *kernel.Pool
+	seed    uint64
+	graph   *graph.Graph
+	wanted  []*graph.Value
+	inputs  []Port
+	outputs []Port
+	checks  []inputCheck
+	main    *block // with every default in place
+
+	mu       sync.Mutex
+	variants map[string]*block // by the defaults that a run replaces
+}
+
+// maxVariants bounds the blocks that are kept for runs that replace defaults.
+const maxVariants = 8
+
+// Compile makes a program of m, which it neither changes nor keeps. Where
+// nodes that the wanted outputs need cannot be run, the error is an
+// *UnsupportedError that lists them all; where the model contradicts itself,
+// the error is an ErrInvalid.
+func Compile(m *graph.Model, o Options) (*Program, error) {
+	if err := m.Check(); err != nil {
+		return nil, invalid(err)
+	}
+	c := m.Clone()
+	wanted := slices.Clone(c.Graph.Outputs)
+	if o.Outputs != nil {
+		wanted = make([]*graph.Value, len(o.Outputs))
+		for i, v := range o.Outputs {
+			if v.Graph() != m.Graph || m.Graph.Value(v.Name()) != v {
+				return nil, fmt.Errorf("wanted output %q is no value of the model's graph", v.Name())
+			}
+			wanted[i] = c.Graph.Value(v.Name())
+		}
+	}
+	if err := inlineFunctions(c); err != nil {
+		return nil, invalid(err)
+	}
+	p := &Program{pool: o.Pool, seed: o.Seed, graph: c.Graph, wanted: wanted, variants: map[string]*block{}}
+	if p.pool == nil {
+		p.pool = kernel.NewPool(o.Threads)
+	}
+	if err := p.infer(c); err != nil {
+		return nil, err
+	}
+	b := &builder{p: p, consts: map[*graph.Value]*tensor.Tensor{}, budget: foldBudget}
+	var err error
+	if p.main, err = b.block(c.Graph, wanted); err != nil {
+		return nil, err
+	}
+	p.ports()
+	return p, nil
+}
+
+// infer parses the nodes and checks their types as far as the model declares
+// them. Only nodes that the wanted outputs need count.
+func (p *Program) infer(m *graph.Model) error {
+	err := guard(func() (err error) {
+		p.facts, err = op.Infer(m, nil)
+		return err
+	})
+	if err != nil {
+		return invalid(err)
+	}
+	if len(p.facts.Problems) == 0 {
+		return nil
+	}
+	needed := map[*graph.Node]bool{}
+	markNeeded(needed, p.graph, p.wanted)
+	var missing UnsupportedError
+	var wrong []error
+	for _, q := range p.facts.Problems {
+		if !needed[q.Node] {
+			continue
+		}
+		var u *op.Unsupported
+		if errors.As(q.Err, &u) {
+			missing.Nodes = append(missing.Nodes, q)
+		} else {
+			wrong = append(wrong, q.Err)
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		return invalid(errors.Join(wrong...))
+	case len(missing.Nodes) > 0:
+		return &missing
+	}
+	return nil
+}
+
+// ports describes the inputs and outputs, once the main block is there.
+func (p *Program) ports() {
+	for _, v := range p.graph.Inputs {
+		p.inputs = append(p.inputs, Port{Name: v.Name(), Type: v.Type, Optional: v.Init() != nil})
+	}
+	p.checks = inputChecks(p.inputs)
+	random := p.main.random()
+	for i, v := range p.wanted {
+		p.outputs = append(p.outputs, Port{Name: v.Name(), Type: p.facts.Of(v).Type, Random: random[i]})
+	}
+}
+
+// Inputs is the inputs of the graph in order; the caller must not change them.
+func (p *Program) Inputs() []Port { return p.inputs }
+
+// Outputs is the wanted outputs in order; the caller must not change them.
+func (p *Program) Outputs() []Port { return p.outputs }
+
+// Run computes the outputs from in, the values of Inputs in order, where the
+// zero Value (or the end of in) stands for an optional one. The results share
+// no memory with in or the program. The error is an *InputError where a value
+// does not fit its input, ctx.Err() where ctx is done, and names the node
+// where one fails.
+func (p *Program) Run(ctx context.Context, in []tensor.Value) ([]tensor.Value, error) {
+	out := make([]tensor.Value, len(p.outputs))
+	if err := p.RunInto(ctx, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// RunInto is Run with the memory of the results given: tensors in out, which
+// must share no memory with each other or with in, are written to, zero Values
+// are replaced. It fails where a given tensor has not the result's type. Once
+// the shapes of in have been seen, and where all shapes follow from them, the
+// program itself allocates nothing. After an error the contents of out are
+// undefined.
+func (p *Program) RunInto(ctx context.Context, in, out []tensor.Value) error {
+	_, err := p.run(ctx, in, out, false)
+	return err
+}
+
+// block is the block for the defaults that in replaces.
+func (p *Program) block(in []tensor.Value) (*block, error) {
+	replaces := false
+	for i, port := range p.inputs[:len(in)] {
+		replaces = replaces || port.Optional && in[i].Kind != tensor.KindNone
+	}
+	if !replaces {
+		return p.main, nil
+	}
+	key := make([]byte, len(in))
+	b := &builder{p: p, consts: map[*graph.Value]*tensor.Tensor{}, replaced: map[*graph.Value]bool{}, budget: foldBudget}
+	for i, port := range p.inputs[:len(in)] {
+		if port.Optional && in[i].Kind != tensor.KindNone {
+			key[i] = 1
+			b.replaced[p.graph.Inputs[i]] = true
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := p.variants[string(key)]; k != nil {
+		return k, nil
+	}
+	k, err := b.block(p.graph, p.wanted)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.variants) >= maxVariants {
+		clear(p.variants)
+	}
+	p.variants[string(key)] = k
+	return k, nil
+}
+
+// guard calls f and turns a panic into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return f()
+}
