@@ -101,7 +101,7 @@ func (l *externalLoader) open(location string) (*externalFile, error) {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	if l.files == nil {
