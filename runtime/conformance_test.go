@@ -1,0 +1,220 @@
+package runtime_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"bilinc/convert/onnx"
+	"bilinc/runtime"
+	"bilinc/runtime/op"
+	"bilinc/runtime/tensor"
+)
+
+// The tolerances of the official backend tests: |a−b| ≤ atol + rtol·|b|.
+const (
+	officialRel = 1e-3
+	officialAbs = 1e-5
+)
+
+// officialFolder is where the official test data lies; the test is skipped
+// where there is none.
+func officialFolder(t *testing.T) string {
+	dir := os.Getenv("BILINC_ONNX_TESTDATA")
+	if dir == "" {
+		dir = "/usr/share/libonnx-testdata/data"
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("no official ONNX test data: set BILINC_ONNX_TESTDATA or install libonnx-testdata (%v)", err)
+	}
+	return dir
+}
+
+// suites are the folders of the official test data, with how many cases must
+// pass: raised as operators come, never lowered.
+var suites = []struct {
+	name         string
+	cases, floor int
+}{
+	{"node", 932, 116},
+	{"pytorch-converted", 82, 4},
+	{"pytorch-operator", 35, 8},
+	{"simple", 23, 4},
+}
+
+// knownFailures is the official cases that are run and do not give what the
+// files say, with the reason. One that passes must go from the list.
+var knownFailures = map[string]string{}
+
+// TestConformance runs the official tests. A case whose operators are not all
+// implemented is skipped and counted by operator.
+func TestConformance(t *testing.T) {
+	root := officialFolder(t)
+	for _, s := range suites {
+		t.Run(s.name, func(t *testing.T) {
+			entries, err := os.ReadDir(filepath.Join(root, s.name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			passed, missing := 0, map[string]int{}
+			for _, e := range entries {
+				name := s.name + "/" + e.Name()
+				err := runOfficial(filepath.Join(root, name))
+				reason, known := knownFailures[name]
+				var u *op.Unsupported
+				switch {
+				case errors.As(err, &u):
+					missing[strings.TrimPrefix(u.Error(), "operator ")]++
+					if known {
+						t.Errorf("%s is on the list of known failures, but not run: %v", name, err)
+					}
+				case err == nil && known:
+					t.Errorf("%s passes, but is on the list of known failures (%s)", name, reason)
+				case err == nil:
+					passed++
+				case !known:
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			t.Logf("%d cases, %d passed, %d not implemented:%s", len(entries), passed, sum(missing), list(missing))
+			if len(entries) != s.cases {
+				t.Logf("the data of libonnx-testdata 1.12 has %d cases", s.cases)
+			}
+			if len(entries) >= s.cases && passed < s.floor {
+				t.Errorf("%d cases passed, wanted %d or more", passed, s.floor)
+			}
+		})
+	}
+}
+
+func sum(counts map[string]int) int {
+	n := 0
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func list(counts map[string]int) string {
+	names := make([]string, 0, len(counts))
+	for name := range counts {
+		names = append(names, name)
+	}
+	sort.Slice(names, func(i, j int) bool {
+		a, b := counts[names[i]], counts[names[j]]
+		return a > b || a == b && names[i] < names[j]
+	})
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "\n  %d × %s", counts[name], name)
+	}
+	return b.String()
+}
+
+// runOfficial runs the model of a folder on each of its data sets.
+func runOfficial(dir string) error {
+	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
+	if err != nil {
+		return err
+	}
+	p, err := runtime.Compile(m, runtime.Options{Threads: 1})
+	if err != nil {
+		return err
+	}
+	sets, err := filepath.Glob(filepath.Join(dir, "test_data_set_*"))
+	if err != nil {
+		return err
+	}
+	if len(sets) == 0 {
+		return errors.New("no data set")
+	}
+	for _, set := range sets {
+		in, err := readValues(set, "input", p.Inputs())
+		if err != nil {
+			return err
+		}
+		want, err := readValues(set, "output", p.Outputs())
+		if err != nil {
+			return err
+		}
+		got, err := p.Run(context.Background(), in)
+		if err != nil {
+			return err
+		}
+		for i, port := range p.Outputs() {
+			if err := sameValue(got[i], want[i], officialRel, officialAbs); err != nil {
+				return fmt.Errorf("%s: output %q: %w", filepath.Base(set), port.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// readValues reads the files of a data set, which count inputs and outputs.
+func readValues(set, kind string, ports []runtime.Port) ([]tensor.Value, error) {
+	values := make([]tensor.Value, len(ports))
+	for i, port := range ports {
+		path := filepath.Join(set, fmt.Sprintf("%s_%d.pb", kind, i))
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && port.Optional {
+			continue
+		}
+		_, v, err := onnx.ReadValue(path, port.Type)
+		if err != nil {
+			return nil, fmt.Errorf("%s of data set %s: %w", filepath.Base(path), filepath.Base(set), err)
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+// sameValue fails unless got is want, floats within the tolerances.
+func sameValue(got, want tensor.Value, rel, abs float64) error {
+	if got.Kind != want.Kind || len(got.Elems) != len(want.Elems) {
+		return fmt.Errorf("found a %v of %d elements, wanted a %v of %d", got.Kind, len(got.Elems), want.Kind, len(want.Elems))
+	}
+	for i := range got.Elems {
+		if err := sameValue(got.Elems[i], want.Elems[i], rel, abs); err != nil {
+			return fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	if got.Kind != tensor.KindTensor {
+		return nil
+	}
+	return sameTensor(got.Tensor, want.Tensor, rel, abs)
+}
+
+func sameTensor(got, want *tensor.Tensor, rel, abs float64) error {
+	if got.DType() != want.DType() || !slices.Equal(got.Shape(), want.Shape()) {
+		return fmt.Errorf("found %v, wanted %v", got, want)
+	}
+	if !want.DType().IsFloat() {
+		if !tensor.Equal(got, want) {
+			return fmt.Errorf("%v has other elements than wanted", got)
+		}
+		return nil
+	}
+	a, err := tensor.Float64s(got)
+	if err != nil {
+		return err
+	}
+	b, err := tensor.Float64s(want)
+	if err != nil {
+		return err
+	}
+	for i := range a {
+		if a[i] == b[i] || math.IsNaN(a[i]) && math.IsNaN(b[i]) {
+			continue
+		}
+		if d := math.Abs(a[i] - b[i]); !(d <= abs+rel*math.Abs(b[i])) {
+			return fmt.Errorf("%v: element %d is %g, wanted %g", got, i, a[i], b[i])
+		}
+	}
+	return nil
+}
