@@ -2,7 +2,13 @@ package convert
 
 import (
 	"context"
+	"fmt"
 
+	"gonum.org/v1/gonum/mat"
+
+	"bilinc/convert/match"
+	"bilinc/convert/onnx"
+	"bilinc/factorize"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
 )
@@ -11,18 +17,207 @@ import (
 type ApplyOptions struct {
 	ModelSHA256 string       // of the model's files; compared with the plan's where both are set
 	Pool        *kernel.Pool // nil: the caller's goroutine alone
-	// Progress is called before each layer is factorised; may be nil.
+	// Progress is called before each weight is factorised; may be nil.
 	Progress func(layer string, done, total int)
 }
-
-// NewPlan decides for every layer of m what becomes of it. The error is an
-// *InfeasibleError where no plan meets the budget, and wraps ErrOptions where
-// the options are at fault.
-func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) { panic("not yet") }
 
 // Apply carries a plan out on a copy of m. The error wraps ErrPlan where the
 // plan does not fit the model. A plan that changes nothing gives an equal
 // model back.
 func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph.Model, *Report, error) {
-	panic("not yet")
+	if o.ModelSHA256 != "" && p.Model != "" && o.ModelSHA256 != p.Model {
+		return nil, nil, fmt.Errorf("%w: it is for another model (SHA-256 %.12s…, this one's is %.12s…)", ErrPlan, p.Model, o.ModelSHA256)
+	}
+	out, work, err := prepare(m, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := newReport(p)
+	errs := map[string]float64{}
+	for i, j := range work.list {
+		if o.Progress != nil {
+			o.Progress(j.weight.Layers[0].Name, i, len(work.list))
+		}
+		w, err := j.weight.Dense()
+		if err != nil {
+			return nil, nil, err
+		}
+		k, e, err := factorize.NearestKronecker(ctx, w, j.shape, j.terms, factorize.Options{Pool: o.Pool, Seed: p.Options.Seed})
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, nil, ctx.Err()
+			}
+			return nil, nil, fmt.Errorf("layer %q: %w", j.weight.Layers[0].Name, err)
+		}
+		for _, l := range j.weight.Layers {
+			errs[l.Name] = e
+		}
+		r.Warnings = append(r.Warnings, j.warnings...)
+		if err := work.replace(j, k); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := work.finish(); err != nil {
+		return nil, nil, err
+	}
+	r.measure(m, out, errs)
+	return out, r, nil
+}
+
+// A job is one weight to replace.
+type job struct {
+	weight   *match.Weight
+	shape    factorize.Shape
+	terms    int
+	warnings []string
+}
+
+// jobs is the work that a plan asks for on a copy of a model.
+type jobs struct {
+	model *graph.Model
+	found *found
+	build *builder
+	list  []*job
+	done  []Compressed
+}
+
+// prepare copies the model and checks the plan against it.
+func prepare(m *graph.Model, p *Plan) (*graph.Model, *jobs, error) {
+	out := m.Clone()
+	f, err := find(out)
+	if err != nil {
+		return nil, nil, err
+	}
+	js := &jobs{model: out, found: f, build: newBuilder(out)}
+	byName := map[string]*match.Layer{}
+	for _, l := range f.layers {
+		byName[l.Name] = l
+	}
+	skipped := map[string]string{}
+	for _, s := range f.skips {
+		skipped[s.Name] = s.Reason
+	}
+	planned := map[string]*LayerPlan{}
+	for i := range p.Layers {
+		e := &p.Layers[i]
+		if planned[e.Name] != nil {
+			return nil, nil, fmt.Errorf("%w: layer %q is there twice", ErrPlan, e.Name)
+		}
+		planned[e.Name] = e
+		l, reason := byName[e.Name], skipped[e.Name]
+		switch {
+		case l == nil && reason == "":
+			return nil, nil, fmt.Errorf("%w: the model has no layer %q", ErrPlan, e.Name)
+		case e.Action == ActDense || e.Action == ActSkipped:
+		case e.Action != ActBilinear && e.Action != ActLowRank:
+			return nil, nil, fmt.Errorf("%w: layer %q: action %q, wanted bilinear, lowrank, dense or skipped", ErrPlan, e.Name, e.Action)
+		case l == nil:
+			return nil, nil, fmt.Errorf("%w: layer %q cannot be compressed: %s", ErrPlan, e.Name, reason)
+		case e.In != l.In || e.Out != l.Out:
+			return nil, nil, fmt.Errorf("%w: layer %q: %d inputs and %d outputs, the model has %d and %d", ErrPlan, e.Name, e.In, e.Out, l.In, l.Out)
+		}
+	}
+	for _, w := range f.weights {
+		j, err := newJob(w, planned)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrPlan, err)
+		}
+		if j != nil {
+			js.list = append(js.list, j)
+		}
+	}
+	return out, js, nil
+}
+
+// newJob is what the plan asks for one weight; nil where that stays.
+func newJob(w *match.Weight, planned map[string]*LayerPlan) (*job, error) {
+	first := w.Layers[0]
+	e := planned[first.Name]
+	replaced := func(e *LayerPlan) bool { return e != nil && (e.Action == ActBilinear || e.Action == ActLowRank) }
+	for _, l := range w.Layers[1:] {
+		if replaced(planned[l.Name]) != replaced(e) {
+			return nil, fmt.Errorf("layers %q and %q share a weight: both are replaced or none", first.Name, l.Name)
+		}
+	}
+	if !replaced(e) {
+		return nil, nil
+	}
+	j := &job{weight: w, terms: e.Terms, shape: factorize.LowRankShape(w.Rows, w.Cols)}
+	switch {
+	case e.Action == ActBilinear && e.Shape == nil:
+		return nil, fmt.Errorf("layer %q: a bilinear layer needs a shape", e.Name)
+	case e.Shape != nil:
+		j.shape = e.Shape.factorize()
+		if e.Action == ActLowRank && j.shape != factorize.LowRankShape(w.Rows, w.Cols) {
+			return nil, fmt.Errorf("layer %q: shape %v is not low rank", e.Name, e.Shape)
+		}
+	}
+	s := j.shape
+	for _, side := range []struct {
+		what         string
+		d1, d2, size int
+	}{{"rows", s.M1, s.M2, w.Rows}, {"columns", s.N1, s.N2, w.Cols}} {
+		if side.d1 < 1 || side.d2 < 1 || side.d1 > side.size || side.d2 > side.size || side.d1*side.d2 < side.size {
+			return nil, fmt.Errorf("layer %q: shape %v has %d·%d %s for the weight's %d", e.Name, s, side.d1, side.d2, side.what, side.size)
+		}
+	}
+	if j.terms < 1 || j.terms > s.MaxTerms() {
+		return nil, fmt.Errorf("layer %q: %d terms of shape %v, wanted 1 to %d", e.Name, j.terms, s, s.MaxTerms())
+	}
+	if params := s.Params(j.terms) + extraParams(w, s.IsLowRank()); params > w.Params() {
+		j.warnings = append(j.warnings, fmt.Sprintf("layer %q grows from %d to %d parameters", e.Name, w.Params(), params))
+	}
+	return j, nil
+}
+
+// replace puts factors in the place of one weight.
+func (js *jobs) replace(j *job, k *factorize.Kronecker) error {
+	done, err := js.build.replace(j.weight, k, js.found.facts.Of)
+	js.done = append(js.done, done...)
+	return err
+}
+
+// finish records what was done and checks the model.
+func (js *jobs) finish() error {
+	if len(js.list) == 0 {
+		return nil
+	}
+	if err := writeLayers(js.model, js.done); err != nil {
+		return err
+	}
+	if err := js.model.Check(); err != nil {
+		return fmt.Errorf("after the layers were replaced: %w", err)
+	}
+	return nil
+}
+
+// dry is the model that an allocation gives, with zeros for factors: as large
+// as the true one, but made at once.
+func (p *planner) dry(a allocation) (*graph.Model, error) {
+	m, js, err := prepare(p.model, p.plan(a, nil))
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range js.list {
+		if err := js.replace(j, zeros(j.shape, j.terms, j.weight.Rows, j.weight.Cols)); err != nil {
+			return nil, err
+		}
+	}
+	return m, js.finish()
+}
+
+// zeros is a sum of so many terms that are all 0.
+func zeros(s factorize.Shape, terms, rows, cols int) *factorize.Kronecker {
+	k := &factorize.Kronecker{Shape: s, Rows: rows, Cols: cols}
+	a, b := mat.NewDense(s.M1, s.N1, nil), mat.NewDense(s.M2, s.N2, nil)
+	for range terms {
+		k.A, k.B = append(k.A, a), append(k.B, b)
+	}
+	return k
+}
+
+// encodedSize is the bytes of m in one file.
+func encodedSize(m *graph.Model) (int64, error) {
+	b, err := onnx.Encode(m)
+	return int64(len(b)), err
 }

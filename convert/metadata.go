@@ -1,6 +1,11 @@
 package convert
 
-import "bilinc/runtime/graph"
+import (
+	"encoding/json"
+	"fmt"
+
+	"bilinc/runtime/graph"
+)
 
 // LayersKey is the metadata entry that says what was done to each layer.
 const LayersKey = "bilinc.layers"
@@ -11,15 +16,57 @@ type Compressed struct {
 	Value  string `json:"value"` // the original's value that it stands for, of the same name here
 	Action Action `json:"action"`
 	First  string `json:"first"` // the factor that is applied first: "a" or "b"
-	Shape  Shape  `json:"shape"`
+	Shape  Shape  `json:"shape"` // of the layer's own W, of Out×In
 	Terms  int    `json:"terms"`
+	In     int    `json:"in"`
+	Out    int    `json:"out"`
 	A      string `json:"a"`              // the constant with the A of all terms
 	B      string `json:"b"`              // the constant with the B of all terms
 	Bias   string `json:"bias,omitempty"` // the constant that is added
-	In     int    `json:"in"`
-	Out    int    `json:"out"`
 }
 
-// ReadLayers is what Apply wrote into the model's metadata; entries whose
-// constants are gone are left out.
-func ReadLayers(m *graph.Model) ([]Compressed, error) { panic("not yet") }
+// ReadLayers is what Apply wrote into the model's metadata, nil where there is
+// nothing. Layers whose factors are no constants of the model are left out.
+func ReadLayers(m *graph.Model) ([]Compressed, error) {
+	text, ok := m.Meta(LayersKey)
+	if !ok {
+		return nil, nil
+	}
+	var all, out []Compressed
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		return nil, fmt.Errorf("metadata %s: %w", LayersKey, err)
+	}
+	constants := map[string]bool{}
+	eachGraph(m, func(g *graph.Graph) {
+		for _, v := range g.Consts() {
+			constants[v.Name()] = true
+		}
+		for _, n := range g.Nodes() {
+			if n.OpType == "Constant" {
+				constants[n.Label()] = true
+				for _, v := range n.Outputs() {
+					if v != nil {
+						constants[v.Name()] = true
+					}
+				}
+			}
+		}
+	})
+	for _, c := range all {
+		if constants[c.A] && constants[c.B] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// writeLayers records replaced layers beside those of earlier conversions.
+func writeLayers(m *graph.Model, done []Compressed) error {
+	before, _ := ReadLayers(m) // unreadable: replaced
+	text, err := json.Marshal(append(before, done...))
+	if err != nil {
+		return err
+	}
+	m.SetMetadata(LayersKey, string(text))
+	return nil
+}

@@ -1,5 +1,10 @@
 package convert
 
+import (
+	"bilinc/factorize"
+	"bilinc/runtime/graph"
+)
+
 // A Report is what was done to a model, and how well. Fields that only the
 // caller can know (file sizes, metrics, seconds) are left for it to fill.
 type Report struct {
@@ -40,4 +45,38 @@ type OutputReport struct {
 	// RelError is ‖y−ỹ‖²/‖y − mean y‖², the mean over the samples; nil where
 	// it cannot be had.
 	RelError *float64 `json:"rel_error"`
+}
+
+// newReport starts a report with what the plan says of each layer.
+func newReport(p *Plan) *Report {
+	r := &Report{Layers: []LayerReport{}}
+	for i := range p.Layers {
+		e := &p.Layers[i]
+		l := LayerReport{Name: e.Name, Action: e.Action, Widen: 1, ParamsBefore: e.ParamsBefore, ParamsAfter: e.ParamsBefore,
+			TiedTo: e.TiedTo, Reason: e.Reason}
+		if e.Action == ActBilinear || e.Action == ActLowRank {
+			l.Shape, l.Terms = e.Shape, e.Terms
+			if l.Shape == nil {
+				l.Shape = shapeOf(factorize.LowRankShape(e.Out, e.In))
+			}
+			if e.TiedTo == "" {
+				l.ParamsAfter = int64(l.Shape.factorize().Params(l.Terms))
+			}
+		}
+		r.Layers = append(r.Layers, l)
+	}
+	return r
+}
+
+// measure compares the sizes of the two models and sets the layers' errors.
+func (r *Report) measure(before, after *graph.Model, errs map[string]float64) {
+	r.ParamsBefore, r.ParamsAfter = Params(before), Params(after)
+	r.Ratio = 1
+	if r.ParamsAfter > 0 {
+		r.Ratio = float64(r.ParamsBefore) / float64(r.ParamsAfter)
+	}
+	r.MACsBefore, r.MACsAfter = MACs(before, nil), MACs(after, nil)
+	for i := range r.Layers {
+		r.Layers[i].Error = errs[r.Layers[i].Name]
+	}
 }

@@ -1,0 +1,266 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"bilinc/convert/match"
+	"bilinc/runtime/graph"
+)
+
+// planner is the state of one call of NewPlan.
+type planner struct {
+	model  *graph.Model
+	opts   Options
+	found  *found
+	left   map[*match.Weight]string // weights that stay, and why
+	params int64                    // of the whole model
+	curves []*curve
+	fixed  int64 // parameters that no curve is about
+}
+
+// NewPlan decides for every layer of m what becomes of it, from the weights
+// alone: the error of a layer is that of its weight, and the budget goes where
+// it lowers the sum of errors most. The error is an *InfeasibleError where no
+// plan meets the budget, and wraps ErrOptions where the options are at fault.
+func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	f, err := find(m)
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{model: m, opts: o, found: f, params: Params(m)}
+	if p.left, err = p.leftOut(); err != nil {
+		return nil, err
+	}
+	if o.nothing() {
+		return p.plan(nil, nil), nil
+	}
+	if err := p.measure(ctx); err != nil {
+		return nil, err
+	}
+	table := p.tradeoff()
+	a, err := p.choose(table)
+	if err != nil {
+		return nil, err
+	}
+	return p.plan(a, table), nil
+}
+
+// leftOut gives the weights that are not compressed, with the reason: because
+// no factors are smaller, or since one of their layers is excluded.
+func (p *planner) leftOut() (map[*match.Weight]string, error) {
+	excluded, err := p.opts.excluded(p.found.layers, p.found.skips)
+	if err != nil {
+		return nil, err
+	}
+	left := map[*match.Weight]string{}
+	for _, w := range p.found.weights {
+		if p.opts.NumTerms == 0 {
+			if why := compressible(w); why != "" {
+				left[w] = why
+			}
+		}
+		for _, l := range w.Layers {
+			if why, ok := excluded[l]; ok {
+				left[w] = why
+				if l != w.Layers[0] {
+					left[w] = fmt.Sprintf("shares its weight with layer %q: %s", l.Name, why)
+				}
+			}
+		}
+	}
+	return left, nil
+}
+
+// measure computes the curves, with true errors up to what the budget can leave
+// for a layer.
+func (p *planner) measure(ctx context.Context) error {
+	p.fixed = p.params
+	var weights []*match.Weight
+	for _, w := range p.found.weights {
+		if p.left[w] == "" {
+			weights = append(weights, w)
+			p.fixed -= int64(w.Params())
+		}
+	}
+	limit := int64(math.MaxInt64)
+	if b, ok := p.budget(); ok {
+		limit = max(0, b-p.fixed)
+	}
+	for _, w := range weights {
+		c, err := newCurve(ctx, w, &p.opts, int(min(limit, int64(w.Params()))))
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			p.left[w] = err.Error()
+			p.fixed += int64(w.Params())
+			continue
+		}
+		p.curves = append(p.curves, c)
+	}
+	return nil
+}
+
+// budget is the most parameters that the plan may have; false where the
+// options limit something else or nothing.
+func (p *planner) budget() (int64, bool) {
+	switch {
+	case p.opts.Ratio != 0:
+		return ratioBudget(p.params, p.opts.Ratio), true
+	case p.opts.TargetParams != 0:
+		return p.opts.TargetParams, true
+	}
+	return 0, false
+}
+
+// ratioBudget is the largest number of parameters with params/number ≥ ratio.
+func ratioBudget(params int64, ratio float64) int64 {
+	b := int64(float64(params) / ratio)
+	for b > 0 && float64(b)*ratio > float64(params) {
+		b--
+	}
+	return b
+}
+
+// choose is the allocation under the budget.
+func (p *planner) choose(table []Tradeoff) (allocation, error) {
+	if p.opts.TargetSize != 0 {
+		return p.chooseSize(table)
+	}
+	b, ok := p.budget()
+	if !ok {
+		b = math.MaxInt64
+	}
+	a, ok := allocate(p.curves, b-p.fixed)
+	if !ok {
+		params, _ := total(p.curves, a)
+		return nil, &InfeasibleError{Unit: "parameters", Budget: b, Least: p.fixed + params, Tradeoff: table}
+	}
+	return a, nil
+}
+
+// tradeoff is the plans under ratios 2, 4, 8, … up to the first that none
+// meets.
+func (p *planner) tradeoff() []Tradeoff {
+	var out []Tradeoff
+	for ratio := 2.0; ; ratio *= 2 {
+		a, ok := allocate(p.curves, ratioBudget(p.params, ratio)-p.fixed)
+		params, err := total(p.curves, a)
+		out = append(out, Tradeoff{Ratio: ratio, Params: p.fixed + params, Error: err, Feasible: ok})
+		if !ok || ratio > 1<<40 {
+			return out
+		}
+	}
+}
+
+// plan writes an allocation down; nil leaves everything as it is.
+func (p *planner) plan(a allocation, table []Tradeoff) *Plan {
+	out := &Plan{Version: PlanVersion, Model: p.opts.ModelSHA256, Options: p.opts, ParamsBefore: p.params, ParamsAfter: p.params,
+		Layers: []LayerPlan{}, Tradeoff: table}
+	out.Options.Structure, out.Options.Pool = p.opts.structure(), nil
+	if table == nil {
+		out.Tradeoff = []Tradeoff{}
+	}
+	chosen := map[*match.Weight]*point{}
+	if a != nil {
+		var params int64
+		params, out.Error = total(p.curves, a)
+		out.ParamsAfter = p.fixed + params
+		for i, c := range p.curves {
+			chosen[c.weight] = &c.points[a[i]]
+		}
+	}
+	for _, l := range p.found.layers {
+		out.Layers = append(out.Layers, p.layer(l, chosen[l.Weight]))
+		if pt := chosen[l.Weight]; pt != nil && pt.params > l.Weight.Params() && tiedTo(l) == "" {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("layer %q grows from %d to %d parameters", l.Name, l.Weight.Params(), pt.params))
+		}
+	}
+	for _, s := range p.found.skips {
+		out.Layers = append(out.Layers, LayerPlan{Name: s.Name, Action: ActSkipped, ParamsBefore: int64(s.Params),
+			ParamsAfter: int64(s.Params), Reason: s.Reason})
+	}
+	return out
+}
+
+// layer is the entry of one layer; pt is nil where it was not planned for.
+func (p *planner) layer(l *match.Layer, pt *point) LayerPlan {
+	w := l.Weight
+	e := LayerPlan{Name: l.Name, Action: ActDense, In: l.In, Out: l.Out, TiedTo: tiedTo(l)}
+	if e.TiedTo == "" {
+		e.ParamsBefore, e.ParamsAfter = int64(w.Params()), int64(w.Params())
+	}
+	switch {
+	case p.left[w] != "":
+		e.Action, e.Reason = ActSkipped, p.left[w]
+	case pt == nil:
+		e.Reason = "a ratio of 1 changes nothing"
+	case pt.dense():
+		e.Reason = "the budget has room for it as it is"
+		if p.opts.structure() == Bilinear {
+			e.Reason = "one balanced pair is not smaller"
+		}
+	default:
+		e.Action, e.Terms, e.Error = ActBilinear, pt.terms, pt.err
+		if e.TiedTo == "" {
+			e.ParamsAfter = int64(pt.params)
+		}
+		if pt.shape.IsLowRank() {
+			e.Action = ActLowRank
+		} else {
+			e.Shape = shapeOf(pt.shape)
+		}
+	}
+	return e
+}
+
+// chooseSize is the allocation of the most parameters whose model, written,
+// is not larger than the target: found by bisection over models with factors
+// of zeros, which are as large as the true ones.
+func (p *planner) chooseSize(table []Tradeoff) (allocation, error) {
+	size := func(a allocation) (int64, error) {
+		m, err := p.dry(a)
+		if err != nil {
+			return 0, err
+		}
+		return encodedSize(m)
+	}
+	least := make(allocation, len(p.curves))
+	least0, err := size(least)
+	if err != nil {
+		return nil, err
+	}
+	if least0 > p.opts.TargetSize {
+		return nil, &InfeasibleError{Unit: "bytes", Budget: p.opts.TargetSize, Least: least0, Tradeoff: table}
+	}
+	best := least
+	lo, _ := total(p.curves, least)
+	hi := int64(0)
+	for _, c := range p.curves {
+		hi += int64(c.points[len(c.points)-1].params)
+	}
+	for lo <= hi {
+		mid := lo + (hi-lo)/2
+		a, ok := allocate(p.curves, mid)
+		if !ok {
+			return nil, errors.New("the smallest plan does not fit its own parameters")
+		}
+		n, err := size(a)
+		if err != nil {
+			return nil, err
+		}
+		used, _ := total(p.curves, a)
+		if n <= p.opts.TargetSize {
+			best, lo = a, mid+1
+		} else {
+			hi = min(mid, used) - 1
+		}
+	}
+	return best, nil
+}
