@@ -14,12 +14,14 @@ const (
 	blockM = 120
 	// rowPanels is the number of panels that go together when A has one row.
 	rowPanels = 4
-	// superM, superN and superK bound the parts of A and B that are packed at a time (4 MB of
-	// float64 each).
-	superM, superN, superK = 8 * blockM, 512, 4 * blockK
+	// superN and superK bound the part of B that is packed at a time, superM that of A, together
+	// with blockK (4 and 8 MB of float64).
+	superM, superN, superK = 32 * blockM, 512, 4 * blockK
 	// farApart is the distance in bytes from which on the columns of a transposed A are brought
 	// together first: they would share too few sets of the caches.
 	farApart = 1 << 10
+	// farBytes is an A that lies in memory rather than in a cache.
+	farBytes = 16 << 20
 	// nearBytes is a B that stays in the first-level cache as it is.
 	nearBytes = 32 << 10
 	// minSplit is the number of multiplications below which a product is not worth sharing out
@@ -83,9 +85,9 @@ type job[T float] struct {
 
 	// The part of the product at hand: rows i0…i1-1, columns j0…j1-1, terms k0…k1-1.
 	i0, i1, j0, j1, k0, k1 int
-	// Its panels of B: element (l, j) of panel q is at panels[q·step + (l-k0)·bks + j].
-	panels    []T
-	step, bks int
+	// Its panels of B: element (l, j) of panel q is at panels[q·step + (l-base)·bks + j].
+	panels          []T
+	base, step, bks int
 	// Its blocks of A, if packed: element (i, l) of block r is at packedA[(r·(k1-k0) + l-k0)·rows + i].
 	packedA []T
 
@@ -120,7 +122,7 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 	j.a, j.ars, j.acs = a, ars, acs
 	j.b, j.brs, j.bcs = b, brs, bcs
 	j.c, j.ldc = c, ldc
-	j.j0, j.j1, j.k0, j.k1, j.add = 0, n, 0, k, add
+	j.j0, j.j1, j.k0, j.k1, j.base, j.add = 0, n, 0, k, 0, add
 	switch {
 	case packed != nil:
 		j.panels, j.step, j.bks = packed, k*im.nr, im.nr
@@ -157,7 +159,7 @@ func (j *job[T]) gatherB(p *Pool) {
 	if size := n * nr * k; len(j.scratchB) < size {
 		j.scratchB = aligned[T](size)
 	}
-	j.panels, j.step, j.bks = j.scratchB, k*nr, nr
+	j.panels, j.base, j.step, j.bks = j.scratchB, j.k0, k*nr, nr
 	p.For(n, copyGrain(nr*k), j.packBFn)
 }
 
@@ -177,17 +179,16 @@ func (j *job[T]) gatherA(p *Pool, blocks int) {
 		j.scratchA = aligned[T](size)
 	}
 	j.packedA = j.scratchA
-	p.For(blocks, copyGrain(j.rows*k), j.packAFn)
+	p.For(k, copyGrain(j.i1-j.i0), j.packAFn)
 }
 
-// packA packs the blocks lo … hi-1.
+// packA packs the terms lo … hi-1: each is one run of elements of A, read from end to end.
 func (j *job[T]) packA(lo, hi int) {
 	k := j.k1 - j.k0
-	for r := lo; r < hi; r++ {
-		i := j.i0 + r*j.rows
-		n := min(j.i1-i, j.rows)
-		for l := range k {
-			copy(j.packedA[(r*k+l)*j.rows:], j.a[(j.k0+l)*j.acs+i:][:n])
+	for l := lo; l < hi; l++ {
+		from := j.a[(j.k0+l)*j.acs:]
+		for i, at := j.i0, l*j.rows; i < j.i1; i, at = i+j.rows, at+k*j.rows {
+			copy(j.packedA[at:at+j.rows], from[i:j.i1])
 		}
 	}
 }
@@ -197,16 +198,21 @@ func copyGrain(elements int) int { return max(1, minTask/32/elements) }
 
 // compute multiplies the part at hand of all m rows.
 func (j *job[T]) compute(p *Pool, m int) {
-	nr := j.im.nr
-	// Bringing columns together costs about as much as multiplying them by one panel.
-	gather := j.ars == 1 && j.acs*sizeOf[T]() >= farApart && m > j.im.mr && j.j1-j.j0 > 8*nr
-	step := m
-	if gather {
-		step = superM
+	j.i0, j.i1 = 0, m
+	far := j.ars == 1 && j.acs*sizeOf[T]() >= farApart && m > j.im.mr
+	// Bringing columns together costs as much as multiplying them by a panel or two, less than
+	// fetching them one by one from memory.
+	if !far || j.j1-j.j0 <= 8*j.im.nr && j.acs*(j.k1-j.k0)*sizeOf[T]() < farBytes {
+		j.split(p, false)
+		return
 	}
-	for i0 := 0; i0 < m; i0 += step {
-		j.i0, j.i1 = i0, min(m, i0+step)
-		j.split(p, gather)
+	first, last, add := j.k0, j.k1, j.add
+	for k0 := first; k0 < last; k0 += blockK {
+		j.k0, j.k1, j.add = k0, min(last, k0+blockK), add || k0 > first
+		for i0 := 0; i0 < m; i0 += superM {
+			j.i0, j.i1 = i0, min(m, i0+superM)
+			j.split(p, true)
+		}
 	}
 }
 
@@ -257,12 +263,12 @@ func (j *job[T]) task(r, q0, q1 int) {
 		q := q0
 		if m == 1 && j.im.row != nil {
 			for ; q+rowPanels <= q1 && j.j0+(q+rowPanels)*nr <= j.j1; q += rowPanels {
-				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.k0)*j.bks:], j.step, j.bks, j.c[i*j.ldc+j.j0+q*nr:], j.add || k0 > j.k0)
+				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.step, j.bks, j.c[i*j.ldc+j.j0+q*nr:], j.add || k0 > j.k0)
 			}
 		}
 		for ; q < q1; q++ {
 			col := j.j0 + q*nr
-			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.k0)*j.bks:], j.bks,
+			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.bks,
 				j.c[i*j.ldc+col:], j.ldc, min(nr, j.j1-col), j.add || k0 > j.k0)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -122,7 +123,7 @@ func testShapes[T float](t *testing.T, gemm gemmFunc[T]) {
 	for _, m := range sizes {
 		for _, n := range sizes {
 			for _, k := range sizes {
-				if testing.Short() && r.IntN(8) != 0 {
+				if testing.Short() && r.IntN(30) != 0 {
 					continue
 				}
 				la, lb := layouts[r.IntN(len(layouts))], layouts[r.IntN(len(layouts))]
@@ -139,6 +140,126 @@ func testShapes[T float](t *testing.T, gemm gemmFunc[T]) {
 				}
 			}
 		}
+	}
+}
+
+// far is a transposed A out of memory: one element of each page or two.
+var far = layout{"columns far apart", func(r, c int) (int, int, int) { return 1, farBytes / 4 / 300, farBytes / 4 / 300 * c }}
+
+func testFar[T float](t *testing.T, gemm gemmFunc[T]) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, n := range []int{3, 300} {
+		checkGemm(t, gemm, r, blockM+9, n, 301, far, layouts[0], true)
+	}
+}
+
+func TestGemmFarColumns(t *testing.T) {
+	inEveryPath(t, func(t *testing.T) {
+		testFar(t, Gemm32)
+		testFar(t, Gemm64)
+		testFar(t, packedGemm)
+	})
+}
+
+// Neither the other rows, nor packing, nor the width of the vectors is part of an element's bits.
+func TestGemmSameBitsForAnyRows(t *testing.T) {
+	var across [][]float32
+	inEveryPath(t, func(t *testing.T) {
+		const m, n, k = 33, 150, 2*blockK + 3
+		r := rand.New(rand.NewPCG(7, 8))
+		a, b := random[float32](r, m*k), random[float32](r, k*n)
+		all, one := make([]float32, m*n), make([]float32, m*n)
+		Gemm32(nil, m, n, k, a, k, 1, b, n, 1, all, n, false)
+		for i := range m {
+			Gemm32(nil, 1, n, k, a[i*k:], k, 1, b, n, 1, one[i*n:], n, false)
+		}
+		packed := make([]float32, m*n)
+		packedGemm(nil, m, n, k, a, k, 1, b, n, 1, packed, n, false)
+		for name, got := range map[string][]float32{"row by row": one, "packed": packed} {
+			if i := firstDifference(got, all); i >= 0 {
+				t.Errorf("%s: %v at %d, at once: %v", name, got[i], i, all[i])
+			}
+		}
+		if Path() != "generic" { // which has no fused multiply-add
+			across = append(across, all)
+		}
+	})
+	for _, other := range across[min(1, len(across)):] {
+		if i := firstDifference(other, across[0]); i >= 0 {
+			t.Errorf("two vector paths give %v and %v at %d", other[i], across[0][i], i)
+		}
+	}
+}
+
+// NaN and Inf reach exactly the elements that they belong to; a zero opposite does not stop them.
+func TestGemmNaNAndInf(t *testing.T) {
+	inEveryPath(t, func(t *testing.T) {
+		t.Run("float32", func(t *testing.T) { testNaN(t, Gemm32) })
+		t.Run("float64", func(t *testing.T) { testNaN(t, Gemm64) })
+		t.Run("packed", func(t *testing.T) { testNaN(t, packedGemm) })
+	})
+}
+
+func testNaN[T float](t *testing.T, gemm gemmFunc[T]) {
+	nan, inf := T(math.NaN()), T(math.Inf(1))
+	for _, m := range []int{1, 2, 9, 40} {
+		for _, n := range []int{1, 5, 33, 140} {
+			for _, bcs := range []int{1, 19} {
+				const k = 19
+				brs := 1
+				if bcs == 1 {
+					brs = n
+				}
+				a, b, c := make([]T, m*k), make([]T, k*n), make([]T, m*n)
+				row, col := m-1, n/2
+				a[row*k+3] = nan       // this row all NaN: 0·NaN
+				b[7*brs+col*bcs] = inf // this column all NaN: 0·Inf
+				gemm(nil, m, n, k, a, k, 1, b, brs, bcs, c, n, false)
+				for i := range m {
+					for j := range n {
+						x := float64(c[i*n+j])
+						if bad := i == row || j == col; bad != math.IsNaN(x) || !bad && x != 0 {
+							t.Fatalf("m=%d n=%d: C[%d %d] is %v with a NaN in row %d of A and Inf in column %d of B", m, n, i, j, x, row, col)
+						}
+					}
+				}
+				for l := range k { // now Inf meets ones
+					a[l], b[l*brs+col*bcs] = 1, 1
+				}
+				a[0] = inf
+				gemm(nil, 1, n, k, a, k, 1, b, brs, bcs, c, n, false)
+				if m > 1 && !math.IsInf(float64(c[col]), 1) {
+					t.Fatalf("m=%d n=%d: Inf·1 + … gives %v", m, n, c[col])
+				}
+			}
+		}
+	}
+}
+
+func TestGemmShortSlice(t *testing.T) {
+	s := func(n int) []float32 { return make([]float32, n) }
+	for name, call := range map[string]func(){
+		"A": func() { Gemm32(nil, 8, 9, 16, s(127), 16, 1, s(144), 9, 1, s(72), 9, false) },
+		"B": func() { Gemm32(nil, 8, 9, 16, s(128), 16, 1, s(143), 9, 1, s(72), 9, false) },
+		"C": func() { Gemm32(nil, 8, 9, 16, s(128), 16, 1, s(144), 9, 1, s(71), 9, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				v, _ := recover().(string)
+				if want := "kernel: " + name + "["; !strings.HasPrefix(v, want) {
+					t.Errorf("panicked with %q, want %s…", v, want)
+				}
+			}()
+			call()
+		})
+	}
+}
+
+func TestUse(t *testing.T) {
+	was := Path()
+	err := Use("sse9")
+	if err == nil || !strings.Contains(err.Error(), "generic") || Path() != was {
+		t.Errorf("Use(sse9) gives %v and leaves %s, was %s", err, Path(), was)
 	}
 }
 

@@ -89,16 +89,6 @@ func TestPoolPanicReachesCaller(t *testing.T) {
 	}
 }
 
-func TestPoolForAllocatesNothing(t *testing.T) {
-	p := NewPool(2)
-	var sum atomic.Int64
-	f := func(lo, hi int) { sum.Add(int64(hi - lo)) }
-	// Below one: a helper started anew may cost a goroutine now and then.
-	if got := testing.AllocsPerRun(1000, func() { p.For(64, 1, f) }); got >= 1 {
-		t.Errorf("For allocates %v times", got)
-	}
-}
-
 // The number of threads is no part of a result.
 func TestGemmSameBitsForAnyThreads(t *testing.T) {
 	inEveryPath(t, func(t *testing.T) {

@@ -1,0 +1,39 @@
+//go:build !race
+
+package kernel
+
+// The race detector makes sync.Pool forget at random.
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+)
+
+func TestGemmAllocatesNothing(t *testing.T) {
+	const m, n, k = 200, 300, 400
+	r := rand.New(rand.NewPCG(1, 1))
+	a, b, c := random[float32](r, m*k), random[float32](r, k*n), make([]float32, m*n)
+	pb, p := Pack32(k, n, b, n, 1), NewPool(2)
+	for name, f := range map[string]func(){
+		"Gemm32":                  func() { Gemm32(p, m, n, k, a, k, 1, b, n, 1, c, n, false) },
+		"Gemm32 of transposes":    func() { Gemm32(p, m, n, k, a, 1, m, b, 1, k, c, n, false) },
+		"GemmPacked32":            func() { GemmPacked32(p, m, a, k, 1, pb, c, n, false) },
+		"GemmPacked32 of one row": func() { GemmPacked32(p, 1, a, k, 1, pb, c, n, false) },
+	} {
+		// Below one: the garbage collector may take the scratch memory once.
+		if got := testing.AllocsPerRun(100, f); got >= 1 {
+			t.Errorf("%s allocates %v times", name, got)
+		}
+	}
+}
+
+func TestPoolForAllocatesNothing(t *testing.T) {
+	p := NewPool(2)
+	var sum atomic.Int64
+	f := func(lo, hi int) { sum.Add(int64(hi - lo)) }
+	// Below one: a helper started anew may cost a goroutine now and then.
+	if got := testing.AllocsPerRun(1000, func() { p.For(64, 1, f) }); got >= 1 {
+		t.Errorf("For allocates %v times", got)
+	}
+}
