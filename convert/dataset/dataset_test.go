@@ -105,7 +105,7 @@ func TestRowsAreReadApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := cutRows(whole, 1, 2)
+		want, err := Rows(whole, 1, 2)
 		if err != nil {
 			t.Fatal(err)
 		}

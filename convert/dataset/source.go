@@ -17,11 +17,11 @@ type memory struct{ t *tensor.Tensor }
 func (m memory) dtype() tensor.DType { return m.t.DType() }
 func (m memory) shape() []int        { return m.t.Shape() }
 
-func (m memory) rows(lo, hi int) (*tensor.Tensor, error) { return cutRows(m.t, lo, hi) }
+func (m memory) rows(lo, hi int) (*tensor.Tensor, error) { return Rows(m.t, lo, hi) }
 
-// cutRows is rows lo to hi of t, sharing its memory where alignment allows;
+// Rows is rows lo to hi of t, sharing its memory where alignment allows;
 // t itself where it has rank 0.
-func cutRows(t *tensor.Tensor, lo, hi int) (*tensor.Tensor, error) {
+func Rows(t *tensor.Tensor, lo, hi int) (*tensor.Tensor, error) {
 	shape := t.Shape()
 	if len(shape) == 0 || lo == 0 && hi == shape[0] {
 		return t, nil

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bilinc/convert"
+	"bilinc/convert/dataset"
+	"bilinc/convert/onnx"
+	"bilinc/runtime"
+	"bilinc/runtime/graph"
+)
+
+// verifyRows is the random samples that outputs are compared on without data.
+const verifyRows = 64
+
+// convertFlags are the flags of convert.
+type convertFlags struct {
+	plan     planFlags
+	planFile string
+	out      string
+	force    bool
+	external bool
+	eval     dataFlags
+}
+
+func (a *app) convertCmd() *cobra.Command {
+	var f convertFlags
+	cmd := &cobra.Command{
+		Use:   "convert MODEL -o OUT",
+		Short: "Replace a model's fully connected layers by bilinear factors",
+		Long: `Convert writes a smaller model of standard ONNX operators, with the same opset,
+inputs and outputs, and prints what it did to each layer.
+
+The error of a layer is that of its weight, ‖W−Ŵ‖²/‖W‖². The outputs of the two
+models are compared on the rows of --eval, or on random inputs.
+` + planHelp + `
+
+With --eval the accuracy before and after is printed; without targets, the share
+of rows whose class stays the same.
+` + dataHelp,
+		Example: "  bilinc convert model.onnx -o small.onnx --ratio 4\n" +
+			"  bilinc convert model.onnx -o small.onnx --plan plan.json --eval test.npz",
+		Args: cobra.ExactArgs(1),
+	}
+	f.plan.add(cmd.Flags())
+	cmd.Flags().StringVar(&f.planFile, "plan", "", "carry out this plan, in place of budget and fit flags")
+	cmd.Flags().StringVarP(&f.out, "output", "o", "", "the model to write (required)")
+	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing output")
+	cmd.Flags().BoolVar(&f.external, "external-data", false, "write the weights into a file beside the model (always done over 2 GB)")
+	f.eval.add(cmd.Flags(), "eval", "measure the model before and after on DATA")
+	return a.runs(cmd, func(ctx context.Context, args []string) error {
+		for _, name := range planFlagNames {
+			if f.planFile != "" && cmd.Flags().Changed(name) {
+				return usage(fmt.Errorf("--%s and --plan exclude each other", name), "edit the plan, or make another one")
+			}
+		}
+		return a.convert(ctx, args[0], &f)
+	})
+}
+
+// convert is the whole command: plan, apply, compare, write, report.
+func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
+	start := time.Now()
+	if f.out == "" {
+		return usage(errors.New("no output is given"), "-o OUT names it")
+	}
+	opts, err := f.plan.options(a)
+	if err != nil {
+		return err
+	}
+	inputs := append(f.eval.files(), path)
+	if f.planFile != "" {
+		inputs = append(inputs, f.planFile)
+	}
+	if err := checkOutput(f.out, f.force, inputs...); err != nil {
+		return err
+	}
+	m, err := load(path)
+	if err != nil {
+		return err
+	}
+	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
+		return err
+	}
+	var p *convert.Plan
+	if f.planFile != "" {
+		p, err = readPlan(f.planFile)
+	} else {
+		p, err = a.plan(ctx, path, m, opts)
+	}
+	if err != nil {
+		return err
+	}
+	// Data that cannot be read shows before the long work.
+	set, data, err := a.verifyData(f, m)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	small, report, err := a.apply(ctx, path, m, p)
+	if err != nil {
+		return err
+	}
+	if err := a.verify(ctx, m, small, data, report); err != nil {
+		return err
+	}
+	if len(f.eval.specs) > 0 {
+		if err := a.metrics(ctx, path, m, small, data, report); err != nil {
+			return err
+		}
+	}
+	if report.BytesBefore, err = fileSize(onnx.Files(m)); err != nil {
+		return err
+	}
+	if p.Changes() || f.external {
+		report.BytesAfter, err = a.write(ctx, small, f)
+	} else {
+		report.BytesAfter, err = copyModel(ctx, m, f.out, f.force)
+	}
+	if err != nil {
+		return err
+	}
+	report.Seconds = time.Since(start).Seconds()
+	if a.json {
+		return a.printJSON(report)
+	}
+	return printReport(a.stdout, report)
+}
+
+// readPlan reads a plan file.
+func readPlan(path string) (*convert.Plan, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	defer r.Close()
+	p, err := convert.ReadPlan(r)
+	if err != nil {
+		return nil, invalid(fmt.Errorf("read %s: %w", path, err))
+	}
+	return p, nil
+}
+
+// apply carries the plan out.
+func (a *app) apply(ctx context.Context, path string, m *graph.Model, p *convert.Plan) (*graph.Model, *convert.Report, error) {
+	_, sum, err := onnx.Digest(onnx.Files(m))
+	if err != nil {
+		return nil, nil, err
+	}
+	bar := a.progress("convert", len(p.Layers))
+	defer bar.done()
+	small, report, err := convert.Apply(ctx, m, p, convert.ApplyOptions{
+		ModelSHA256: sum,
+		Pool:        a.pool,
+		Progress:    func(layer string, done, _ int) { bar.set(done, layer) },
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("convert %s: %w", path, err)
+	}
+	for _, w := range report.Warnings {
+		if !slices.Contains(p.Warnings, w) {
+			a.warn("%s", w)
+		}
+	}
+	return small, report, nil
+}
+
+// verifyData is the rows that the two models are compared on: those of --eval,
+// or random ones. It is nil where none can be drawn.
+func (a *app) verifyData(f *convertFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
+	if len(f.eval.specs) > 0 {
+		return a.open(&f.eval, m)
+	}
+	b, err := dataset.Random(m, verifyRows, defaultBatch, a.seed, f.eval.opts.Dims)
+	if err != nil {
+		a.warn("the outputs are not verified: %v", err)
+		return &dataset.Set{}, nil, nil
+	}
+	return &dataset.Set{}, b, nil
+}
+
+// verify compares the outputs of the two models into the report.
+func (a *app) verify(ctx context.Context, m, small *graph.Model, data *dataset.Bound, report *convert.Report) error {
+	report.Outputs = map[string]*convert.OutputReport{}
+	for _, v := range m.Graph.Outputs {
+		report.Outputs[v.Name()] = &convert.OutputReport{}
+	}
+	if data == nil {
+		return nil
+	}
+	outputs, warnings, err := convert.Verify(ctx, m, small, data, convert.VerifyOptions{Batch: defaultBatch, Pool: a.pool, Seed: a.seed})
+	if err != nil {
+		return invalid(err)
+	}
+	maps.Copy(report.Outputs, outputs)
+	report.Warnings = append(report.Warnings, warnings...)
+	for _, w := range warnings {
+		a.warn("%s", w)
+	}
+	if data.Random {
+		a.note("no data is given: layer errors are those of the weights, output errors are measured on random inputs")
+	}
+	return nil
+}
+
+// metrics measures both models on the rows of --eval: the accuracy where
+// there are targets, else how often the class stays what it was.
+func (a *app) metrics(ctx context.Context, path string, m, small *graph.Model, data *dataset.Bound, report *convert.Report) error {
+	before, err := a.compile(path, m)
+	if err != nil {
+		return err
+	}
+	after, err := runtime.Compile(small, runtime.Options{Pool: a.pool, Seed: a.seed})
+	if err != nil {
+		return err
+	}
+	if !data.HasLabels() {
+		share, err := a.agreement(ctx, m, before, after, data)
+		if err != nil {
+			return err
+		}
+		one := 1.0
+		report.MetricBefore, report.MetricAfter = &one, share
+		return nil
+	}
+	flags := &evalFlags{batch: defaultBatch}
+	first, err := a.measure(ctx, path, m, before, data, flags)
+	if err != nil {
+		return err
+	}
+	second, err := a.measure(ctx, path, small, after, data, flags)
+	if err != nil {
+		return err
+	}
+	if first.Accuracy == nil {
+		a.warn("the targets are numbers, not classes: there is no metric, the loss (MSE) is %s before and %s after",
+			shortOr(first.Loss), shortOr(second.Loss))
+	}
+	report.MetricBefore, report.MetricAfter = first.Accuracy, second.Accuracy
+	return nil
+}
+
+// write writes the model and gives the bytes of all its files.
+func (a *app) write(ctx context.Context, m *graph.Model, f *convertFlags) (int64, error) {
+	if err := onnx.WriteContext(ctx, m, f.out, onnx.WriteOptions{Force: f.force, ExternalData: f.external}); err != nil {
+		return 0, err
+	}
+	written := []string{f.out}
+	bytes, err := fileSize(written)
+	if err != nil {
+		return 0, err
+	}
+	constants := int64(0)
+	for _, v := range m.Graph.Consts() {
+		constants += int64(len(v.Init().Bytes()))
+	}
+	if bytes < constants { // the rest is beside it
+		back, err := onnx.Read(f.out)
+		if err != nil {
+			return 0, err
+		}
+		return fileSize(onnx.Files(back))
+	}
+	return bytes, nil
+}
+
+func printReport(w io.Writer, r *convert.Report) error {
+	t := newTable("LAYER", "ACTION", "SHAPE", ">TERMS", ">PARAMS", ">AFTER", ">RATIO", ">ERROR", "NOTE")
+	for _, l := range r.Layers {
+		t.add(l.Name, l.Action, factorText(l.Shape), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
+			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(l.Reason, l.TiedTo))
+	}
+	t.add("model", "", "", "", count(r.ParamsBefore), count(r.ParamsAfter), ratioText(r.ParamsBefore, r.ParamsAfter), "", "")
+	if err := t.print(w); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\n%s → %s, %s → %s macs per sample, %s s\n", size(r.BytesBefore), size(r.BytesAfter),
+		countOr(r.MACsBefore), countOr(r.MACsAfter), short(r.Seconds))
+	for _, name := range slices.Sorted(maps.Keys(r.Outputs)) {
+		e := "not verified"
+		if x := r.Outputs[name].RelError; x != nil {
+			e = "relative error " + short(*x)
+		}
+		fmt.Fprintf(w, "output %q: %s\n", name, e)
+	}
+	if r.MetricBefore != nil && r.MetricAfter != nil {
+		fmt.Fprintf(w, "metric: %.4f before, %.4f after\n", *r.MetricBefore, *r.MetricAfter)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"bilinc/convert/dataset"
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// dataHelp explains DATA in the help of the commands that take it.
+const dataHelp = `
+DATA is one of
+  file.npz           arrays named as the model's inputs, the first axis counting
+                     samples; targets under the name that --labels says
+  name=file.npy      one array; repeat the flag for more
+  images=F-idx3-ubyte[.gz][,labels=F-idx1-ubyte[.gz]]
+  a folder           with ONNX's test_data_set_N folders
+Shapes are adapted only where samples have as many elements.`
+
+// defaultBatch is the rows of a run where the model leaves them free.
+const defaultBatch = 64
+
+// dataFlags are the flags of a command that reads data.
+type dataFlags struct {
+	specs []string
+	opts  dataset.Options
+}
+
+// add defines the flags; name is that of DATA's own.
+func (d *dataFlags) add(f *pflag.FlagSet, name, usage string) {
+	d.opts.Dims = map[string]int{}
+	f.StringArrayVar(&d.specs, name, nil, usage)
+	f.StringVar(&d.opts.Labels, "labels", "", "the array of targets in DATA (default \""+dataset.DefaultLabels+"\")")
+	f.IntVar(&d.opts.Samples, "samples", 0, "take the first N rows of DATA (default: all)")
+	f.Float64Var(&d.opts.Scale, "scale", 0, "multiply data for floating-point inputs (default: 1/255 for bytes, else 1)")
+	f.Var(dimFlag(d.opts.Dims), "dim", "size of a symbolic dimension; repeatable")
+}
+
+// files is the paths that the data is read from.
+func (d *dataFlags) files() []string {
+	var out []string
+	for _, spec := range d.specs {
+		for _, part := range strings.Split(spec, ",") {
+			_, path, ok := strings.Cut(part, "=")
+			if ok {
+				out = append(out, path)
+			}
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// check reports values of the flags that no data can be read with.
+func (d *dataFlags) check() error {
+	if d.opts.Samples < 0 {
+		return usage(fmt.Errorf("--samples %d: wanted 1 or more", d.opts.Samples), "")
+	}
+	return nil
+}
+
+// open reads the data and binds it to m; what was adapted is noted.
+func (a *app) open(d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
+	if err := d.check(); err != nil {
+		return nil, nil, err
+	}
+	s, err := dataset.Open(d.specs, d.opts)
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	b, err := s.Bind(m.Graph)
+	if err != nil {
+		s.Close()
+		return nil, nil, invalid(err)
+	}
+	for _, n := range b.Notes {
+		a.note("%s", n)
+	}
+	return s, b, nil
+}
+
+// openOrDraw is open, or random inputs where no data is named, which is noted.
+func (a *app) openOrDraw(d *dataFlags, m *graph.Model, rows, batch int) (*dataset.Set, *dataset.Bound, error) {
+	if len(d.specs) > 0 {
+		return a.open(d, m)
+	}
+	b, err := dataset.Random(m, rows, batch, a.seed, d.opts.Dims)
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	a.note("no data is given: the inputs are random")
+	return &dataset.Set{}, b, nil
+}
+
+// eachBatch calls f for every batch, with the values that a program of model m
+// takes, until ctx is done.
+func (a *app) eachBatch(ctx context.Context, m *graph.Model, b *dataset.Bound, size int, what string,
+	f func(in []tensor.Value, batch *dataset.Batch) error) error {
+	bar := a.progress(what, b.Rows())
+	defer bar.done()
+	for batch, err := range b.Batches(size) {
+		if err != nil {
+			return invalid(err)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := f(inputValues(m, b, &batch), &batch); err != nil {
+			return err
+		}
+		bar.add(batch.Rows)
+	}
+	return nil
+}
+
+// inputValues are the inputs of a batch in the order of m's: an input with an
+// initializer keeps that.
+func inputValues(m *graph.Model, b *dataset.Bound, batch *dataset.Batch) []tensor.Value {
+	byName := make(map[string]*tensor.Tensor, len(b.Inputs))
+	for i, name := range b.Inputs {
+		byName[name] = batch.Inputs[i]
+	}
+	in := make([]tensor.Value, len(m.Graph.Inputs))
+	for i, v := range m.Graph.Inputs {
+		in[i] = tensor.ValueOf(byName[v.Name()])
+	}
+	return in
+}
+
+// cutRows is an output of a padded batch without the rows that pad it.
+func cutRows(t *tensor.Tensor, batch *dataset.Batch) (*tensor.Tensor, error) {
+	if batch.Rows == batch.Padded || t.Rank() == 0 || t.Shape()[0]%batch.Padded != 0 {
+		return t, nil
+	}
+	return dataset.Rows(t, 0, t.Shape()[0]/batch.Padded*batch.Rows)
+}
+
+// errNoData is the error of a command whose DATA is missing.
+func errNoData(flag string) error {
+	return usage(errors.New("no data is given"), "--"+flag+" DATA names it")
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"bilinc/convert"
+	"bilinc/convert/onnx"
+	"bilinc/runtime"
+	"bilinc/runtime/op"
+)
+
+// The exit statuses.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInvalid     = 3
+	exitBudget      = 4
+	exitTolerance   = 5
+	exitUnsupported = 6
+	exitInterrupted = 130
+	exitTerminated  = 143
+)
+
+// exitHelp ends the help of every command.
+const exitHelp = `
+Exit status:
+  0  done
+  1  failed
+  2  wrong usage
+  3  the input model or data is invalid
+  4  the asked budget cannot be met
+  5  a comparison is out of tolerance
+  6  the model uses an operator or type that this command cannot run
+  130, 143  interrupted by SIGINT, SIGTERM
+`
+
+// An exitError is an error that knows the exit status and what to do about it.
+type exitError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage is an error of how the command was called.
+func usage(err error, hint string) error { return &exitError{exitUsage, err, hint} }
+
+// invalid is an error of the input model or data; nil for nil. What else the
+// error says of itself (an operator that is not there) goes first.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	if code, _ := classify(err); code != exitFailed {
+		return err
+	}
+	return &exitError{code: exitInvalid, err: err}
+}
+
+// classify is the exit status of an error and a hint, "" where there is none.
+func classify(err error) (code int, hint string) {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code, e.hint
+	}
+	var infeasible *convert.InfeasibleError
+	var unsupported *runtime.UnsupportedError
+	var operator *op.Unsupported
+	var input *runtime.InputError
+	switch {
+	case errors.As(err, &infeasible):
+		return exitBudget, "a smaller --ratio, or other --layers, can be met; the table says which"
+	case errors.Is(err, convert.ErrOptions):
+		return exitUsage, ""
+	case errors.As(err, &unsupported), errors.As(err, &operator):
+		return exitUnsupported, "convert works without running the model; its outputs are not verified then"
+	case errors.Is(err, onnx.ErrInvalid), errors.Is(err, runtime.ErrInvalid), errors.Is(err, convert.ErrPlan):
+		return exitInvalid, ""
+	case errors.As(err, &input):
+		return exitInvalid, inputHint(input)
+	}
+	return exitFailed, ""
+}
+
+// inputHint says how an input of another shape can be had.
+func inputHint(e *runtime.InputError) string {
+	if strings.Contains(e.Want, "[") {
+		return "--dim name=N gives a symbolic dimension its size"
+	}
+	return ""
+}

@@ -1,0 +1,165 @@
+// Bilinc replaces the fully connected layers of ONNX models by bilinear
+// factors, runs and compares models. `bilinc --help` lists its commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"bilinc/runtime/kernel"
+)
+
+func main() {
+	ctx, stop := withSignals(context.Background())
+	a := &app{stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	code := a.main(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// app is what all commands share: the streams and the flags of all commands.
+type app struct {
+	stdout, stderr io.Writer
+	terminal       bool // stderr is one: progress may be animated
+
+	json, quiet bool
+	threads     int
+	seed        uint64
+	kernelPath  string
+	pool        *kernel.Pool
+
+	ran bool // a command's own code was reached: an error is not one of usage
+}
+
+// main runs the command that args name and returns the exit status.
+func (a *app) main(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if sig := (*interrupted)(nil); errors.As(context.Cause(ctx), &sig) {
+		fmt.Fprintln(a.stderr, "bilinc: error: interrupted")
+		return sig.code()
+	}
+	if !a.ran {
+		err = usage(err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help"))
+	}
+	code, hint := classify(err)
+	fmt.Fprintf(a.stderr, "bilinc: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; ")) // joined errors
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "bilinc: hint: %s\n", hint)
+	}
+	return code
+}
+
+// root is the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bilinc",
+		Short: "Make ONNX models smaller with bilinear factors, and run them",
+		Long: "Bilinc replaces the fully connected layers of an ONNX model by sums of bilinear\n" +
+			"factors (W ≈ Σ A ⊗ B), writes standard ONNX again, and runs and compares models\n" +
+			"in its own runtime. Nothing is sent or fetched over a network.",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no command is given")
+			}
+			return fmt.Errorf("there is no command %q", args[0])
+		},
+	}
+	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
+	f := root.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout, nothing else there")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on stderr")
+	f.IntVar(&a.threads, "threads", 0, "threads to compute with (default: all cores)")
+	f.Uint64Var(&a.seed, "seed", 0, "seed of everything random")
+	f.StringVar(&a.kernelPath, "kernel", "", "pin the kernels: generic, avx2, avx512 or neon (default: the best this CPU has)")
+	root.AddCommand(a.inspectCmd(), a.planCmd(), a.convertCmd(), a.runCmd(), a.evalCmd(), a.compareCmd(),
+		a.benchCmd(), a.versionCmd(), a.completionCmd())
+	return root
+}
+
+// runs gives cmd its body. What comes before it (flags, their groups, the
+// number of arguments) are errors of usage.
+func (a *app) runs(cmd *cobra.Command, f func(ctx context.Context, args []string) error) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if a.threads < 0 {
+			return fmt.Errorf("--threads %d: wanted 1 or more", a.threads)
+		}
+		if a.kernelPath != "" {
+			if err := kernel.Use(a.kernelPath); err != nil {
+				return err
+			}
+		}
+		a.ran = true
+		a.pool = kernel.NewPool(a.threads)
+		return f(cmd.Context(), args)
+	}
+	return cmd
+}
+
+// note tells the user what the program decided; --quiet silences it.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "bilinc: note: "+format+"\n", args...)
+	}
+}
+
+// warn tells the user what may not be as wanted.
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "bilinc: warning: "+format+"\n", args...)
+}
+
+// interrupted is the cause of a context that a signal ended.
+type interrupted struct{ sig os.Signal }
+
+func (i *interrupted) Error() string { return "interrupted" }
+
+// code is the exit status that shells give a process that the signal ended.
+func (i *interrupted) code() int {
+	if i.sig == syscall.SIGTERM {
+		return exitTerminated
+	}
+	return exitInterrupted
+}
+
+// grace is how long a command has to stop by itself after a signal.
+const grace = 700 * time.Millisecond
+
+// withSignals returns a context that SIGINT and SIGTERM end. A command that
+// does not look at it in time is ended: its output, which is renamed into
+// place at the very end, is not there then either.
+func withSignals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		sig := &interrupted{<-signals}
+		cancel(sig)
+		select {
+		case <-signals:
+		case <-time.After(grace):
+		}
+		fmt.Fprintln(os.Stderr, "bilinc: error: interrupted")
+		os.Exit(sig.code())
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}

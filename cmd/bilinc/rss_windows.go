@@ -1,0 +1,4 @@
+package main
+
+// peakRSS is not known on Windows without its psapi library.
+func peakRSS() *int64 { return nil }
