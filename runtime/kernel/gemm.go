@@ -254,7 +254,8 @@ func (j *job[T]) task(r, q0, q1 int) {
 	m := min(j.rows, j.i1-i)
 	for k0 := j.k0; k0 < j.k1; k0 += blockK {
 		k := min(blockK, j.k1-k0)
-		a, ars, acs := []T(nil), j.ars, j.acs
+		var a []T
+		ars, acs := j.ars, j.acs
 		if j.packedA != nil {
 			a, ars, acs = j.packedA[(r*(j.k1-j.k0)+k0-j.k0)*j.rows:], 1, j.rows
 		} else {

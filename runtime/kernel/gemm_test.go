@@ -136,6 +136,9 @@ func testShapes[T float](t *testing.T, gemm gemmFunc[T]) {
 		for _, la := range layouts {
 			for _, lb := range layouts {
 				for _, add := range []bool{false, true} {
+					if testing.Short() && r.IntN(10) != 0 {
+						continue
+					}
 					checkGemm(t, gemm, r, s[0], s[1], s[2], la, lb, add)
 				}
 			}

@@ -48,9 +48,9 @@ func (im *impl[T]) packPanel(dst, b []T, brs, bcs, k, cols int) {
 	const block = 64
 	for l0 := 0; l0 < k; l0 += block {
 		l1 := min(k, l0+block)
-		j, turned := 0, 0
+		j := 0
 		if brs == 1 && im.turn != nil {
-			turned = (l1 - l0) / im.side * im.side
+			turned := (l1 - l0) / im.side * im.side
 			for ; turned > 0 && j+im.side <= cols; j += im.side {
 				im.turn(turned, dst[l0*nr+j:], nr, b[j*bcs+l0:], bcs)
 				im.scatter(dst, b, brs, bcs, l0+turned, l1, j, j+im.side)
