@@ -9,7 +9,7 @@ import (
 
 // maxInlined bounds the nodes that functions expand to: a few functions that
 // call each other twice would make more than any memory holds.
-const maxInlined = 1 << 20
+const maxInlined = 1 << 16
 
 // An inliner replaces nodes that call a function of the model by its body.
 type inliner struct {
@@ -92,23 +92,30 @@ func (in *inliner) expand(n *graph.Node, f *graph.Function) ([]*graph.Node, erro
 			len(n.Inputs()), len(n.Outputs()), len(f.Graph.Inputs), len(f.Graph.Outputs))
 	}
 	g := n.Graph()
-	c := &copier{in: in, call: n, f: f, chain: chain, prefix: n.Label() + "/", values: map[*graph.Value]*graph.Value{}}
+	c := &copier{in: in, call: n, f: f, chain: chain, prefix: n.Label() + "/",
+		values: map[*graph.Value]*graph.Value{}, taken: map[*graph.Value]int{}}
 	for i, v := range f.Graph.Inputs {
 		c.values[v] = n.Input(i)
 	}
 	for _, v := range f.Graph.Consts() {
 		c.values[v] = g.NewConst(c.prefix+v.Name(), v.Init())
 	}
-	made, err := c.nodes(f.Graph, g, n)
+	// The call's own values take the place of those that the body gives out.
+	for i, v := range n.Outputs() {
+		of := f.Graph.Outputs[i]
+		if _, twice := c.taken[of]; v != nil && !twice && of.Producer() != nil {
+			c.taken[of], c.values[of] = i, v
+		}
+	}
+	made, err := c.nodes(f.Graph, g)
 	if err != nil {
 		return nil, err
 	}
 	for i, v := range n.Outputs() {
 		if v == nil {
-			continue
+			continue // left out, or taken
 		}
-		// The call's own value takes the place of the body's: an Identity
-		// keeps apart what the body may use or give out more than once.
+		// An input of the function, or a value that it gives out twice.
 		id, err := g.NewNode("", "Identity", "", []*graph.Value{c.values[f.Graph.Outputs[i]]}, []*graph.Value{nil})
 		if err != nil {
 			return nil, err
@@ -116,7 +123,7 @@ func (in *inliner) expand(n *graph.Node, f *graph.Function) ([]*graph.Node, erro
 		if err := id.TakeOutput(0, n, i); err != nil {
 			return nil, err
 		}
-		g.InsertBefore(n, id)
+		g.Append(id)
 	}
 	return made, g.Remove(n)
 }
@@ -129,13 +136,14 @@ type copier struct {
 	chain  []*graph.Function
 	prefix string
 	values map[*graph.Value]*graph.Value // from the function's to the copy's
+	taken  map[*graph.Value]int          // which output of the call a value becomes
 }
 
-// nodes copies the nodes of src into dst: before a node of dst, else at the end.
-func (c *copier) nodes(src, dst *graph.Graph, before *graph.Node) ([]*graph.Node, error) {
+// nodes copies the nodes of src to the end of dst.
+func (c *copier) nodes(src, dst *graph.Graph) ([]*graph.Node, error) {
 	for _, k := range src.Nodes() {
 		for _, v := range k.Outputs() {
-			if v == nil {
+			if _, taken := c.taken[v]; v == nil || taken {
 				continue
 			}
 			w, err := dst.NewValue(dst.FreshName(c.prefix+v.Name()), v.Type)
@@ -155,6 +163,11 @@ func (c *copier) nodes(src, dst *graph.Graph, before *graph.Node) ([]*graph.Node
 		if err != nil {
 			return nil, err
 		}
+		for i, v := range k.Outputs() {
+			if _, taken := c.taken[v]; taken {
+				outputs[i] = nil
+			}
+		}
 		attrs, err := c.attrs(k, dst)
 		if err != nil {
 			return nil, err
@@ -164,12 +177,15 @@ func (c *copier) nodes(src, dst *graph.Graph, before *graph.Node) ([]*graph.Node
 			return nil, err
 		}
 		n.Overload = k.Overload
-		c.in.chain[n] = c.chain
-		if before != nil {
-			dst.InsertBefore(before, n)
-		} else {
-			dst.Append(n)
+		for i, v := range k.Outputs() {
+			if at, taken := c.taken[v]; taken {
+				if err := n.TakeOutput(i, c.call, at); err != nil {
+					return nil, err
+				}
+			}
 		}
+		c.in.chain[n] = c.chain
+		dst.Append(n)
 		made = append(made, n)
 	}
 	return made, nil
@@ -252,7 +268,7 @@ func (c *copier) subgraph(src, outer *graph.Graph) (*graph.Graph, error) {
 		}
 		w.SetConst(v.Init())
 	}
-	if _, err := c.nodes(src, g, nil); err != nil {
+	if _, err := c.nodes(src, g); err != nil {
 		return nil, err
 	}
 	outputs, err := c.mapped(src.Outputs)
