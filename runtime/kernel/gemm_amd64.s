@@ -154,23 +154,23 @@ full6k:
 	VADDPS       Y12, Y10, Y10
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y1, Y1
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y3, Y3
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y5, Y5
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y7, Y7
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y7, Y7
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y9, Y9
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y9, Y9
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y11, Y11
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y11, Y11
 	ADDQ         R11, R13
 
 full6store:
@@ -256,20 +256,20 @@ full5k:
 	VADDPS       Y12, Y8, Y8
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y1, Y1
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y3, Y3
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y5, Y5
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y7, Y7
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y7, Y7
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPS       Y12, Y9, Y9
+	VMOVUPS      32(R13), Y13
+	VADDPS       Y13, Y9, Y9
 	ADDQ         R11, R13
 
 full5store:
@@ -342,17 +342,17 @@ full4k:
 	VADDPS       Y12, Y6, Y6
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y3, Y3
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y5, Y5
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y7, Y7
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y7, Y7
 	ADDQ         R11, DX
 
 full4store:
@@ -414,14 +414,14 @@ full3k:
 	VADDPS       Y12, Y4, Y4
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y3, Y3
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y5, Y5
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, DX
 
 full3store:
@@ -472,11 +472,11 @@ full2k:
 	VADDPS       Y12, Y2, Y2
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y3, Y3
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, DX
 
 full2store:
@@ -516,8 +516,8 @@ full1k:
 	VADDPS       Y12, Y0, Y0
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPS       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, DX
 
 full1store:
@@ -529,8 +529,11 @@ full1store:
 
 masked:
 	LEAQ masks<>+64(SB), DX
-	NEGQ CX
-	LEAQ (DX)(CX*4), DX
+	SHLQ $0x02, CX
+	SUBQ CX, DX
+	SHRQ $0x02, CX
+	CMPQ CX, $0x00000008
+	JLE  half
 
 part:
 	CMPQ AX, $0x0000000c
@@ -634,28 +637,28 @@ part6k:
 	ADDQ         R11, R14
 	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y1, Y1
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y3, Y3
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y5, Y5
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y7, Y7
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y7, Y7
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y9, Y9
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y9, Y9
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y11, Y11
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y11, Y11
 	ADDQ         R11, R14
 
 part6store:
@@ -761,24 +764,24 @@ part5k:
 	ADDQ         R11, R14
 	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y1, Y1
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y3, Y3
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y5, Y5
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y7, Y7
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y7, Y7
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y12
-	VADDPS       Y12, Y9, Y9
+	VMASKMOVPS   32(R14), Y14, Y13
+	VADDPS       Y13, Y9, Y9
 	ADDQ         R11, R14
 
 part5store:
@@ -868,20 +871,20 @@ part4k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y1, Y1
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y3, Y3
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y5, Y5
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y7, Y7
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y7, Y7
 	ADDQ         R11, R13
 
 part4store:
@@ -957,16 +960,16 @@ part3k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y1, Y1
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y3, Y3
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y5, Y5
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y5, Y5
 	ADDQ         R11, R13
 
 part3store:
@@ -1028,12 +1031,12 @@ part2k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y1, Y1
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y3, Y3
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y3, Y3
 	ADDQ         R11, R13
 
 part2store:
@@ -1081,8 +1084,8 @@ part1k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y12
-	VADDPS       Y12, Y1, Y1
+	VMASKMOVPS   32(R13), Y14, Y13
+	VADDPS       Y13, Y1, Y1
 	ADDQ         R11, R13
 
 part1store:
@@ -1093,6 +1096,382 @@ part1store:
 	ADDQ       R11, R10
 	SUBQ       $0x00000001, AX
 	JMP        part
+
+half:
+	CMPQ AX, $0x0000000c
+	JGE  half6
+	MOVQ AX, CX
+	CMPQ CX, $0x00000006
+	JLE  halflast
+	INCQ CX
+	SHRQ $0x01, CX
+
+halflast:
+	CMPQ CX, $0x00000001
+	JEQ  half1
+	CMPQ CX, $0x00000002
+	JEQ  half2
+	CMPQ CX, $0x00000003
+	JEQ  half3
+	CMPQ CX, $0x00000004
+	JEQ  half4
+	CMPQ CX, $0x00000005
+	JEQ  half5
+	CMPQ CX, $0x00000006
+	JEQ  half6
+	JMP  done
+
+half6:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
+	LEAQ   (BX)(SI*4), R13
+
+half6k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y1
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VBROADCASTSS (CX)(R12*1), Y14
+	VFMADD231PS  Y12, Y14, Y3
+	VBROADCASTSS (R13), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VBROADCASTSS (R13)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y5
+	ADDQ         R9, R14
+	ADDQ         DI, CX
+	ADDQ         DI, R13
+	DECQ         R15
+	JNZ          half6k
+	IMUL3Q       $0x00000006, SI, R15
+	ADDQ         R15, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half6store
+	MOVQ         R10, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y0, Y0
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y1, Y1
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y2, Y2
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y3, Y3
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y4, Y4
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y5, Y5
+	ADDQ         R11, R14
+
+half6store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y2, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y3, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y4, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y5, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000006, AX
+	JMP        half
+
+half5:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
+	LEAQ   (BX)(SI*4), R13
+
+half5k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y1
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VBROADCASTSS (CX)(R12*1), Y14
+	VFMADD231PS  Y12, Y14, Y3
+	VBROADCASTSS (R13), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	ADDQ         R9, R14
+	ADDQ         DI, CX
+	ADDQ         DI, R13
+	DECQ         R15
+	JNZ          half5k
+	IMUL3Q       $0x00000005, SI, R15
+	ADDQ         R15, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half5store
+	MOVQ         R10, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y0, Y0
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y1, Y1
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y2, Y2
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y3, Y3
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y4, Y4
+	ADDQ         R11, R14
+
+half5store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y2, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y3, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y4, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000005, AX
+	JMP        half
+
+half4:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half4k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y1
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VBROADCASTSS (CX)(R12*1), Y14
+	VFMADD231PS  Y12, Y14, Y3
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half4k
+	IMUL3Q       $0x00000004, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half4store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y0, Y0
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y1, Y1
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y2, Y2
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y3, Y3
+	ADDQ         R11, R13
+
+half4store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y2, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y3, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000004, AX
+	JMP        half
+
+half3:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half3k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y1
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half3k
+	IMUL3Q       $0x00000003, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half3store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y0, Y0
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y1, Y1
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y2, Y2
+	ADDQ         R11, R13
+
+half3store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y2, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000003, AX
+	JMP        half
+
+half2:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half2k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y1
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half2k
+	IMUL3Q       $0x00000002, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half2store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y0, Y0
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y1, Y1
+	ADDQ         R11, R13
+
+half2store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y1, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000002, AX
+	JMP        half
+
+half1:
+	VXORPS X0, X0, X0
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half1k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half1k
+	IMUL3Q       $0x00000001, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half1store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R13), Y14, Y12
+	VADDPS       Y12, Y0, Y0
+	ADDQ         R11, R13
+
+half1store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPS Y0, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000001, AX
+	JMP        half
 
 done:
 	VZEROUPPER
@@ -1273,23 +1652,23 @@ full6k:
 	VADDPD       Y12, Y10, Y10
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y1, Y1
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y3, Y3
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y5, Y5
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y7, Y7
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y7, Y7
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y9, Y9
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y9, Y9
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y11, Y11
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y11, Y11
 	ADDQ         R11, R13
 
 full6store:
@@ -1375,20 +1754,20 @@ full5k:
 	VADDPD       Y12, Y8, Y8
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y1, Y1
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y3, Y3
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y5, Y5
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y7, Y7
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y7, Y7
 	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y12
-	VADDPD       Y12, Y9, Y9
+	VMOVUPS      32(R13), Y13
+	VADDPD       Y13, Y9, Y9
 	ADDQ         R11, R13
 
 full5store:
@@ -1461,17 +1840,17 @@ full4k:
 	VADDPD       Y12, Y6, Y6
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y3, Y3
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y5, Y5
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y7, Y7
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y7, Y7
 	ADDQ         R11, DX
 
 full4store:
@@ -1533,14 +1912,14 @@ full3k:
 	VADDPD       Y12, Y4, Y4
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y3, Y3
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y5, Y5
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, DX
 
 full3store:
@@ -1591,11 +1970,11 @@ full2k:
 	VADDPD       Y12, Y2, Y2
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y3, Y3
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, DX
 
 full2store:
@@ -1635,8 +2014,8 @@ full1k:
 	VADDPD       Y12, Y0, Y0
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y12
-	VADDPD       Y12, Y1, Y1
+	VMOVUPS      32(DX), Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, DX
 
 full1store:
@@ -1648,8 +2027,11 @@ full1store:
 
 masked:
 	LEAQ masks<>+64(SB), DX
-	NEGQ CX
-	LEAQ (DX)(CX*8), DX
+	SHLQ $0x03, CX
+	SUBQ CX, DX
+	SHRQ $0x03, CX
+	CMPQ CX, $0x00000004
+	JLE  half
 
 part:
 	CMPQ AX, $0x0000000c
@@ -1753,28 +2135,28 @@ part6k:
 	ADDQ         R11, R14
 	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y1, Y1
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y3, Y3
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y5, Y5
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y7, Y7
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y7, Y7
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y9, Y9
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y9, Y9
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y11, Y11
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y11, Y11
 	ADDQ         R11, R14
 
 part6store:
@@ -1880,24 +2262,24 @@ part5k:
 	ADDQ         R11, R14
 	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y1, Y1
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y3, Y3
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y5, Y5
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y7, Y7
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y7, Y7
 	ADDQ         R11, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y12
-	VADDPD       Y12, Y9, Y9
+	VMASKMOVPD   32(R14), Y14, Y13
+	VADDPD       Y13, Y9, Y9
 	ADDQ         R11, R14
 
 part5store:
@@ -1987,20 +2369,20 @@ part4k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y1, Y1
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y3, Y3
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y5, Y5
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y7, Y7
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y7, Y7
 	ADDQ         R11, R13
 
 part4store:
@@ -2076,16 +2458,16 @@ part3k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y1, Y1
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y3, Y3
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y5, Y5
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y5, Y5
 	ADDQ         R11, R13
 
 part3store:
@@ -2147,12 +2529,12 @@ part2k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y1, Y1
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y3, Y3
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y3, Y3
 	ADDQ         R11, R13
 
 part2store:
@@ -2200,8 +2582,8 @@ part1k:
 	ADDQ         R11, R13
 	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y12
-	VADDPD       Y12, Y1, Y1
+	VMASKMOVPD   32(R13), Y14, Y13
+	VADDPD       Y13, Y1, Y1
 	ADDQ         R11, R13
 
 part1store:
@@ -2212,6 +2594,382 @@ part1store:
 	ADDQ       R11, R10
 	SUBQ       $0x00000001, AX
 	JMP        part
+
+half:
+	CMPQ AX, $0x0000000c
+	JGE  half6
+	MOVQ AX, CX
+	CMPQ CX, $0x00000006
+	JLE  halflast
+	INCQ CX
+	SHRQ $0x01, CX
+
+halflast:
+	CMPQ CX, $0x00000001
+	JEQ  half1
+	CMPQ CX, $0x00000002
+	JEQ  half2
+	CMPQ CX, $0x00000003
+	JEQ  half3
+	CMPQ CX, $0x00000004
+	JEQ  half4
+	CMPQ CX, $0x00000005
+	JEQ  half5
+	CMPQ CX, $0x00000006
+	JEQ  half6
+	JMP  done
+
+half6:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
+	LEAQ   (BX)(SI*4), R13
+
+half6k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VBROADCASTSD (CX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VBROADCASTSD (CX)(SI*1), Y14
+	VFMADD231PD  Y12, Y14, Y1
+	VBROADCASTSD (CX)(SI*2), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VBROADCASTSD (CX)(R12*1), Y14
+	VFMADD231PD  Y12, Y14, Y3
+	VBROADCASTSD (R13), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VBROADCASTSD (R13)(SI*1), Y14
+	VFMADD231PD  Y12, Y14, Y5
+	ADDQ         R9, R14
+	ADDQ         DI, CX
+	ADDQ         DI, R13
+	DECQ         R15
+	JNZ          half6k
+	IMUL3Q       $0x00000006, SI, R15
+	ADDQ         R15, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half6store
+	MOVQ         R10, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y0, Y0
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y1, Y1
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y2, Y2
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y3, Y3
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y4, Y4
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y5, Y5
+	ADDQ         R11, R14
+
+half6store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y2, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y3, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y4, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y5, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000006, AX
+	JMP        half
+
+half5:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
+	LEAQ   (BX)(SI*4), R13
+
+half5k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VBROADCASTSD (CX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VBROADCASTSD (CX)(SI*1), Y14
+	VFMADD231PD  Y12, Y14, Y1
+	VBROADCASTSD (CX)(SI*2), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VBROADCASTSD (CX)(R12*1), Y14
+	VFMADD231PD  Y12, Y14, Y3
+	VBROADCASTSD (R13), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	ADDQ         R9, R14
+	ADDQ         DI, CX
+	ADDQ         DI, R13
+	DECQ         R15
+	JNZ          half5k
+	IMUL3Q       $0x00000005, SI, R15
+	ADDQ         R15, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half5store
+	MOVQ         R10, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y0, Y0
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y1, Y1
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y2, Y2
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y3, Y3
+	ADDQ         R11, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y4, Y4
+	ADDQ         R11, R14
+
+half5store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y2, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y3, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y4, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000005, AX
+	JMP        half
+
+half4:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half4k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VBROADCASTSD (CX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VBROADCASTSD (CX)(SI*1), Y14
+	VFMADD231PD  Y12, Y14, Y1
+	VBROADCASTSD (CX)(SI*2), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VBROADCASTSD (CX)(R12*1), Y14
+	VFMADD231PD  Y12, Y14, Y3
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half4k
+	IMUL3Q       $0x00000004, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half4store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y0, Y0
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y1, Y1
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y2, Y2
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y3, Y3
+	ADDQ         R11, R13
+
+half4store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y2, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y3, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000004, AX
+	JMP        half
+
+half3:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half3k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VBROADCASTSD (CX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VBROADCASTSD (CX)(SI*1), Y14
+	VFMADD231PD  Y12, Y14, Y1
+	VBROADCASTSD (CX)(SI*2), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half3k
+	IMUL3Q       $0x00000003, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half3store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y0, Y0
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y1, Y1
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y2, Y2
+	ADDQ         R11, R13
+
+half3store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y1, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y2, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000003, AX
+	JMP        half
+
+half2:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half2k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VBROADCASTSD (CX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VBROADCASTSD (CX)(SI*1), Y14
+	VFMADD231PD  Y12, Y14, Y1
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half2k
+	IMUL3Q       $0x00000002, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half2store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y0, Y0
+	ADDQ         R11, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y1, Y1
+	ADDQ         R11, R13
+
+half2store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y0, Y14, (R10)
+	ADDQ       R11, R10
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y1, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000002, AX
+	JMP        half
+
+half1:
+	VXORPS X0, X0, X0
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+
+half1k:
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VBROADCASTSD (CX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	DECQ         R14
+	JNZ          half1k
+	IMUL3Q       $0x00000001, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half1store
+	MOVQ         R10, R13
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R13), Y14, Y12
+	VADDPD       Y12, Y0, Y0
+	ADDQ         R11, R13
+
+half1store:
+	VMOVUPS    (DX), Y14
+	VMASKMOVPD Y0, Y14, (R10)
+	ADDQ       R11, R10
+	SUBQ       $0x00000001, AX
+	JMP        half
 
 done:
 	VZEROUPPER
@@ -2412,29 +3170,29 @@ full8k:
 	VADDPS       Z16, Z14, Z14
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z11, Z11
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z13, Z13
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z13, Z13
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z15, Z15
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z15, Z15
 	ADDQ         R11, R13
 
 full8store:
@@ -2542,26 +3300,26 @@ full7k:
 	VADDPS       Z16, Z12, Z12
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z11, Z11
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z13, Z13
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z13, Z13
 	ADDQ         R11, R13
 
 full7store:
@@ -2658,23 +3416,23 @@ full6k:
 	VADDPS       Z16, Z10, Z10
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z11, Z11
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z11, Z11
 	ADDQ         R11, R13
 
 full6store:
@@ -2760,20 +3518,20 @@ full5k:
 	VADDPS       Z16, Z8, Z8
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
 
 full5store:
@@ -2846,17 +3604,17 @@ full4k:
 	VADDPS       Z16, Z6, Z6
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, DX
 
 full4store:
@@ -2918,14 +3676,14 @@ full3k:
 	VADDPS       Z16, Z4, Z4
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, DX
 
 full3store:
@@ -2976,11 +3734,11 @@ full2k:
 	VADDPS       Z16, Z2, Z2
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, DX
 
 full2store:
@@ -3020,8 +3778,8 @@ full1k:
 	VADDPS       Z16, Z0, Z0
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
 
 full1store:
@@ -3038,6 +3796,8 @@ masked:
 	KMOVW DX, K1
 	SHRQ  $0x10, DX
 	KMOVW DX, K2
+	CMPQ  CX, $0x00000010
+	JLE   half
 
 part:
 	CMPQ AX, $0x00000010
@@ -3152,29 +3912,29 @@ part8k:
 	VADDPS       Z16, Z14, Z14
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z11, Z11
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z13, Z13
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z13, Z13
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z15, Z15
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z15, Z15
 	ADDQ         R11, R13
 
 part8store:
@@ -3282,26 +4042,26 @@ part7k:
 	VADDPS       Z16, Z12, Z12
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z11, Z11
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z13, Z13
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z13, Z13
 	ADDQ         R11, R13
 
 part7store:
@@ -3398,23 +4158,23 @@ part6k:
 	VADDPS       Z16, Z10, Z10
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z11, Z11
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z11, Z11
 	ADDQ         R11, R13
 
 part6store:
@@ -3500,20 +4260,20 @@ part5k:
 	VADDPS       Z16, Z8, Z8
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z16
-	VADDPS       Z16, Z9, Z9
+	VMOVUPS.Z    64(R13), K2, Z17
+	VADDPS       Z17, Z9, Z9
 	ADDQ         R11, R13
 
 part5store:
@@ -3586,17 +4346,17 @@ part4k:
 	VADDPS       Z16, Z6, Z6
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z7, Z7
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z7, Z7
 	ADDQ         R11, DX
 
 part4store:
@@ -3658,14 +4418,14 @@ part3k:
 	VADDPS       Z16, Z4, Z4
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z5, Z5
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z5, Z5
 	ADDQ         R11, DX
 
 part3store:
@@ -3716,11 +4476,11 @@ part2k:
 	VADDPS       Z16, Z2, Z2
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z3, Z3
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z3, Z3
 	ADDQ         R11, DX
 
 part2store:
@@ -3760,8 +4520,8 @@ part1k:
 	VADDPS       Z16, Z0, Z0
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z16
-	VADDPS       Z16, Z1, Z1
+	VMOVUPS.Z    64(DX), K2, Z17
+	VADDPS       Z17, Z1, Z1
 	ADDQ         R11, DX
 
 part1store:
@@ -3770,6 +4530,506 @@ part1store:
 	ADDQ    R11, R10
 	SUBQ    $0x00000001, AX
 	JMP     part
+
+half:
+	CMPQ AX, $0x00000010
+	JGE  half8
+	MOVQ AX, CX
+	CMPQ CX, $0x00000008
+	JLE  halflast
+	INCQ CX
+	SHRQ $0x01, CX
+
+halflast:
+	CMPQ CX, $0x00000001
+	JEQ  half1
+	CMPQ CX, $0x00000002
+	JEQ  half2
+	CMPQ CX, $0x00000003
+	JEQ  half3
+	CMPQ CX, $0x00000004
+	JEQ  half4
+	CMPQ CX, $0x00000005
+	JEQ  half5
+	CMPQ CX, $0x00000006
+	JEQ  half6
+	CMPQ CX, $0x00000007
+	JEQ  half7
+	CMPQ CX, $0x00000008
+	JEQ  half8
+	JMP  done
+
+half8:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half8k:
+	VMOVUPS.Z    (R13), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VBROADCASTSS (CX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z5
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VBROADCASTSS (DX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z7
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half8k
+	IMUL3Q       $0x00000008, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half8store
+	MOVQ         R10, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z5, Z5
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z7, Z7
+	ADDQ         R11, R13
+
+half8store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z4, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z5, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z6, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z7, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000008, AX
+	JMP     half
+
+half7:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half7k:
+	VMOVUPS.Z    (R13), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VBROADCASTSS (CX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z5
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half7k
+	IMUL3Q       $0x00000007, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half7store
+	MOVQ         R10, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z5, Z5
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	ADDQ         R11, R13
+
+half7store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z4, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z5, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z6, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000007, AX
+	JMP     half
+
+half6:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half6k:
+	VMOVUPS.Z    (R13), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VBROADCASTSS (CX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z5
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half6k
+	IMUL3Q       $0x00000006, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half6store
+	MOVQ         R10, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z5, Z5
+	ADDQ         R11, R13
+
+half6store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z4, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z5, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000006, AX
+	JMP     half
+
+half5:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half5k:
+	VMOVUPS.Z    (R13), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VBROADCASTSS (CX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half5k
+	IMUL3Q       $0x00000005, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half5store
+	MOVQ         R10, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	ADDQ         R11, R13
+
+half5store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z4, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000005, AX
+	JMP     half
+
+half4:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half4k:
+	VMOVUPS.Z    (DX), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VBROADCASTSS (CX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half4k
+	IMUL3Q       $0x00000004, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half4store
+	MOVQ         R10, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	ADDQ         R11, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z3, Z3
+	ADDQ         R11, DX
+
+half4store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000004, AX
+	JMP     half
+
+half3:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half3k:
+	VMOVUPS.Z    (DX), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half3k
+	IMUL3Q       $0x00000003, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half3store
+	MOVQ         R10, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	ADDQ         R11, DX
+
+half3store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000003, AX
+	JMP     half
+
+half2:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half2k:
+	VMOVUPS.Z    (DX), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half2k
+	IMUL3Q       $0x00000002, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half2store
+	MOVQ         R10, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z1, Z1
+	ADDQ         R11, DX
+
+half2store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000002, AX
+	JMP     half
+
+half1:
+	VXORPS X0, X0, X0
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half1k:
+	VMOVUPS.Z    (DX), K1, Z16
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half1k
+	IMUL3Q       $0x00000001, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half1store
+	MOVQ         R10, DX
+	VMOVUPS.Z    (DX), K1, Z16
+	VADDPS       Z16, Z0, Z0
+	ADDQ         R11, DX
+
+half1store:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000001, AX
+	JMP     half
 
 done:
 	VZEROUPPER
@@ -3970,29 +5230,29 @@ full8k:
 	VADDPD       Z16, Z14, Z14
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z11, Z11
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z13, Z13
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z13, Z13
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z15, Z15
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z15, Z15
 	ADDQ         R11, R13
 
 full8store:
@@ -4100,26 +5360,26 @@ full7k:
 	VADDPD       Z16, Z12, Z12
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z11, Z11
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z13, Z13
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z13, Z13
 	ADDQ         R11, R13
 
 full7store:
@@ -4216,23 +5476,23 @@ full6k:
 	VADDPD       Z16, Z10, Z10
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z11, Z11
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z11, Z11
 	ADDQ         R11, R13
 
 full6store:
@@ -4318,20 +5578,20 @@ full5k:
 	VADDPD       Z16, Z8, Z8
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPS      64(R13), Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
 
 full5store:
@@ -4404,17 +5664,17 @@ full4k:
 	VADDPD       Z16, Z6, Z6
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, DX
 
 full4store:
@@ -4476,14 +5736,14 @@ full3k:
 	VADDPD       Z16, Z4, Z4
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, DX
 
 full3store:
@@ -4534,11 +5794,11 @@ full2k:
 	VADDPD       Z16, Z2, Z2
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, DX
 
 full2store:
@@ -4578,8 +5838,8 @@ full1k:
 	VADDPD       Z16, Z0, Z0
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPS      64(DX), Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
 
 full1store:
@@ -4596,6 +5856,8 @@ masked:
 	KMOVW DX, K1
 	SHRQ  $0x08, DX
 	KMOVW DX, K2
+	CMPQ  CX, $0x00000008
+	JLE   half
 
 part:
 	CMPQ AX, $0x00000010
@@ -4710,29 +5972,29 @@ part8k:
 	VADDPD       Z16, Z14, Z14
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z11, Z11
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z13, Z13
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z13, Z13
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z15, Z15
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z15, Z15
 	ADDQ         R11, R13
 
 part8store:
@@ -4840,26 +6102,26 @@ part7k:
 	VADDPD       Z16, Z12, Z12
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z11, Z11
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z11, Z11
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z13, Z13
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z13, Z13
 	ADDQ         R11, R13
 
 part7store:
@@ -4956,23 +6218,23 @@ part6k:
 	VADDPD       Z16, Z10, Z10
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z11, Z11
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z11, Z11
 	ADDQ         R11, R13
 
 part6store:
@@ -5058,20 +6320,20 @@ part5k:
 	VADDPD       Z16, Z8, Z8
 	ADDQ         R11, R13
 	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z16
-	VADDPD       Z16, Z9, Z9
+	VMOVUPD.Z    64(R13), K2, Z17
+	VADDPD       Z17, Z9, Z9
 	ADDQ         R11, R13
 
 part5store:
@@ -5144,17 +6406,17 @@ part4k:
 	VADDPD       Z16, Z6, Z6
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z7, Z7
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z7, Z7
 	ADDQ         R11, DX
 
 part4store:
@@ -5216,14 +6478,14 @@ part3k:
 	VADDPD       Z16, Z4, Z4
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z5, Z5
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z5, Z5
 	ADDQ         R11, DX
 
 part3store:
@@ -5274,11 +6536,11 @@ part2k:
 	VADDPD       Z16, Z2, Z2
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z3, Z3
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z3, Z3
 	ADDQ         R11, DX
 
 part2store:
@@ -5318,8 +6580,8 @@ part1k:
 	VADDPD       Z16, Z0, Z0
 	ADDQ         R11, DX
 	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z16
-	VADDPD       Z16, Z1, Z1
+	VMOVUPD.Z    64(DX), K2, Z17
+	VADDPD       Z17, Z1, Z1
 	ADDQ         R11, DX
 
 part1store:
@@ -5328,6 +6590,506 @@ part1store:
 	ADDQ    R11, R10
 	SUBQ    $0x00000001, AX
 	JMP     part
+
+half:
+	CMPQ AX, $0x00000010
+	JGE  half8
+	MOVQ AX, CX
+	CMPQ CX, $0x00000008
+	JLE  halflast
+	INCQ CX
+	SHRQ $0x01, CX
+
+halflast:
+	CMPQ CX, $0x00000001
+	JEQ  half1
+	CMPQ CX, $0x00000002
+	JEQ  half2
+	CMPQ CX, $0x00000003
+	JEQ  half3
+	CMPQ CX, $0x00000004
+	JEQ  half4
+	CMPQ CX, $0x00000005
+	JEQ  half5
+	CMPQ CX, $0x00000006
+	JEQ  half6
+	CMPQ CX, $0x00000007
+	JEQ  half7
+	CMPQ CX, $0x00000008
+	JEQ  half8
+	JMP  done
+
+half8:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half8k:
+	VMOVUPD.Z    (R13), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VBROADCASTSD (CX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VBROADCASTSD (CX)(R12*1), Z18
+	VFMADD231PD  Z16, Z18, Z3
+	VBROADCASTSD (DX), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VBROADCASTSD (DX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z5
+	VBROADCASTSD (DX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	VBROADCASTSD (DX)(R12*1), Z18
+	VFMADD231PD  Z16, Z18, Z7
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half8k
+	IMUL3Q       $0x00000008, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half8store
+	MOVQ         R10, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z5, Z5
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z7, Z7
+	ADDQ         R11, R13
+
+half8store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z4, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z5, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z6, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z7, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000008, AX
+	JMP     half
+
+half7:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half7k:
+	VMOVUPD.Z    (R13), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VBROADCASTSD (CX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VBROADCASTSD (CX)(R12*1), Z18
+	VFMADD231PD  Z16, Z18, Z3
+	VBROADCASTSD (DX), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VBROADCASTSD (DX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z5
+	VBROADCASTSD (DX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half7k
+	IMUL3Q       $0x00000007, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half7store
+	MOVQ         R10, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z5, Z5
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	ADDQ         R11, R13
+
+half7store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z4, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z5, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z6, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000007, AX
+	JMP     half
+
+half6:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half6k:
+	VMOVUPD.Z    (R13), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VBROADCASTSD (CX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VBROADCASTSD (CX)(R12*1), Z18
+	VFMADD231PD  Z16, Z18, Z3
+	VBROADCASTSD (DX), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VBROADCASTSD (DX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z5
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half6k
+	IMUL3Q       $0x00000006, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half6store
+	MOVQ         R10, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z5, Z5
+	ADDQ         R11, R13
+
+half6store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z4, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z5, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000006, AX
+	JMP     half
+
+half5:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
+	LEAQ   (BX)(SI*4), DX
+
+half5k:
+	VMOVUPD.Z    (R13), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VBROADCASTSD (CX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VBROADCASTSD (CX)(R12*1), Z18
+	VFMADD231PD  Z16, Z18, Z3
+	VBROADCASTSD (DX), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	ADDQ         R9, R13
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	DECQ         R14
+	JNZ          half5k
+	IMUL3Q       $0x00000005, SI, R14
+	ADDQ         R14, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half5store
+	MOVQ         R10, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z3, Z3
+	ADDQ         R11, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	ADDQ         R11, R13
+
+half5store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z3, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z4, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000005, AX
+	JMP     half
+
+half4:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half4k:
+	VMOVUPD.Z    (DX), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VBROADCASTSD (CX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VBROADCASTSD (CX)(R12*1), Z18
+	VFMADD231PD  Z16, Z18, Z3
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half4k
+	IMUL3Q       $0x00000004, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half4store
+	MOVQ         R10, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	ADDQ         R11, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z3, Z3
+	ADDQ         R11, DX
+
+half4store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z2, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z3, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000004, AX
+	JMP     half
+
+half3:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half3k:
+	VMOVUPD.Z    (DX), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VBROADCASTSD (CX)(SI*2), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half3k
+	IMUL3Q       $0x00000003, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half3store
+	MOVQ         R10, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	ADDQ         R11, DX
+
+half3store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z2, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000003, AX
+	JMP     half
+
+half2:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half2k:
+	VMOVUPD.Z    (DX), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VBROADCASTSD (CX)(SI*1), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half2k
+	IMUL3Q       $0x00000002, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half2store
+	MOVQ         R10, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z1, Z1
+	ADDQ         R11, DX
+
+half2store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	VMOVUPD Z1, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000002, AX
+	JMP     half
+
+half1:
+	VXORPS X0, X0, X0
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
+
+half1k:
+	VMOVUPD.Z    (DX), K1, Z16
+	VBROADCASTSD (CX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	ADDQ         R9, DX
+	ADDQ         DI, CX
+	DECQ         R13
+	JNZ          half1k
+	IMUL3Q       $0x00000001, SI, R13
+	ADDQ         R13, BX
+	MOVB         add+128(FP), CL
+	TESTB        CL, CL
+	JZ           half1store
+	MOVQ         R10, DX
+	VMOVUPD.Z    (DX), K1, Z16
+	VADDPD       Z16, Z0, Z0
+	ADDQ         R11, DX
+
+half1store:
+	VMOVUPD Z0, K1, (R10)
+	ADDQ    R11, R10
+	SUBQ    $0x00000001, AX
+	JMP     half
 
 done:
 	VZEROUPPER

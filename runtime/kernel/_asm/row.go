@@ -53,6 +53,6 @@ func (v vectors) row() {
 // bytes loads a stride and turns elements into bytes.
 func (v vectors) bytes(name string) Register {
 	r := Load(Param(name), GP64())
-	SHLQ(U8(map[int]int{4: 2, 8: 3}[v.size]), r)
+	SHLQ(v.shift(), r)
 	return r
 }

@@ -30,6 +30,9 @@ var (
 	avx512f64 = vectors{name: "tileAVX512F64", set: "AVX-512F", size: 8, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD}
 )
 
+// shift turns a number of elements into bytes.
+func (v vectors) shift() Op { return U8(map[int]int{4: 2, 8: 3}[v.size]) }
+
 // lanes is the number of elements of a vector.
 func (v vectors) lanes() int { return v.width / v.size }
 
@@ -63,7 +66,7 @@ func (v vectors) tile() {
 	cols := Load(Param("cols"), RCX)
 	CMPQ(cols, U32(2*v.lanes()))
 	JNE(LabelRef("masked"))
-	v.blocks(s, false)
+	v.blocks(s, columns{tag: "full", halves: 2})
 	Label("masked")
 	if v.zmm {
 		MOVQ(U32(1), s.mask)
@@ -74,18 +77,29 @@ func (v vectors) tile() {
 		KMOVW(s.mask.(GPVirtual).As32(), K2)
 	} else {
 		LEAQ(NewDataAddr(NewStaticSymbol("masks"), 64), s.mask)
-		NEGQ(cols)
-		LEAQ(Mem{Base: s.mask, Index: cols, Scale: uint8(v.size)}, s.mask)
+		SHLQ(v.shift(), cols)
+		SUBQ(cols, s.mask)
+		SHRQ(v.shift(), cols)
 	}
-	v.blocks(s, true)
+	CMPQ(cols, U32(v.lanes()))
+	JLE(LabelRef("half"))
+	v.blocks(s, columns{tag: "part", halves: 2, masked: true})
+	v.blocks(s, columns{tag: "half", halves: 1, masked: true})
 	Label("done")
 	VZEROUPPER()
 	RET()
 }
 
-// blocks writes the loop over blocks of rows, for whole panels or the columns of a mask.
-func (v vectors) blocks(s state, masked bool) {
-	tag := map[bool]string{false: "full", true: "part"}[masked]
+// columns is the part of a panel that a loop covers: both vectors or the first, whole or masked.
+type columns struct {
+	tag    string
+	halves int
+	masked bool
+}
+
+// blocks writes the loop over blocks of rows.
+func (v vectors) blocks(s state, part columns) {
+	tag := part.tag
 	label := func(rows int) string { return fmt.Sprintf("%s%d", tag, rows) }
 	rows := GP64()
 	Label(tag)
@@ -104,17 +118,18 @@ func (v vectors) blocks(s state, masked bool) {
 	JMP(LabelRef("done"))
 	for r := v.mr; r > 0; r-- {
 		Label(label(r))
-		v.block(s, r, label(r), masked)
+		v.block(s, r, label(r), part)
 		SUBQ(U32(r), s.m)
 		JMP(LabelRef(tag))
 	}
 }
 
 // block writes one block of rows: C[rows × cols] (+)= A·B. a and c move on to the next block.
-func (v vectors) block(s state, rows int, label string, masked bool) {
-	b0, b1, x := v.reg(2*v.mr), v.reg(2*v.mr+1), v.reg(2*v.mr+2)
-	acc := v.reg
-	for i := range 2 * rows {
+func (v vectors) block(s state, rows int, label string, part columns) {
+	halves := part.halves
+	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
+	acc := func(row, half int) VecPhysical { return v.reg(row*halves + half) }
+	for i := range halves * rows {
 		VXORPS(v.reg(i).AsX(), v.reg(i).AsX(), v.reg(i).AsX())
 	}
 	pa, pa4, pb, n := GP64(), GP64(), GP64(), GP64()
@@ -126,8 +141,9 @@ func (v vectors) block(s state, rows int, label string, masked bool) {
 	}
 
 	Label(label + "k")
-	v.load(Mem{Base: pb}, b0, 0, s, masked, x)
-	v.load(Mem{Base: pb, Disp: v.width}, b1, 1, s, masked, x)
+	for h := range halves {
+		v.load(Mem{Base: pb, Disp: h * v.width}, b[h], h, s, part.masked, x)
+	}
 	for i := range rows {
 		base := pa
 		if i >= 4 {
@@ -143,8 +159,9 @@ func (v vectors) block(s state, rows int, label string, masked bool) {
 			at = Mem{Base: base, Index: s.ars3, Scale: 1}
 		}
 		v.broadcast(at, x)
-		v.fma(b0, x, acc(2*i))
-		v.fma(b1, x, acc(2*i+1))
+		for h := range halves {
+			v.fma(b[h], x, acc(i, h))
+		}
 	}
 	ADDQ(s.bks, pb)
 	ADDQ(s.aks, pa)
@@ -160,19 +177,18 @@ func (v vectors) block(s state, rows int, label string, masked bool) {
 	add := Load(Param("add"), GP8())
 	TESTB(add, add)
 	JZ(LabelRef(label + "store"))
-	for half := range 2 {
+	for h := range halves {
 		MOVQ(s.c, pb)
 		for i := range rows {
-			c := Mem{Base: pb, Disp: half * v.width}
-			v.load(c, b0, half, s, masked, x)
-			v.add(b0, acc(2*i+half), acc(2*i+half))
+			v.load(Mem{Base: pb, Disp: h * v.width}, b[h], h, s, part.masked, x)
+			v.add(b[h], acc(i, h), acc(i, h))
 			ADDQ(s.ldc, pb)
 		}
 	}
 	Label(label + "store")
 	for i := range rows {
-		for half := range 2 {
-			v.store(acc(2*i+half), Mem{Base: s.c, Disp: half * v.width}, half, s, masked, x)
+		for h := range halves {
+			v.store(acc(i, h), Mem{Base: s.c, Disp: h * v.width}, h, s, part.masked, x)
 		}
 		ADDQ(s.ldc, s.c)
 	}
