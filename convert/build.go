@@ -112,8 +112,8 @@ func (s *site) node(opType, role string, inputs []*graph.Value, attrs ...*graph.
 	return v
 }
 
-// ints is a constant of integers. It is in the main graph, which every
-// subgraph sees; before IR version 4, where it would be an input, a node.
+// ints is a constant of integers, in the main graph, which every subgraph sees:
+// before operator set 9 no Constant node may hold integers.
 func (s *site) ints(role string, v ...int) *graph.Value {
 	if s.err != nil {
 		return nil
@@ -122,13 +122,8 @@ func (s *site) ints(role string, v ...int) *graph.Value {
 	for i, n := range v {
 		tensor.Data[int64](t)[i] = int64(n)
 	}
-	name := s.name + ".bilinc." + role
 	var c *graph.Value
-	if s.model.IRVersion < 4 {
-		c, s.err = s.constantNode(s.g, s.at, name, t)
-	} else {
-		c, s.err = s.initializer(s.model.Graph, name, t)
-	}
+	c, s.err = s.initializer(s.model.Graph, s.name+".bilinc."+role, t)
 	return c
 }
 

@@ -189,7 +189,7 @@ func removeLayer(l *match.Layer, last *graph.Node) error {
 			return err
 		}
 		for _, v := range inputs {
-			if v == l.X || v.Producer() == l.Product {
+			if v == nil || v == l.X || v.Producer() == l.Product {
 				continue
 			}
 			if err := prune(v); err != nil {
