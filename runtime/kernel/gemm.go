@@ -22,8 +22,8 @@ const (
 	farApart = 1 << 10
 	// farBytes is an A that lies in memory rather than in a cache.
 	farBytes = 16 << 20
-	// nearBytes is a B that stays in the first-level cache as it is.
-	nearBytes = 32 << 10
+	// nearBytes is a B, or nearRows rows of it, that needs no packing: its panels lie close together.
+	nearBytes, nearRows = 32 << 10, 32
 	// minSplit is the number of multiplications below which a product is not worth sharing out
 	// (about 50 µs), minTask the one below which a share is not; maxTasks are enough for any CPU.
 	minSplit, minTask, maxTasks = 6 << 20, 2 << 20, 64
@@ -127,7 +127,7 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 	case packed != nil:
 		j.panels, j.step, j.bks = packed, k*im.nr, im.nr
 		j.compute(p, m)
-	case bcs == 1 && (m <= 2*im.mr || k*brs*sizeOf[T]() <= nearBytes):
+	case bcs == 1 && (m <= 2*im.mr || brs*min(k, nearRows)*sizeOf[T]() <= nearBytes):
 		// Packing would not be earned back.
 		j.panels, j.step, j.bks = b, im.nr, brs
 		j.compute(p, m)
