@@ -14,9 +14,9 @@ const (
 	defaultSweeps = 12
 	// proximal is the weight of the old factors in every solve, as a part of the system's mean diagonal.
 	proximal = 1e-6
-	// largestSystem is the largest system of equations that is solved at once (128 MB). More terms are solved in
+	// largestSystem is the largest system of equations that is solved at once (32 MB). More terms are solved in
 	// groups, one after the other.
-	largestSystem = 4096
+	largestSystem = 2048
 	// slowProgress ends a fit: the loss fell by less than this part of itself in a sweep.
 	slowProgress = 1e-4
 	// patience is the number of sweeps without a better held-out loss after which a fit ends.
@@ -28,6 +28,7 @@ type FitResult struct {
 	Sweeps int     // done
 	Best   int     // the sweep whose factors were returned; 0 is the start
 	Loss   float64 // on the rows that were fitted to
+	Damped float64 // what the fit minimises: Loss + λ‖Ŵ − W‖², or λ‖Ŵ‖² where x̃ has not x's width
 	Held   float64 // on the held-out rows; 0 without them
 }
 
@@ -36,6 +37,11 @@ type FitResult struct {
 // have a little weight), so that the damped loss never rises by more than rounding. The result is the sweep with the
 // least held-out loss, or the last one where there are no held-out rows.
 func (f *Fitter) Fit(ctx context.Context, start *Kronecker) (*Kronecker, FitResult, error) {
+	return f.fit(ctx, start, f.o.Sweeps)
+}
+
+// fit is Fit with a bound on the sweeps of its own.
+func (f *Fitter) fit(ctx context.Context, start *Kronecker, sweeps int) (*Kronecker, FitResult, error) {
 	var res FitResult
 	if err := start.Check(); err != nil {
 		return nil, res, err
@@ -45,20 +51,22 @@ func (f *Fitter) Fit(ctx context.Context, start *Kronecker) (*Kronecker, FitResu
 		return nil, res, fmt.Errorf("kronecker sum is [%d %d], the layer's weight [%d %d]", start.Rows, start.Cols, m, n)
 	}
 	a := &alternation{problem: newProblem(f.o.Pool, f.mo, start.Shape, f.lambda), f: f, a: start.stackA(), b: start.stackB()}
-	k, err := a.run(ctx, f.o.Sweeps, &res)
+	k, err := a.run(ctx, sweeps, &res)
 	if err != nil {
 		return nil, res, err
 	}
-	res.Loss = f.lossOf(f.mo, k)
+	res.Loss, res.Damped = f.losses(k)
 	return k, res, nil
 }
 
-// lossOf returns the undamped loss of a Kronecker sum, by whichever way is cheaper.
-func (f *Fitter) lossOf(mo *Moments, k *Kronecker) float64 {
-	if m, _ := mo.Dims(); pairs(0, k.Terms()) >= m {
-		return mo.Loss(k.dense(f.o.Pool), f.o.Options)
+// losses returns the loss of a sum on the rows that are fitted to, without and with damping.
+func (f *Fitter) losses(k *Kronecker) (loss, damped float64) {
+	loss = lossOf(f.o.Pool, f.mo, k)
+	w := k.dense(f.o.Pool)
+	if pull := f.mo.pull(); pull != nil {
+		w.Sub(w, pull)
 	}
-	return newProblem(f.o.Pool, mo, k.Shape, 0).loss(mo.Energy, k.stackA(), k.stackB())
+	return loss, loss + f.lambda*dot(w, w)
 }
 
 // alternation is an alternating fit in progress.
@@ -77,10 +85,10 @@ type alternation struct {
 // run does the sweeps.
 func (al *alternation) run(ctx context.Context, sweeps int, res *FitResult) (*Kronecker, error) {
 	f, terms := al.f, al.a.RawMatrix().Rows
-	if f.o.Held != nil && pairs(0, terms) < al.m {
+	if f.o.Held != nil && al.pairsPay(terms) {
 		al.held = newProblem(f.o.Pool, f.o.Held, al.Shape, 0)
 	}
-	if terms*max(al.N1, al.N2) > f.largestSystem && terms > 1 {
+	if al.inGroups(terms, f.largestSystem) {
 		al.startGroups()
 	}
 	best := al.kronecker()
@@ -125,7 +133,7 @@ func (al *alternation) kronecker() *Kronecker {
 func (al *alternation) heldLoss(k *Kronecker) float64 {
 	held := al.f.o.Held
 	if al.held == nil {
-		return held.Loss(k.dense(al.pool), al.f.o.Options)
+		return lossOf(al.pool, held, k)
 	}
 	return al.held.loss(held.Energy, k.stackA(), k.stackB())
 }
@@ -136,7 +144,7 @@ func (al *alternation) half(ctx context.Context, sd *side, x, fixed *mat.Dense) 
 	if al.rest == nil {
 		return al.solveAll(ctx, sd, x, fixed)
 	}
-	group := max(1, al.f.largestSystem/sd.k)
+	group := al.groupSize(terms, sd.k, al.f.largestSystem)
 	for lo := 0; lo < terms; lo += group {
 		hi := min(lo+group, terms)
 		err := al.solveGroup(ctx, sd, x.Slice(lo, hi, 0, sd.rows*sd.k).(*mat.Dense),
@@ -205,7 +213,7 @@ func (al *alternation) solveGroup(ctx context.Context, sd *side, x, fixed *mat.D
 	if sd.mirrored {
 		dx, fixed = fixed, dx
 	}
-	al.subtractFromRest(unrearrange(al.pool, product(al.pool, of(dx).t(), of(fixed)), al.Shape, al.m, al.n))
+	al.subtractFromRest(dx, fixed)
 	return ctx.Err()
 }
 
@@ -219,16 +227,14 @@ func (al *alternation) startGroups() {
 	}
 	// energy − 2⟨Ŵ, G⟩ + ⟨Ŵ, Ŵ C⟩, with Ŵ C = G − rest.
 	al.damped = al.f.dampedEnergy() - dot(w, al.rest)
-	al.subtractFromRest(w)
+	al.subtractFromRest(al.a, al.b)
 	al.damped -= dot(w, al.rest)
 }
 
-// subtractFromRest takes the m×ñ weight w out of the rest: rest −= w (C + λI).
-func (al *alternation) subtractFromRest(w *mat.Dense) {
-	addScaled(al.rest, -al.f.lambda, w)
-	w.Scale(-1, w)
-	mul(al.pool, of(al.rest), of(w), of(al.f.mo.C), true)
-	w.Scale(-1, w)
+// subtractFromRest takes the sum of the stacked factors out of the rest: rest −= Ŵ (C + λI).
+func (al *alternation) subtractFromRest(a, b *mat.Dense) {
+	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.f.mo.C)
+	addScaled(al.rest, -al.f.lambda, unrearrange(al.pool, product(al.pool, of(a).t(), of(b)), al.Shape, al.m, al.n))
 }
 
 func columns(m *mat.Dense, p part) *mat.Dense {

@@ -1,6 +1,8 @@
 package factorize
 
 import (
+	"math"
+
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -126,6 +128,55 @@ func chunk(lo, terms, pairSize int) int {
 		hi++
 	}
 	return hi
+}
+
+// moveCost is the time to move one number of a pair through memory, in multiplications of a matrix product.
+const moveCost = 15
+
+// pairCost is the time that one pair of terms takes in system or loss, in multiplications.
+func (pr *problem) pairCost() float64 {
+	n := float64(pr.N1 * pr.N2)
+	return n*n + moveCost*(float64(pr.N1*pr.N1)+float64(pr.N2*pr.N2))
+}
+
+// pairsPay reports whether loss is cheaper than lossOf.
+func (pr *problem) pairsPay(terms int) bool {
+	return float64(pairs(0, terms))*pr.pairCost() < pr.sumCost(terms)
+}
+
+// sumCost is the multiplications of building Ŵ and multiplying it by C.
+func (pr *problem) sumCost(terms int) float64 {
+	apply, _, _ := pr.applyCost(terms, pr.m, pr.n, pr.n)
+	return apply + float64(pr.m)*float64(pr.n)*float64(terms+moveCost)
+}
+
+// solveCost is the multiplications of setting up and solving the equations of some terms of k columns.
+func (pr *problem) solveCost(terms, k int) float64 {
+	size := float64(terms * k)
+	return float64(pairs(0, terms))*pr.pairCost() + size*size*size/6
+}
+
+// inGroups reports whether a fit of so many terms is done in groups, given the largest system to be solved.
+func (pr *problem) inGroups(terms, largest int) bool {
+	return terms > 1 && terms*max(pr.N1, pr.N2) > largest
+}
+
+// groupSize returns how many terms of k columns to solve for at once in a fit in groups: of the powers of two within
+// largest unknowns what costs least.
+func (pr *problem) groupSize(terms, k, largest int) int {
+	best, least := 1, math.Inf(1)
+	for g := 1; g < 2*terms && (g == 1 || g*k <= largest); g *= 2 {
+		g := min(g, terms)
+		if cost := pr.groupsCost(terms, g, k); cost < least {
+			best, least = g, cost
+		}
+	}
+	return best
+}
+
+// groupsCost is the multiplications of solving for all terms, group after group.
+func (pr *problem) groupsCost(terms, group, k int) float64 {
+	return math.Ceil(float64(terms)/float64(group)) * (pr.solveCost(group, k) + pr.sumCost(group) + moveCost*float64(pr.m)*float64(pr.n))
 }
 
 // system returns the matrix of the normal equations of the solved factors for one part, lower triangle only:

@@ -243,9 +243,34 @@ func TestLossWithoutBuilding(t *testing.T) {
 	for _, sh := range fitShapes {
 		k := sumOfTerms(sh, min(4, sh.MaxTerms()), 12, 24, 8)
 		want := s.mo.Loss(k.Dense(), Options{})
+		if got := lossOf(nil, s.mo, k); math.Abs(got-want) > 1e-12*want {
+			t.Errorf("%v: lossOf gives %v, want %v", sh, got, want)
+		}
 		got := newProblem(nil, s.mo, sh, 0).loss(s.mo.Energy, k.stackA(), k.stackB())
 		if math.Abs(got-want) > 1e-12*want {
 			t.Errorf("%v: loss %v, want %v", sh, got, want)
+		}
+	}
+}
+
+func TestAddProduct(t *testing.T) {
+	x, base := random(24, 17, 3), random(12, 17, 4)
+	for _, sh := range append([]Shape{{12, 2, 1, 12}, {1, 12, 12, 2}, {2, 12, 6, 2}, {6, 2, 2, 12}}, fitShapes...) {
+		ways := map[[2]bool]bool{}
+		for terms := 1; terms <= min(6, sh.MaxTerms()); terms++ {
+			k := sumOfTerms(sh, terms, 12, 24, 8)
+			want := mat.DenseCopyOf(base)
+			addScaled(want, -1, product(nil, of(plainDense(k)), of(x)))
+			got := mat.DenseCopyOf(base)
+			addProduct(nil, got, -1, sh, k.stackA(), k.stackB(), x)
+			if d := maxDiff(got, want); d > 1e-13 {
+				t.Errorf("%v, %d terms: %g off", sh, terms, d)
+			}
+			_, factored, bFirst := sh.applyCost(terms, 12, 24, 17)
+			ways[[2]bool{factored, bFirst}] = true
+		}
+		if sh == (Shape{1, 12, 12, 2}) && !ways[[2]bool{true, false}] || sh == (Shape{12, 2, 1, 12}) && !ways[[2]bool{true, true}] {
+			t.Errorf("%v is never multiplied factor by factor", sh)
 		}
 	}
 }

@@ -38,8 +38,9 @@ type Fitter struct {
 
 	largestSystem int // const largestSystem but in tests
 
-	l    *triangle  // the Cholesky factor of the damped C
-	weff *mat.Dense // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
+	l    *triangle   // the Cholesky factor of the damped C
+	low  *LowRankFit // the largest so far
+	weff *mat.Dense  // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
 }
 
 // NewFitter prepares fits to the moments. It fails if they are not sound.

@@ -16,8 +16,11 @@ type LowRankFit struct {
 }
 
 // LowRank computes the optimal products of rank up to maxTerms. With L = chol(C), Ŵ = (Weff L)_R L⁻¹, where Weff is
-// the best weight of full rank and (·)_R the truncated singular value decomposition.
+// the best weight of full rank and (·)_R the truncated singular value decomposition. The fit may hold more than was asked for.
 func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error) {
+	if f.low != nil && (f.low.MaxTerms() >= maxTerms || f.low.MaxTerms() == min(f.mo.Dims())) {
+		return f.low, nil
+	}
 	white := product(f.o.Pool, of(f.weff), of(f.l.l))
 	t, err := topSVD(ctx, f.o.Pool, of(white), max(1, maxTerms), f.o.Seed)
 	if err != nil {
@@ -27,6 +30,7 @@ func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error)
 	f.l.solveT(f.o.Pool, v)
 	fit := &LowRankFit{mo: f.mo, u: mat.DenseCopyOf(t.left), v: v}
 	fit.loss = fit.LossOn(f.mo, f.o.Options)
+	f.low = fit
 	return fit, nil
 }
 

@@ -51,12 +51,7 @@ func Decompose(ctx context.Context, w *mat.Dense, s Shape, maxTerms int, o Optio
 		return d, nil
 	}
 	re := rearrange(o.Pool, w, s)
-	for i := range re.RawMatrix().Rows {
-		row := re.RawRowView(i)
-		for j := range row {
-			row[j] /= d.scale
-		}
-	}
+	toUnit(re)
 	d.norm2 = dot(re, re)
 	var err error
 	if d.t, err = topSVD(ctx, o.Pool, of(re), k, o.Seed); err != nil {

@@ -33,25 +33,34 @@ func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, err
 		mul(f.o.Pool, of(re).block(a*s.N1, (a+1)*s.N1, 0, s.M2*s.N2), of(l1.l).t(), rows, false)
 	}
 	k := min(max(terms, 1), s.MaxTerms())
-	scale := maxAbs(re)
-	if scale == 0 {
-		scale = 1
-	}
-	re.Scale(1/scale, re)
+	scale := toUnit(re)
 	t, err := quickSVD(ctx, f.o.Pool, of(re), k, f.o.Seed)
 	if err != nil {
 		return nil, err
 	}
-	d := &Decomposition{Shape: s, Rows: m, Cols: n, Sigma: t.sigma, scale: scale, t: t}
 	t.pad(k)
-	d.Sigma = t.sigma
-	sum := d.Terms(k)
+	sum := (&Decomposition{Shape: s, Rows: m, Cols: n, Sigma: t.sigma, scale: scale, t: t}).Terms(k)
 	for r := range sum.A {
 		sum.A[r] = f.unwhiten(sum.A[r], l1)
 		sum.B[r] = f.unwhiten(sum.B[r], l2)
 	}
 	sum.balance()
 	return sum, nil
+}
+
+// toUnit divides m by its largest absolute value, which it returns; a zero matrix stays, for 1.
+func toUnit(m *mat.Dense) float64 {
+	scale := maxAbs(m)
+	if scale == 0 {
+		return 1
+	}
+	for i := range m.RawMatrix().Rows {
+		row := m.RawRowView(i)
+		for j := range row {
+			row[j] /= scale
+		}
+	}
+	return scale
 }
 
 // unwhiten returns x·l⁻¹.
@@ -61,15 +70,11 @@ func (f *Fitter) unwhiten(x *mat.Dense, l *triangle) *mat.Dense {
 	return copyOf(of(y).t())
 }
 
-// kroneckerCholesky returns the Cholesky factors of C1 and C2, C1 ⊗ C2 nearest to the covariance rearranged in c.
+// kroneckerCholesky returns the Cholesky factors of C1 and C2, C1 ⊗ C2 nearest to the covariance rearranged in c but
+// for a factor, which the start does not depend on. It overwrites c.
 func (f *Fitter) kroneckerCholesky(ctx context.Context, c *mat.Dense, s Shape) (l1, l2 *triangle, err error) {
-	scale := maxAbs(c)
-	if scale == 0 {
-		scale = 1
-	}
-	scaled := mat.DenseCopyOf(c)
-	scaled.Scale(1/scale, scaled)
-	t, err := topSVD(ctx, f.o.Pool, of(scaled), 1, f.o.Seed)
+	toUnit(c)
+	t, err := quickSVD(ctx, f.o.Pool, of(c), 1, f.o.Seed)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,181 @@
+package factorize
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+const (
+	// searchSweeps is the number of sweeps that rank a shape, finalSweeps what the best finalists get on top.
+	searchSweeps, finalSweeps, finalists = 2, 2, 4
+	// searchEffort bounds the time of a search, in products of Ŵ and C: about ten seconds for 1024×1024 on one core.
+	// A shape that does not fit into what is left is passed over.
+	searchEffort = 150
+)
+
+// Candidate is a fitted approximation of a layer's weight. Losses are those of Moments.Loss.
+type Candidate struct {
+	*Kronecker
+	FitResult
+}
+
+// Search returns approximations of at most params numbers, the best one first: the optimal product of low rank, and
+// fits of the shapes that promise most, each with as many terms as fit. They are ranked by the loss on the held-out
+// rows, or by the damped loss without them. The result is empty if nothing fits.
+//
+// What decides between shapes is the rank that a term can have, the smaller of M1·N2 and N1·M2. It trades freedom for
+// rank: low rank has 1, a balanced pair min(M1, N1)·min(M2, N2) and more, and the best value grows as the budget falls,
+// smoothly. So Search tries the smallest shapes of every power of two, then all shapes around the best one.
+func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
+	m, n := f.mo.Dims()
+	s := &search{f: f, ctx: ctx, params: params, left: searchEffort * float64(m) * float64(n) * float64(n)}
+	if terms := LowRankShape(m, n).TermsWithin(params); terms > 0 {
+		low, err := f.LowRank(ctx, terms)
+		if err != nil {
+			return nil, err
+		}
+		c := Candidate{Kronecker: low.Terms(min(terms, low.MaxTerms()))}
+		c.Loss, c.Damped = f.losses(c.Kronecker)
+		if f.o.Held != nil {
+			c.Held = lossOf(f.o.Pool, f.o.Held, c.Kronecker)
+		}
+		s.done = append(s.done, c)
+	}
+	if err := s.scan(Shapes(m, n)[1:]); err != nil {
+		return nil, err
+	}
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
+	return s.done, nil
+}
+
+// search is a Search in progress.
+type search struct {
+	f      *Fitter
+	ctx    context.Context
+	params int
+	left   float64 // multiplications that may still be spent
+	done   []Candidate
+}
+
+// scan fits the smallest shapes of every rank class, then all shapes of the best class and its neighbours, those of
+// few multiplications first.
+func (s *search) scan(shapes []Shape) error {
+	classes := map[int][]Shape{}
+	top := 0
+	for _, sh := range shapes {
+		if sh.TermsWithin(s.params) > 0 {
+			c := sh.rankClass()
+			classes[c] = append(classes[c], sh)
+			top = max(top, c)
+		}
+	}
+	best, least := -1, math.Inf(1)
+	for c := range top + 1 {
+		slices.SortStableFunc(classes[c], func(a, b Shape) int { return cmp.Compare(a.Params(1), b.Params(1)) })
+		for len(classes[c]) > 0 {
+			sh := classes[c][0]
+			classes[c] = classes[c][1:]
+			got, err := s.try(sh)
+			if err != nil {
+				return err
+			}
+			if got != nil {
+				if score := s.f.score(got); score < least {
+					best, least = c, score
+				}
+				break
+			}
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	var rest []Shape
+	for c := max(best-1, 0); c <= min(best+1, top); c++ {
+		rest = append(rest, classes[c]...)
+	}
+	slices.SortStableFunc(rest, func(a, b Shape) int {
+		return cmp.Compare(a.sweepCost(s.f, a.TermsWithin(s.params)), b.sweepCost(s.f, b.TermsWithin(s.params)))
+	})
+	for _, sh := range rest {
+		if _, err := s.try(sh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try fits a shape; it returns nil if that would take too long.
+func (s *search) try(sh Shape) (*Candidate, error) {
+	terms := sh.TermsWithin(s.params)
+	cost := searchSweeps * sh.sweepCost(s.f, terms)
+	if cost > s.left {
+		return nil, nil
+	}
+	s.left -= cost
+	start, err := s.f.Start(s.ctx, sh, terms)
+	if err != nil {
+		return nil, err
+	}
+	k, res, err := s.f.fit(s.ctx, start, searchSweeps)
+	if err != nil {
+		return nil, err
+	}
+	s.done = append(s.done, Candidate{k, res})
+	return &s.done[len(s.done)-1], nil
+}
+
+// finish sorts the candidates, sweeps the best ones on and sorts again.
+func (s *search) finish() error {
+	byScore := func(a, b Candidate) int { return cmp.Compare(s.f.score(&a), s.f.score(&b)) }
+	slices.SortStableFunc(s.done, byScore)
+	for i := range s.done[:min(finalists, len(s.done))] {
+		c := &s.done[i]
+		if c.IsLowRank() {
+			continue
+		}
+		k, res, err := s.f.fit(s.ctx, c.Kronecker, finalSweeps)
+		if err != nil {
+			return err
+		}
+		res.Sweeps += c.Sweeps
+		res.Best += c.Best
+		*c = Candidate{k, res}
+	}
+	slices.SortStableFunc(s.done, byScore)
+	return nil
+}
+
+// score is what candidates are ranked by.
+func (f *Fitter) score(c *Candidate) float64 {
+	if f.o.Held != nil {
+		return c.Held
+	}
+	return c.Damped
+}
+
+// rankClass is the power of two below the rank that one term's bottleneck allows.
+func (s Shape) rankClass() int { return bits.Len(uint(min(s.M1*s.N2, s.N1*s.M2))) - 1 }
+
+// sweepCost estimates the multiplications of one sweep of a fit with a number of terms.
+func (s Shape) sweepCost(f *Fitter, terms int) float64 {
+	m, n := f.mo.Dims()
+	pr := &problem{Shape: s, m: m, n: n}
+	total := 0.0
+	for _, k := range []int{s.N1, s.N2} {
+		if pr.inGroups(terms, f.largestSystem) {
+			total += pr.groupsCost(terms, pr.groupSize(terms, k, f.largestSystem), k)
+		} else {
+			total += pr.solveCost(terms, k)
+		}
+	}
+	if f.o.Held != nil {
+		total += min(pr.sumCost(terms), float64(pairs(0, terms))*pr.pairCost())
+	}
+	return total
+}
