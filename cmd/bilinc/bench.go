@@ -41,6 +41,9 @@ prints the latency, the samples per second and the largest memory of the process
 		if batch < 1 {
 			return usage(fmt.Errorf("--batch %d: wanted 1 or more", batch), "")
 		}
+		if err := data.check(); err != nil {
+			return err
+		}
 		m, err := load(args[0])
 		if err != nil {
 			return err

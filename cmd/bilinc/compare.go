@@ -63,6 +63,9 @@ func (a *app) compare(ctx context.Context, pathA, pathB string, f *compareFlags)
 	case f.batch < 1:
 		return usage(fmt.Errorf("--batch %d: wanted 1 or more", f.batch), "")
 	}
+	if err := f.data.check(); err != nil {
+		return err
+	}
 	modelA, err := load(pathA)
 	if err != nil {
 		return err

@@ -77,6 +77,9 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := f.eval.check(); err != nil {
+		return err
+	}
 	inputs := append(f.eval.files(), path)
 	if f.planFile != "" {
 		inputs = append(inputs, f.planFile)

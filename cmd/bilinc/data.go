@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -30,10 +31,12 @@ const defaultBatch = 64
 type dataFlags struct {
 	specs []string
 	opts  dataset.Options
+	set   *pflag.FlagSet
 }
 
 // add defines the flags; name is that of DATA's own.
 func (d *dataFlags) add(f *pflag.FlagSet, name, usage string) {
+	d.set = f
 	d.opts.Dims = map[string]int{}
 	f.StringArrayVar(&d.specs, name, nil, usage)
 	f.StringVar(&d.opts.Labels, "labels", "", "the array of targets in DATA (default \""+dataset.DefaultLabels+"\")")
@@ -59,17 +62,17 @@ func (d *dataFlags) files() []string {
 
 // check reports values of the flags that no data can be read with.
 func (d *dataFlags) check() error {
-	if d.opts.Samples < 0 {
+	if d.set.Changed("samples") && d.opts.Samples < 1 {
 		return usage(fmt.Errorf("--samples %d: wanted 1 or more", d.opts.Samples), "")
+	}
+	if d.set.Changed("scale") && (d.opts.Scale == 0 || math.IsNaN(d.opts.Scale) || math.IsInf(d.opts.Scale, 0)) {
+		return usage(fmt.Errorf("--scale %g: wanted a number other than 0", d.opts.Scale), "")
 	}
 	return nil
 }
 
 // open reads the data and binds it to m; what was adapted is noted.
 func (a *app) open(d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
-	if err := d.check(); err != nil {
-		return nil, nil, err
-	}
 	s, err := dataset.Open(d.specs, d.opts)
 	if err != nil {
 		return nil, nil, invalid(err)

@@ -53,6 +53,9 @@ func (a *app) eval(ctx context.Context, path string, f *evalFlags) error {
 	case f.batch < 1:
 		return usage(fmt.Errorf("--batch %d: wanted 1 or more", f.batch), "")
 	}
+	if err := f.data.check(); err != nil {
+		return err
+	}
 	m, err := load(path)
 	if err != nil {
 		return err

@@ -56,9 +56,12 @@ func (a *app) main(ctx context.Context, args []string) int {
 		return sig.code()
 	}
 	if !a.ran {
-		err = usage(err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help"))
+		err = usage(err, "")
 	}
 	code, hint := classify(err)
+	if code == exitUsage && hint == "" {
+		hint = fmt.Sprintf("see %q", cmd.CommandPath()+" --help")
+	}
 	fmt.Fprintf(a.stderr, "bilinc: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; ")) // joined errors
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "bilinc: hint: %s\n", hint)

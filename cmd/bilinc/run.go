@@ -58,6 +58,9 @@ func (a *app) run(ctx context.Context, path string, f *runFlags) error {
 	case f.out != "" && !strings.HasSuffix(f.out, ".npz") && !strings.HasSuffix(f.out, ".npy"):
 		return usage(fmt.Errorf("-o %s: wanted a name that ends in .npz or .npy", f.out), "")
 	}
+	if err := f.data.check(); err != nil {
+		return err
+	}
 	if f.out != "" {
 		if err := checkOutput(f.out, f.force, append(f.data.files(), path)...); err != nil {
 			return err
