@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"bilinc/runtime/tensor"
 )
 
 // A Dim is one dimension of a shape: a number, a product of a number and
@@ -42,12 +44,15 @@ func (d Dim) IsKnown() bool { return d.n >= 0 }
 // Same reports whether both are known and equal in every run.
 func (d Dim) Same(e Dim) bool { return d == e && d.IsKnown() }
 
-// Mul is the product of two dimensions.
+// Mul is the product of two dimensions; Unknown where its number is too large
+// for any tensor.
 func (d Dim) Mul(e Dim) Dim {
 	switch {
 	case d.Is(0) || e.Is(0):
 		return Size(0)
 	case !d.IsKnown() || !e.IsKnown():
+		return Unknown
+	case d.n != 0 && e.n > tensor.MaxElements/d.n:
 		return Unknown
 	case d.symbols == "":
 		return Dim{d.n * e.n, e.symbols}
