@@ -128,6 +128,65 @@ func arithFloat[T float32 | float64](code arithCode, a, b, c *tensor.Tensor) {
 	}
 }
 
+func (o *arith) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat(o.name, out[0].Tensor.DType(),
+		func() { arithBack[float32](o.code, in, out, dout, din) },
+		func() { arithBack[float64](o.code, in, out, dout, din) })
+}
+
+func arithBack[T float](code arithCode, in, out, dout, din []tensor.Value) {
+	a, b, shape := in[0].Tensor, in[1].Tensor, out[0].Tensor.Shape()
+	x, y, dz := tensor.Data[T](a), tensor.Data[T](b), gradient[T](dout, 0)
+	dx, dy := gradient[T](din, 0), gradient[T](din, 1)
+	switch code {
+	case addCode, subCode:
+		if dx != nil {
+			addReduced(dx, a.Shape(), 1, dz, shape)
+		}
+		sign := T(1)
+		if code == subCode {
+			sign = -1
+		}
+		if dy != nil {
+			addReduced(dy, b.Shape(), sign, dz, shape)
+		}
+	case mulCode:
+		if dx != nil {
+			mulBack(dx, a.Shape(), y, b.Shape(), dz, shape)
+		}
+		if dy != nil {
+			mulBack(dy, b.Shape(), x, a.Shape(), dz, shape)
+		}
+	case divCode:
+		if dx != nil {
+			zipBack(dx, x, a.Shape(), y, b.Shape(), dz, shape, func(_, y, g T) T { return g / y })
+		}
+		if dy != nil {
+			zipBack(dy, y, b.Shape(), x, a.Shape(), dz, shape, func(y, x, g T) T { return -g * (x / y) / y })
+		}
+	}
+}
+
+// mulBack adds y·dz, y broadcast to dz, to dx, which is broadcast too.
+func mulBack[T float](dx []T, xs []int, y []T, ys []int, dz []T, zs []int) {
+	newWalk(zs, xs, ys).rows(func(at, n int, offs, steps []int) {
+		g, i, j := dz[at:at+n], offs[0], offs[1]
+		switch {
+		case steps[0] == 1 && steps[1] == 1:
+			addProduct(dx[i:i+n], y[j:], g)
+		case steps[0] == 1:
+			addScaled(dx[i:i+n], y[j], g)
+		case steps[1] == 1:
+			dx[i] += dot(y[j:j+n], g)
+		default:
+			dx[i] += y[j] * sumOf(g)
+		}
+	})
+}
+
 type integer interface {
 	int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
 }

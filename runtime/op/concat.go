@@ -152,3 +152,29 @@ func (o *concat) Forward(_ *Ctx, in, out []tensor.Value) error {
 	}
 	return nil
 }
+
+func (o *concat) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	y := out[0].Tensor
+	axis, err := normAxis(o.axis, y.Rank())
+	if err != nil || !present(dout, 0) {
+		return err
+	}
+	return byFloat("Concat", y.DType(),
+		func() { concatBack[float32](y.Shape(), axis, in, dout, din) },
+		func() { concatBack[float64](y.Shape(), axis, in, dout, din) })
+}
+
+func concatBack[T float](shape []int, axis int, in, dout, din []tensor.Value) {
+	dy := gradient[T](dout, 0)
+	outer, width := product(shape[:axis]), product(shape[axis:])
+	at := 0
+	for k, v := range in {
+		n := product(v.Tensor.Shape()[axis:])
+		if dx := gradient[T](din, k); dx != nil {
+			for i := range outer {
+				addTo(dx[i*n:(i+1)*n], dy[i*width+at:])
+			}
+		}
+		at += n
+	}
+}

@@ -39,8 +39,8 @@ func (expand) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return f, nil
 }
 
-func (expand) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
+// box is what Expand copies to make y of x.
+func (expand) box(x, y *tensor.Tensor) box {
 	strides := make([]int, y.Rank())
 	own := tensor.Strides(x.Shape())
 	for i, d := range x.Shape() {
@@ -48,7 +48,16 @@ func (expand) Forward(_ *Ctx, in, out []tensor.Value) error {
 			strides[y.Rank()-x.Rank()+i] = own[i]
 		}
 	}
-	return copyBox("Expand", y, x, box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides})
+	return box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides}
+}
+
+func (o expand) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	return copyBox("Expand", y, x, o.box(x, y))
+}
+
+func (o expand) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	return boxBack("Expand", o.box(in[0].Tensor, out[0].Tensor), dout, din)
 }
 
 // tile repeats its input along each axis as often as the second input lists.
@@ -86,18 +95,24 @@ func (tile) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[0].DType, shape...), nil
 }
 
-func (tile) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
-	// Every axis is two: the repeats, which do not move in x, and its own.
+// box is what Tile copies to make y of x: every axis is two, the repeats,
+// which do not move in x, and its own. It is empty where x is.
+func (tile) box(x, y *tensor.Tensor) box {
 	b := box{}
 	xs, ys := tensor.Strides(x.Shape()), tensor.Strides(y.Shape())
 	for i, d := range x.Shape() {
-		if d == 0 {
-			return nil
-		}
-		b.shape = append(b.shape, y.Shape()[i]/d, d)
+		b.shape = append(b.shape, y.Shape()[i]/max(d, 1), d)
 		b.dstStrides = append(b.dstStrides, d*ys[i], ys[i])
 		b.srcStrides = append(b.srcStrides, 0, xs[i])
 	}
-	return copyBox("Tile", y, x, b)
+	return b
+}
+
+func (o tile) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	return copyBox("Tile", y, x, o.box(x, y))
+}
+
+func (o tile) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	return boxBack("Tile", o.box(in[0].Tensor, out[0].Tensor), dout, din)
 }

@@ -88,3 +88,29 @@ func (o *gather) Forward(_ *Ctx, in, out []tensor.Value) error {
 	}
 	return nil
 }
+
+func (o *gather) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
+	x := in[0].Tensor
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil {
+		return err
+	}
+	at, err := indices(in[1].Tensor, x.Shape()[axis])
+	if err != nil || !present(dout, 0) || !present(din, 0) {
+		return err
+	}
+	return byFloat("Gather", x.DType(),
+		func() { gatherBack[float32](x.Shape(), axis, at, dout, din) },
+		func() { gatherBack[float64](x.Shape(), axis, at, dout, din) })
+}
+
+// gatherBack adds each slice of the gradient to the slice it was taken from.
+func gatherBack[T float](shape []int, axis int, at []int, dout, din []tensor.Value) {
+	dx, dy := gradient[T](din, 0), gradient[T](dout, 0)
+	d, inner := shape[axis], product(shape[axis+1:])
+	for i := range product(shape[:axis]) {
+		for k, n := range at {
+			addTo(dx[(i*d+n)*inner:(i*d+n+1)*inner], dy[(i*len(at)+k)*inner:])
+		}
+	}
+}

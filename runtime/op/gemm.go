@@ -168,3 +168,51 @@ func gemmForward[T float32 | float64 | int32 | int64 | uint32 | uint64](ctx *Ctx
 		}
 	})
 }
+
+func (o *gemm) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat("Gemm", out[0].Tensor.DType(),
+		func() { gemmBack(ctx, o, in, dout, din, kernel.Gemm32) },
+		func() { gemmBack(ctx, o, in, dout, din, kernel.Gemm64) })
+}
+
+// gemmBack is dA' += α·dY·B'ᵀ, dB' += α·A'ᵀ·dY and dC += β·dY; the gradient of
+// a transposed operand is the transposed product.
+func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, gemm gemmFunc[T]) {
+	a, b, dy := in[0].Tensor, in[1].Tensor, gradient[T](dout, 0)
+	m, n := dout[0].Tensor.Shape()[0], dout[0].Tensor.Shape()[1]
+	aRows, aCols := a.Shape()[0], a.Shape()[1]
+	bRows, bCols := b.Shape()[0], b.Shape()[1]
+	dz := dy // α·dY
+	if o.alpha != 1 && (present(din, 0) || present(din, 1)) {
+		dz = make([]T, len(dy))
+		addScaled(dz, T(o.alpha), dy)
+	}
+	if da := gradient[T](din, 0); da != nil {
+		rs, cs := bCols, 1 // of B'
+		if o.transB {
+			rs, cs = 1, bCols
+		}
+		if o.transA {
+			gemm(ctx.Pool, aRows, aCols, n, tensor.Data[T](b), rs, cs, dz, 1, n, da, aCols, true)
+		} else {
+			gemm(ctx.Pool, aRows, aCols, n, dz, n, 1, tensor.Data[T](b), cs, rs, da, aCols, true)
+		}
+	}
+	if db := gradient[T](din, 1); db != nil {
+		rs, cs := aCols, 1 // of A'
+		if o.transA {
+			rs, cs = 1, aCols
+		}
+		if o.transB {
+			gemm(ctx.Pool, bRows, bCols, m, dz, 1, n, tensor.Data[T](a), rs, cs, db, bCols, true)
+		} else {
+			gemm(ctx.Pool, bRows, bCols, m, tensor.Data[T](a), cs, rs, dz, n, 1, db, bCols, true)
+		}
+	}
+	if dc := gradient[T](din, 2); dc != nil {
+		addReduced(dc, in[2].Tensor.Shape(), T(o.beta), dy, dout[0].Tensor.Shape())
+	}
+}

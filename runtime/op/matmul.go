@@ -166,6 +166,50 @@ func matMulBatch[T tensor.Elem](ctx *Ctx, p batch, a, b, c *tensor.Tensor, gemm 
 	})
 }
 
+func (matMul) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat("MatMul", out[0].Tensor.DType(),
+		func() { matMulBack(ctx, in, dout, din, kernel.Gemm32) },
+		func() { matMulBack(ctx, in, dout, din, kernel.Gemm64) })
+}
+
+// matMulBack is dA_i += dC_i·B_iᵀ and dB_i += A_iᵀ·dC_i for each product.
+func matMulBack[T float](ctx *Ctx, in, dout, din []tensor.Value, gemm gemmFunc[T]) {
+	a, b := in[0].Tensor, in[1].Tensor
+	p := newBatch(a.Shape(), b.Shape())
+	x, y, dz := tensor.Data[T](a), tensor.Data[T](b), gradient[T](dout, 0)
+	size := p.m * p.n
+	if dx := gradient[T](din, 0); dx != nil {
+		p.each(ctx, p.as, func(i, ai, bi int) {
+			gemm(ctx.Pool, p.m, p.k, p.n, dz[i*size:], p.n, 1, y[bi:], 1, p.n, dx[ai:], p.k, true)
+		})
+	}
+	if dy := gradient[T](din, 1); dy != nil {
+		p.each(ctx, p.bs, func(i, ai, bi int) {
+			gemm(ctx.Pool, p.k, p.n, p.m, x[ai:], 1, p.k, dz[i*size:], p.n, 1, dy[bi:], p.n, true)
+		})
+	}
+}
+
+// each calls f for every product with where its operands begin. Products that
+// add to the same place, those with a stride of 0 there, go one after the other.
+func (p batch) each(ctx *Ctx, strides []int, f func(i, ai, bi int)) {
+	grain := gemmGrain / max(1, p.m*p.n*p.k)
+	for i, d := range p.shape {
+		if d > 1 && strides[i] == 0 {
+			grain = p.count
+		}
+	}
+	ctx.Pool.For(p.count, grain, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			ai, bi := p.operands(i)
+			f(i, ai, bi)
+		}
+	})
+}
+
 // gemmInt is kernel.Gemm32 for integers, which wrap around.
 func gemmInt[T integer](_ *kernel.Pool, m, n, k int, a []T, ars, acs int, b []T, brs, bcs int, c []T, ldc int, add bool) {
 	for i := range m {

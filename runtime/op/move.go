@@ -69,36 +69,44 @@ func moveBox[T tensor.Elem](dst, src *tensor.Tensor, b box) {
 	to, from := tensor.Data[T](dst), tensor.Data[T](src)
 	last := len(b.shape) - 1
 	n, ds, ss := b.shape[last], b.dstStrides[last], b.srcStrides[last]
-	idx := make([]int, last)
-	at, src0 := b.dstAt, b.src
-	for {
+	b.rows(func(at, src int) {
 		switch {
 		case ds == 1 && ss == 1:
-			copy(to[at:at+n], from[src0:src0+n])
+			copy(to[at:at+n], from[src:src+n])
 		case ds == 1 && ss == 0:
-			v := from[src0]
+			v := from[src]
 			row := to[at : at+n]
 			for k := range row {
 				row[k] = v
 			}
 		default:
-			i, j := at, src0
 			for range n {
-				to[i] = from[j]
-				i += ds
-				j += ss
+				to[at] = from[src]
+				at += ds
+				src += ss
 			}
 		}
+	})
+}
+
+// rows calls f for each run of the innermost axis with the positions of its
+// first element on either side. No axis is empty.
+func (b box) rows(f func(at, src int)) {
+	last := len(b.shape) - 1
+	idx := make([]int, last)
+	at, src := b.dstAt, b.src
+	for {
+		f(at, src)
 		i := last - 1
 		for ; i >= 0; i-- {
 			idx[i]++
 			at += b.dstStrides[i]
-			src0 += b.srcStrides[i]
+			src += b.srcStrides[i]
 			if idx[i] < b.shape[i] {
 				break
 			}
 			at -= b.dstStrides[i] * b.shape[i]
-			src0 -= b.srcStrides[i] * b.shape[i]
+			src -= b.srcStrides[i] * b.shape[i]
 			idx[i] = 0
 		}
 		if i < 0 {

@@ -49,6 +49,17 @@ type View interface {
 	IsView(in []graph.Fact) bool
 }
 
+// A Differentiable op carries gradients from its outputs back to its inputs,
+// in float32 and float64. AsDifferentiable says whether one is.
+type Differentiable interface {
+	Op
+	// Backward adds to each din[i], a tensor of in[i]'s type, the gradient by
+	// in[i] of Σ_j ⟨dout[j], out[j]⟩, where in and out are what Forward read
+	// and wrote. A zero Value (or the end) in din stands for a gradient that is
+	// not wanted, in dout for one that is zero. Two of din may be one tensor.
+	Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error
+}
+
 // Ctx is what a computation may use beside its inputs.
 type Ctx struct {
 	Pool *kernel.Pool // nil: the caller's goroutine alone

@@ -16,6 +16,10 @@ func (view) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return out[0].Tensor.CopyFrom(in[0].Tensor)
 }
 
+func (view) Backward(_ *Ctx, _, _, dout, din []tensor.Value) error {
+	return addBack("Reshape", dout, din)
+}
+
 func (view) IsView([]graph.Fact) bool { return true }
 
 // viewFact is the fact of f's elements in a shape; contents stay known.

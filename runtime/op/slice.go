@@ -191,8 +191,9 @@ func upTo(n int) []int {
 	return out
 }
 
-func (o *slice) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
+// box is what Slice copies to make y of its inputs.
+func (o *slice) box(in []tensor.Value, y *tensor.Tensor) (box, error) {
+	x := in[0].Tensor
 	starts, ends, axes := o.starts, o.ends, o.axes
 	var steps []int
 	if o.asInput {
@@ -210,7 +211,7 @@ func (o *slice) Forward(_ *Ctx, in, out []tensor.Value) error {
 	}
 	axes, err := normAxes(axes, x.Rank())
 	if err != nil {
-		return err
+		return box{}, err
 	}
 	b := box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: tensor.Strides(x.Shape())}
 	for i, a := range axes {
@@ -224,5 +225,21 @@ func (o *slice) Forward(_ *Ctx, in, out []tensor.Value) error {
 			b.srcStrides[a] *= s.step
 		}
 	}
-	return copyBox("Slice", y, x, b)
+	return b, nil
+}
+
+func (o *slice) Forward(_ *Ctx, in, out []tensor.Value) error {
+	b, err := o.box(in, out[0].Tensor)
+	if err != nil {
+		return err
+	}
+	return copyBox("Slice", out[0].Tensor, in[0].Tensor, b)
+}
+
+func (o *slice) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	b, err := o.box(in, out[0].Tensor)
+	if err != nil {
+		return err
+	}
+	return boxBack("Slice", b, dout, din)
 }

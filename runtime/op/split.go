@@ -146,19 +146,14 @@ func (o *split) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	sizes := o.sizes
-	if present(in, 1) {
-		sizes, _ = intsIn(in[1].Tensor)
-	}
-	parts, err := o.parts(sizes, graph.Size(x.Shape()[axis]), len(out))
+	parts, err := o.partsOf(in, axis, len(out))
 	if err != nil {
 		return err
 	}
 	inner := product(x.Shape()[axis+1:])
 	width, at := x.Shape()[axis]*inner, 0
 	for i, v := range out {
-		part, _ := parts[i].Const()
-		n := part * inner
+		n := parts[i] * inner
 		if v.Kind == tensor.KindTensor {
 			to, err := cellsOf("Split", v.Tensor)
 			if err != nil {
@@ -171,4 +166,48 @@ func (o *split) Forward(_ *Ctx, in, out []tensor.Value) error {
 		at += n
 	}
 	return nil
+}
+
+// partsOf is the sizes of the parts in a run.
+func (o *split) partsOf(in []tensor.Value, axis, nOut int) ([]int, error) {
+	sizes := o.sizes
+	if present(in, 1) {
+		sizes, _ = intsIn(in[1].Tensor)
+	}
+	dims, err := o.parts(sizes, graph.Size(in[0].Tensor.Shape()[axis]), nOut)
+	if err != nil {
+		return nil, err
+	}
+	parts, _ := graph.Ints(dims)
+	return parts, nil
+}
+
+func (o *split) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	x := in[0].Tensor
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil || !present(din, 0) {
+		return err
+	}
+	parts, err := o.partsOf(in, axis, len(out))
+	if err != nil {
+		return err
+	}
+	return byFloat("Split", x.DType(),
+		func() { splitBack[float32](x.Shape(), axis, parts, dout, din) },
+		func() { splitBack[float64](x.Shape(), axis, parts, dout, din) })
+}
+
+func splitBack[T float](shape []int, axis int, parts []int, dout, din []tensor.Value) {
+	dx := gradient[T](din, 0)
+	inner := product(shape[axis+1:])
+	width, at := shape[axis]*inner, 0
+	for k, part := range parts {
+		n := part * inner
+		if dy := gradient[T](dout, k); dy != nil {
+			for i := range product(shape[:axis]) {
+				addTo(dx[i*width+at:i*width+at+n], dy[i*n:])
+			}
+		}
+		at += n
+	}
 }

@@ -49,16 +49,33 @@ func (o *transpose) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[0].DType, shape...), nil
 }
 
-func (o *transpose) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
+// box is what Transpose copies to make y of x.
+func (o *transpose) box(x, y *tensor.Tensor) (box, error) {
 	perm, err := o.order(x.Rank())
 	if err != nil {
-		return err
+		return box{}, err
 	}
 	own := tensor.Strides(x.Shape())
 	strides := make([]int, len(perm))
 	for i, p := range perm {
 		strides[i] = own[p]
 	}
-	return copyBox("Transpose", y, x, box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides})
+	return box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides}, nil
+}
+
+func (o *transpose) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	b, err := o.box(x, y)
+	if err != nil {
+		return err
+	}
+	return copyBox("Transpose", y, x, b)
+}
+
+func (o *transpose) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	b, err := o.box(in[0].Tensor, out[0].Tensor)
+	if err != nil {
+		return err
+	}
+	return boxBack("Transpose", b, dout, din)
 }

@@ -1,0 +1,303 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// Tolerances of gradients, relative to the largest element of the gradient
+// and 1.
+const (
+	differences = 1e-7 // central differences in float64, step 1e-5
+	rounded     = 2e-5 // the same sums in float32
+)
+
+// A gradTest is one node whose gradient is compared with finite differences.
+type gradTest struct {
+	name  string
+	op    string
+	opset int64
+	attrs []*graph.Attr
+	in    []*tensor.Tensor // float32 ones are widened to float64
+	outs  int              // 0: one
+	fixed []int            // inputs whose gradient is not asked for
+}
+
+func runGradTests(t *testing.T, tests []gradTest) {
+	t.Helper()
+	for _, c := range tests {
+		name := c.op
+		if c.name != "" {
+			name += "/" + strings.ReplaceAll(c.name, " ", "_")
+		}
+		t.Run(name, func(t *testing.T) { runGradTest(t, c) })
+	}
+}
+
+func runGradTest(t *testing.T, c gradTest) {
+	nOut := max(1, c.outs)
+	o, err := parseOp(opTest{op: c.op, opset: c.opset, attrs: c.attrs, in: c.in}, nOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := AsDifferentiable(o)
+	if d == nil {
+		t.Fatalf("%s is not differentiable", c.op)
+	}
+	ctx := &Ctx{Pool: kernel.NewPool(2)}
+	in := make([]tensor.Value, len(c.in))
+	for i, x := range c.in {
+		if x != nil && x.DType() == tensor.Float32 {
+			x = as(tensor.Float64, x)
+		}
+		in[i] = tensor.ValueOf(x)
+	}
+	out, err := Eval(ctx, o, in, nOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 7))
+	dout := make([]tensor.Value, nOut)
+	for i, v := range out {
+		dout[i] = normal(r, v.Tensor)
+	}
+	start := make([]tensor.Value, len(in))
+	for i, v := range in {
+		if v.Kind == tensor.KindTensor && v.Tensor.DType() == tensor.Float64 && !slices.Contains(c.fixed, i) {
+			start[i] = normal(r, v.Tensor)
+		}
+	}
+	whole := backward(t, ctx, d, in, out, dout, start)
+	checkDifferences(t, ctx, o, in, dout, whole)
+	for i := range in {
+		if whole[i] == nil {
+			continue
+		}
+		only := make([]tensor.Value, len(in))
+		only[i] = start[i]
+		if part := backward(t, ctx, d, in, out, dout, only); !slices.Equal(part[i], whole[i]) {
+			t.Errorf("input %d: the gradient differs where it alone is wanted", i)
+		}
+	}
+	if nOut > 1 {
+		for i := range dout {
+			some := slices.Clone(dout)
+			some[i] = tensor.Value{}
+			checkDifferences(t, ctx, o, in, some, backward(t, ctx, d, in, out, some, start))
+		}
+	}
+	none := make([]tensor.Value, nOut)
+	for i, g := range backward(t, ctx, d, in, out, none, start) {
+		if slices.ContainsFunc(g, func(v float64) bool { return math.Abs(v) > 1e-12 }) {
+			t.Errorf("input %d: a gradient without one of the outputs", i)
+		}
+	}
+	// In float32.
+	narrow := func(vs []tensor.Value) []tensor.Value {
+		ns := slices.Clone(vs)
+		for i, v := range ns {
+			if v.Kind == tensor.KindTensor && v.Tensor.DType() == tensor.Float64 {
+				ns[i] = tensor.ValueOf(as(tensor.Float32, v.Tensor))
+			}
+		}
+		return ns
+	}
+	in32 := narrow(in)
+	out32, err := Eval(ctx, o, in32, nOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, g := range backward(t, ctx, d, in32, out32, narrow(dout), narrow(start)) {
+		if err := near(g, whole[i], rounded); err != nil {
+			t.Errorf("input %d in float32: %v", i, err)
+		}
+	}
+}
+
+// normal is a tensor like x of normal numbers.
+func normal(r *rand.Rand, x *tensor.Tensor) tensor.Value {
+	v := make([]float64, x.Len())
+	for i := range v {
+		v[i] = r.NormFloat64()
+	}
+	g, err := tensor.FromFloat64s(x.DType(), v, x.Shape()...)
+	if err != nil {
+		return tensor.Value{} // no number that has a gradient
+	}
+	return tensor.ValueOf(g)
+}
+
+// backward is what Backward adds to start, nil where start has nothing.
+func backward(t *testing.T, ctx *Ctx, d Differentiable, in, out, dout, start []tensor.Value) [][]float64 {
+	t.Helper()
+	din := make([]tensor.Value, len(start))
+	for i, v := range start {
+		if v.Kind == tensor.KindTensor {
+			din[i] = tensor.ValueOf(v.Tensor.Clone())
+		}
+	}
+	if err := d.Backward(ctx, in, out, dout, din); err != nil {
+		t.Fatal(err)
+	}
+	grads := make([][]float64, len(din))
+	for i, v := range din {
+		if v.Kind == tensor.KindTensor {
+			grads[i], _ = tensor.Float64s(v.Tensor)
+			before, _ := tensor.Float64s(start[i].Tensor)
+			for k := range before {
+				grads[i][k] -= before[k]
+			}
+		}
+	}
+	return grads
+}
+
+// checkDifferences compares gradients with central differences of ⟨dout, out⟩.
+func checkDifferences(t *testing.T, ctx *Ctx, o Op, in, dout []tensor.Value, grads [][]float64) {
+	t.Helper()
+	f := func() float64 {
+		out, err := Eval(ctx, o, in, len(dout))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := 0.0
+		for i, g := range dout {
+			if g.Kind == tensor.KindTensor {
+				s += dot(tensor.Data[float64](g.Tensor), tensor.Data[float64](out[i].Tensor))
+			}
+		}
+		return s
+	}
+	const h = 1e-5
+	for i, g := range grads {
+		if g == nil {
+			continue
+		}
+		x := tensor.Data[float64](in[i].Tensor)
+		want := make([]float64, len(x))
+		for k, v := range x {
+			x[k] = v + h
+			up := f()
+			x[k] = v - h
+			want[k] = (up - f()) / (2 * h)
+			x[k] = v
+		}
+		if err := near(g, want, differences); err != nil {
+			t.Errorf("input %d: %v", i, err)
+		}
+	}
+}
+
+func near(got, want []float64, tol float64) error {
+	scale := 1.0
+	for _, v := range want {
+		scale = max(scale, math.Abs(v))
+	}
+	for k := range want {
+		if !(math.Abs(got[k]-want[k]) <= tol*scale) {
+			return fmt.Errorf("element %d of the gradient is %v, wanted %v", k, got[k], want[k])
+		}
+	}
+	return nil
+}
+
+// positive is |x|+0.5 of each element.
+func positive(x *tensor.Tensor) *tensor.Tensor {
+	for i, v := 0, tensor.Data[float32](x); i < len(v); i++ {
+		v[i] = float32(math.Abs(float64(v[i]))) + 0.5
+	}
+	return x
+}
+
+type tensors = []*tensor.Tensor
+
+func TestArithBackward(t *testing.T) {
+	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {
+		runGradTests(t, []gradTest{
+			{name: "same", op: name, opset: 14, in: tensors{random(1, 2, 3), positive(random(2, 2, 3))}},
+			{name: "row", op: name, opset: 14, in: tensors{random(1, 4, 3), positive(random(2, 3))}},
+			{name: "column", op: name, opset: 14, in: tensors{random(1, 2, 3), positive(random(2, 2, 1))}},
+			{name: "scalar left", op: name, opset: 7, in: tensors{random(1), positive(random(2, 2, 5))}},
+			{name: "both broadcast", op: name, opset: 13, in: tensors{random(1, 3, 1, 5), positive(random(2, 2, 1))}},
+			{name: "inner and outer", op: name, opset: 13, in: tensors{random(1, 2, 3, 4, 5), positive(random(2, 3, 1, 5))}},
+			{name: "empty", op: name, opset: 13, in: tensors{random(1, 0, 3), positive(random(2, 3))}},
+		})
+	}
+}
+
+func TestProductsBackward(t *testing.T) {
+	runGradTests(t, []gradTest{
+		{op: "Gemm", opset: 13, in: tensors{random(1, 3, 4), random(2, 4, 5), random(3, 5)}},
+		{name: "A transposed", op: "Gemm", opset: 13, attrs: []*graph.Attr{attrInt("transA", 1)},
+			in: tensors{random(1, 4, 3), random(2, 4, 5), random(3, 3, 1)}},
+		{name: "B transposed", op: "Gemm", opset: 11, attrs: []*graph.Attr{attrInt("transB", 1), attrFloat("alpha", 0.5), attrFloat("beta", -2)},
+			in: tensors{random(1, 3, 4), random(2, 5, 4), random(3)}},
+		{name: "both", op: "Gemm", opset: 9, attrs: []*graph.Attr{attrInt("transB", 1), attrInt("transA", 1), attrFloat("alpha", 3)},
+			in: tensors{random(1, 4, 3), random(2, 5, 4), random(3, 3, 5)}},
+		{name: "no C", op: "Gemm", opset: 11, in: tensors{random(1, 3, 4), random(2, 4, 1)}},
+		{op: "MatMul", opset: 13, in: tensors{random(1, 3, 4), random(2, 4, 5)}},
+		{name: "rows of a batch", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 4, 5)}},
+		{name: "batches", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 2, 4, 5)}},
+		{name: "broadcast", op: "MatMul", opset: 13, in: tensors{random(1, 3, 1, 2, 4), random(2, 2, 4, 3)}},
+		{name: "broadcast A", op: "MatMul", opset: 9, in: tensors{random(1, 2, 4), random(2, 3, 2, 4, 3)}},
+		{name: "vectors", op: "MatMul", opset: 13, in: tensors{random(1, 4), random(2, 4)}},
+		{name: "row vector", op: "MatMul", opset: 13, in: tensors{random(1, 4), random(2, 2, 4, 3)}},
+		{name: "column vector", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 4)}},
+	})
+}
+
+func TestMovementBackward(t *testing.T) {
+	runGradTests(t, []gradTest{
+		{op: "Reshape", opset: 14, in: tensors{random(1, 2, 6), list[int64](3, -1)}},
+		{op: "Flatten", opset: 13, attrs: []*graph.Attr{attrInt("axis", -1)}, in: tensors{random(1, 2, 3, 2)}},
+		{op: "Squeeze", opset: 13, in: tensors{random(1, 2, 1, 3), list[int64](-2)}},
+		{op: "Unsqueeze", opset: 11, attrs: []*graph.Attr{attrInts("axes", -1, 0)}, in: tensors{random(1, 2, 3)}},
+		{op: "Transpose", opset: 13, in: tensors{random(1, 2, 3, 4)}},
+		{name: "perm", op: "Transpose", opset: 13, attrs: []*graph.Attr{attrInts("perm", 0, 2, 1, 3)}, in: tensors{random(1, 2, 3, 2, 2)}},
+		{op: "Concat", opset: 13, attrs: []*graph.Attr{attrInt("axis", -2)}, in: tensors{random(1, 2, 1, 2), random(2, 2, 3, 2), random(3, 2, 0, 2)}},
+		{op: "Split", opset: 13, attrs: []*graph.Attr{attrInt("axis", -1)}, in: tensors{random(1, 2, 6)}, outs: 3},
+		{name: "sizes", op: "Split", opset: 13, in: tensors{random(1, 5, 2), list[int64](1, 4)}, outs: 2},
+		{op: "Slice", opset: 13, in: tensors{random(1, 4, 5), list[int64](-1, 1), list[int64](-9, 4), list[int64](0, -1), list[int64](-2, 2)}},
+		{op: "Expand", opset: 13, in: tensors{random(1, 3, 1), list[int64](2, 1, 4)}},
+		{name: "inner", op: "Expand", opset: 13, in: tensors{random(1, 2, 1, 3), list[int64](2, 4, 3)}},
+		{op: "Tile", opset: 13, in: tensors{random(1, 2, 3), list[int64](3, 2)}},
+		{op: "Gather", opset: 13, attrs: []*graph.Attr{attrInt("axis", -1)}, in: tensors{random(1, 2, 4), tensor.Of([]int64{1, -1, 1, 0}, 2, 2)}},
+		{name: "scalar index", op: "Gather", opset: 13, in: tensors{random(1, 3, 2), tensor.Scalar[int64](-2)}},
+	})
+}
+
+// Where both inputs are one value, both gradients go to one tensor.
+func TestBackwardIntoOneTensor(t *testing.T) {
+	x := as(tensor.Float64, random(1, 3, 3))
+	in := []tensor.Value{tensor.ValueOf(x), tensor.ValueOf(x)}
+	for _, name := range []string{"Mul", "MatMul", "Add", "Div", "Gemm"} {
+		o, err := parseOp(opTest{op: name, opset: 13, in: tensors{x, x}}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := Eval(&Ctx{}, o, in, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dout := []tensor.Value{normal(rand.New(rand.NewPCG(3, 4)), out[0].Tensor)}
+		zero := tensor.ValueOf(tensor.New(tensor.Float64, 3, 3))
+		two := backward(t, &Ctx{}, AsDifferentiable(o), in, out, dout, []tensor.Value{zero, zero})
+		one := tensor.ValueOf(tensor.New(tensor.Float64, 3, 3))
+		if err := AsDifferentiable(o).Backward(&Ctx{}, in, out, dout, []tensor.Value{one, one}); err != nil {
+			t.Fatal(err)
+		}
+		want := slices.Clone(two[0])
+		addTo(want, two[1])
+		if err := near(tensor.Data[float64](one.Tensor), want, 1e-12); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
