@@ -203,7 +203,7 @@ func (p *plan) give(slot int, f graph.Fact, u buffer) {
 // step plans s and sets the facts of its outputs.
 func (p *plan) step(s *step, facts []graph.Fact) error {
 	in := make([]graph.Fact, len(s.in))
-	exact := !s.dynamic
+	exact := true
 	for i, k := range s.in {
 		if k < 0 {
 			continue
@@ -217,9 +217,10 @@ func (p *plan) step(s *step, facts []graph.Fact) error {
 		out, err = op.InferNode(s.op, in, len(s.out))
 		return err
 	})
-	if err != nil && (exact || s.dynamic) {
+	if err != nil && exact {
 		return fmt.Errorf("%v: %w", s.node, err)
 	}
+	exact = exact && !s.dynamic
 	constant := exact && !s.random
 	for i, k := range s.out {
 		if err != nil {
