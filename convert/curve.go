@@ -144,7 +144,7 @@ func shapePoints(ctx context.Context, w *match.Weight, d *mat.Dense, s factorize
 	if err != nil {
 		return nil, err
 	}
-	rest := newTail(dec, known)
+	rest := lineTail(dec.Error(known), dec.Error(known-1)-dec.Error(known), s.MaxTerms()-known)
 	extra := extraParams(w, s.IsLowRank())
 	var out []point
 	for r := from; r <= to; r++ {
@@ -165,9 +165,11 @@ type tail struct {
 	count            float64 // of values on the line
 }
 
-func newTail(d *factorize.Decomposition, known int) tail {
-	t := tail{err: d.Error(known), last: d.Error(known-1) - d.Error(known)}
-	others := float64(d.Shape.MaxTerms() - known)
+// lineTail is the tail of an error that is left after the last known value,
+// last, and shared by so many others.
+func lineTail(left, last float64, n int) tail {
+	t := tail{err: left, last: last}
+	others := float64(n)
 	if others <= 0 || t.last <= 0 {
 		return t
 	}

@@ -58,12 +58,14 @@ func fits(w *match.Weight, s factorize.Shape, terms int) bool {
 
 // compressible says why no factors of w can be smaller; "" where some are.
 func compressible(w *match.Weight) string {
+	fewer := false
 	for _, s := range factorize.Shapes(w.Rows, w.Cols) {
 		if fits(w, s, 1) {
 			return ""
 		}
+		fewer = fewer || s.Params(1)+extraParams(w, s.IsLowRank()) < w.Params()
 	}
-	if w.Bytes() <= w.DType.ByteLen(w.Params()) && w.Bytes() < w.Params()*w.DType.Bits()/8 {
+	if fewer {
 		return fmt.Sprintf("no factors of %v take less than the %d bytes that the weight is stored in", w.DType, w.Bytes())
 	}
 	return fmt.Sprintf("no factors are smaller than its %d parameters", w.Params())

@@ -153,7 +153,7 @@ func (p *planner) tradeoff() []Tradeoff {
 		a, ok := allocate(p.curves, ratioBudget(p.params, ratio)-p.fixed)
 		params, err := total(p.curves, a)
 		out = append(out, Tradeoff{Ratio: ratio, Params: p.fixed + params, Error: err, Feasible: ok})
-		if !ok || ratio > 1<<40 {
+		if !ok || ratio > float64(p.params) {
 			return out
 		}
 	}
@@ -163,7 +163,7 @@ func (p *planner) tradeoff() []Tradeoff {
 func (p *planner) plan(a allocation, table []Tradeoff) *Plan {
 	out := &Plan{Version: PlanVersion, Model: p.opts.ModelSHA256, Options: p.opts, ParamsBefore: p.params, ParamsAfter: p.params,
 		Layers: []LayerPlan{}, Tradeoff: table}
-	out.Options.Structure, out.Options.Pool = p.opts.structure(), nil
+	out.Options.Structure, out.Options.Pool, out.Options.ModelSHA256 = p.opts.structure(), nil, ""
 	if table == nil {
 		out.Tradeoff = []Tradeoff{}
 	}
@@ -231,20 +231,23 @@ func (p *planner) chooseSize(table []Tradeoff) (allocation, error) {
 		}
 		return encodedSize(m)
 	}
-	least := make(allocation, len(p.curves))
-	least0, err := size(least)
+	least, most := make(allocation, len(p.curves)), make(allocation, len(p.curves))
+	for i, c := range p.curves {
+		most[i] = len(c.points) - 1
+	}
+	if n, err := size(most); err != nil || n <= p.opts.TargetSize {
+		return most, err
+	}
+	n, err := size(least)
 	if err != nil {
 		return nil, err
 	}
-	if least0 > p.opts.TargetSize {
-		return nil, &InfeasibleError{Unit: "bytes", Budget: p.opts.TargetSize, Least: least0, Tradeoff: table}
+	if n > p.opts.TargetSize {
+		return nil, &InfeasibleError{Unit: "bytes", Budget: p.opts.TargetSize, Least: n, Tradeoff: table}
 	}
 	best := least
 	lo, _ := total(p.curves, least)
-	hi := int64(0)
-	for _, c := range p.curves {
-		hi += int64(c.points[len(c.points)-1].params)
-	}
+	hi, _ := total(p.curves, most)
 	for lo <= hi {
 		mid := lo + (hi-lo)/2
 		a, ok := allocate(p.curves, mid)

@@ -55,7 +55,7 @@ type LayerPlan struct {
 	// at the first of them alone.
 	ParamsBefore int64 `json:"params_before"`
 	ParamsAfter  int64 `json:"params_after"`
-	// Error is ‖W−Ŵ‖²/‖W‖².
+	// Error is ‖W−Ŵ‖²/‖W‖²; estimated where a large weight keeps many terms.
 	Error  float64 `json:"error"`
 	TiedTo string  `json:"tied_to,omitempty"` // the first layer of the same weight, which decides
 	Reason string  `json:"reason,omitempty"`
