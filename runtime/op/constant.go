@@ -110,6 +110,5 @@ func shapeInput(in []graph.Fact, i int) ([]graph.Dim, error) {
 }
 
 func (o *constantOfShape) Forward(_ *Ctx, _, out []tensor.Value) error {
-	y := out[0].Tensor
-	return copyBox("ConstantOfShape", y, o.value, box{shape: []int{y.Len()}, dstStrides: []int{1}, srcStrides: []int{0}})
+	return fill("ConstantOfShape", out[0].Tensor, o.value)
 }

@@ -44,8 +44,42 @@ var onnxOps = []entry{
 	{"Slice", 1, parseSlice},
 	{"Expand", 8, parseExpand},
 	{"Tile", 6, parseTile},
-	// gather.go
+	// conv.go, convtranspose.go, pool.go
+	{"Conv", 1, parseConv},
+	{"ConvInteger", 10, parseConvInteger},
+	{"ConvTranspose", 1, parseConvTranspose},
+	{"MaxPool", 1, parsePool("MaxPool", 10, 10)},
+	{"AveragePool", 7, parsePool("AveragePool", 19, 10)},
+	{"LpPool", 2, parsePool("LpPool", 18, 18)},
+	{"GlobalMaxPool", 1, parseGlobalPool("GlobalMaxPool")},
+	{"GlobalAveragePool", 1, parseGlobalPool("GlobalAveragePool")},
+	{"GlobalLpPool", 2, parseGlobalPool("GlobalLpPool")},
+	// einsum.go, quantmatmul.go
+	{"Einsum", 12, parseEinsum},
+	{"MatMulInteger", 10, parseMatMulInteger},
+	{"QLinearMatMul", 10, parseQLinearMatMul},
+	// gather.go, scatter.go
 	{"Gather", 1, parseGather},
+	{"GatherElements", 11, parseGatherElements},
+	{"GatherND", 11, parseGatherND},
+	{"Scatter", 9, parseScatterElements},
+	{"ScatterElements", 11, parseScatterElements},
+	{"ScatterND", 11, parseScatterND},
+	// pad.go, generate.go
+	{"Pad", 2, parsePad},
+	{"Range", 11, parseRange},
+	{"EyeLike", 9, parseEyeLike},
+	{"Trilu", 14, parseTrilu},
+	{"OneHot", 9, parseOneHot},
+	// selection.go
+	{"NonZero", 9, parseNonZero},
+	{"Compress", 9, parseCompress},
+	{"TopK", 1, parseTopK},
+	{"Unique", 11, parseUnique},
+	// rearrange.go
+	{"DepthToSpace", 1, parseDepthToSpace},
+	{"SpaceToDepth", 1, parseSpaceToDepth},
+	{"ReverseSequence", 10, parseReverseSequence},
 }
 
 // find is the parser of an operator at an opset; nil where there is none.

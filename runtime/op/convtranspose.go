@@ -1,0 +1,213 @@
+package op
+
+import (
+	"fmt"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// convTranspose is the transpose of a convolution as a linear map: X[N C …]
+// with W[C M/group …] plus B[M]. Along each axis the output has
+//
+//	stride·(in − 1) + outputPadding + extent − pads
+//
+// elements, or what outputShape says, which then settles the pads.
+type convTranspose struct {
+	window
+	group         int
+	outputPadding []int
+	outputShape   []int
+}
+
+func parseConvTranspose(a *attrs) Op {
+	o := &convTranspose{window: parseWindow(a), group: int(a.int("group", 1)),
+		outputPadding: a.ints("output_padding"), outputShape: a.ints("output_shape")}
+	o.dilations = a.ints("dilations")
+	if o.group < 1 {
+		a.fail(fmt.Errorf("attribute group is %d", o.group))
+	}
+	return o
+}
+
+// across is the slide of the convolution whose transpose this is: in is the
+// output's size here, out the input's.
+func (o *convTranspose) across(i, n, k int) (slide, error) {
+	s := slide{out: n, kernel: k, stride: at(o.strides, i, 1), dilation: at(o.dilations, i, 1)}
+	full := s.stride*(n-1) + at(o.outputPadding, i, 0) + s.extent()
+	switch {
+	case o.outputShape != nil:
+		s.in = o.outputShape[i]
+	case o.auto == "SAME_UPPER" || o.auto == "SAME_LOWER":
+		s.in = n * s.stride
+	default:
+		if o.pads != nil {
+			s.before, s.after = o.pads[i], o.pads[len(o.pads)/2+i]
+		}
+		s.in = full - s.before - s.after
+		if n == 0 || s.in < 0 {
+			return s, fmt.Errorf("axis %d: pads %v leave nothing of %d elements", i+2, o.pads, full)
+		}
+		return s, nil
+	}
+	total := max(0, full-s.in)
+	s.before = total - total/2
+	if o.auto == "SAME_UPPER" {
+		s.before = total / 2
+	}
+	s.after = total - s.before
+	return s, nil
+}
+
+func (o *convTranspose) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 2, 3); err != nil {
+		return nil, err
+	}
+	d, err := sameDType(in)
+	if err != nil {
+		return nil, err
+	}
+	x, w := in[0], in[1]
+	axes, err := spatial(x, w)
+	if err != nil {
+		return nil, err
+	}
+	if axes < 0 {
+		return unrankedFact(d), nil
+	}
+	if err := o.check(axes); err != nil {
+		return nil, err
+	}
+	for _, l := range [][]int{o.outputPadding, o.outputShape} {
+		bad := l != nil && len(l) != axes
+		for _, n := range l {
+			bad = bad || n < 0 || n > maxWindow
+		}
+		if bad {
+			return nil, fmt.Errorf("output_padding or output_shape %v for %d axes", l, axes)
+		}
+	}
+	shape := unknownDims(2 + axes)
+	if x.Ranked {
+		shape[0] = x.Shape[0]
+	}
+	kernel := unknownDims(axes)
+	if w.Ranked {
+		shape[1] = w.Shape[1].Mul(graph.Size(o.group))
+		copy(kernel, w.Shape[2:])
+		if c, ok := w.Shape[0].Const(); ok && c%o.group != 0 || x.Ranked && differ(x.Shape[1], w.Shape[0]) {
+			return nil, fmt.Errorf("W[%v …] in %d groups for %s", w.Shape[0], o.group, x.Type)
+		}
+		if given(in, 2) && in[2].Ranked && (len(in[2].Shape) != 1 || differ(in[2].Shape[0], shape[1])) {
+			return nil, fmt.Errorf("B%s for %v output channels", graph.FormatShape(in[2].Shape, true), shape[1])
+		}
+	}
+	for i := range axes {
+		if o.kernel != nil {
+			if differ(kernel[i], graph.Size(o.kernel[i])) {
+				return nil, fmt.Errorf("kernel_shape %v for W%s", o.kernel, graph.FormatShape(w.Shape, true))
+			}
+			kernel[i] = graph.Size(o.kernel[i])
+		}
+		if o.outputShape != nil {
+			shape[2+i] = graph.Size(o.outputShape[i])
+		}
+		k, ok := kernel[i].Const()
+		if !ok || !x.Ranked {
+			continue
+		}
+		if k < 1 {
+			return nil, fmt.Errorf("the kernel is %s", graph.FormatShape(kernel, true))
+		}
+		if n, ok := x.Shape[2+i].Const(); ok {
+			s, err := o.across(i, n, k)
+			if err != nil {
+				return nil, err
+			}
+			shape[2+i] = graph.Size(s.in)
+		}
+	}
+	return tensorFact(d, shape...), nil
+}
+
+func (o *convTranspose) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, w, y := in[0].Tensor, in[1].Tensor, out[0].Tensor
+	switch y.DType() {
+	case tensor.Float32:
+		return spread(ctx, o, x, w, optional(in, 2), y, kernel.Gemm32)
+	case tensor.Float64:
+		return spread(ctx, o, x, w, optional(in, 2), y, kernel.Gemm64)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	}
+	return unsupportedType("ConvTranspose", y.DType())
+}
+
+// spread computes, for each image and group, Wᵀ[M/g·K C/g]·X[C/g positions]
+// and adds the columns up where their taps lie.
+func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tensor.Tensor, gemm gemmFunc[T]) error {
+	var s [maxSpatial]slide
+	axes := x.Rank() - 2
+	for i := range s {
+		s[i] = slide{in: 1, out: 1, kernel: 1, stride: 1, dilation: 1}
+		if k := i - maxSpatial + axes; k >= 0 {
+			var err error
+			if s[i], err = o.across(k, x.Shape()[2+k], w.Shape()[2+k]); err != nil {
+				return err
+			}
+		}
+	}
+	images, c, m := x.Shape()[0], x.Shape()[1]/o.group, w.Shape()[1]
+	taps, places, plane := product(w.Shape()[2:]), product(x.Shape()[2:]), product(y.Shape()[2:])
+	src, weights, dst := tensor.Data[T](x), tensor.Data[T](w), tensor.Data[T](y)
+	for i := range images * m * o.group {
+		v := T(0)
+		if bias != nil {
+			v = tensor.Data[T](bias)[i%(m*o.group)]
+		}
+		row := dst[i*plane : (i+1)*plane]
+		for j := range row {
+			row[j] = v
+		}
+	}
+	rows := m * taps
+	cols := make([]T, rows*places)
+	for i := range images * o.group {
+		g := i % o.group
+		gemm(ctx.Pool, rows, places, c, weights[g*c*rows:], 1, rows, src[i*c*places:], places, 1, cols, places, false)
+		ctx.Pool.For(m, max(1, gemmGrain/16/max(1, taps*places)), func(lo, hi int) {
+			for k := lo; k < hi; k++ {
+				unfoldBack(s, cols[k*taps*places:(k+1)*taps*places], dst[(i*m+k)*plane:(i*m+k+1)*plane])
+			}
+		})
+	}
+	return nil
+}
+
+// unfoldBack adds one channel's columns [taps positions] to the image: the
+// transpose of unfold.
+func unfoldBack[T float32 | float64](s [maxSpatial]slide, cols, image []T) {
+	z, y, w := s[0], s[1], s[2]
+	places := z.out * y.out * w.out
+	for tap := range z.kernel * y.kernel * w.kernel {
+		tz, ty, tx := tap/(y.kernel*w.kernel), tap/w.kernel%y.kernel, tap%w.kernel
+		row := cols[tap*places : (tap+1)*places]
+		for oz := range z.out {
+			for oy := range y.out {
+				iz, iy := oz*z.stride+tz*z.dilation-z.before, oy*y.stride+ty*y.dilation-y.before
+				if iz < 0 || iz >= z.in || iy < 0 || iy >= y.in {
+					continue
+				}
+				to := image[(iz*y.in+iy)*w.in : (iz*y.in+iy+1)*w.in]
+				at := tx*w.dilation - w.before
+				for _, v := range row[(oz*y.out+oy)*w.out : (oz*y.out+oy+1)*w.out] {
+					if at >= 0 && at < w.in {
+						to[at] += v
+					}
+					at += w.stride
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package op
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// einsum is Einstein's summation: each axis of an operand has a label, equal
+// labels step together, and labels that are not in the output are summed
+// over. "..." stands for any number of axes, which broadcast.
+type einsum struct {
+	terms  []string // of the operands, with '.' for "..."
+	output string   // likewise
+}
+
+func parseEinsum(a *attrs) Op {
+	a.require("equation")
+	equation := strings.ReplaceAll(a.string("equation", ""), " ", "")
+	left, right, explicit := strings.Cut(strings.ReplaceAll(equation, "...", "."), "->")
+	o := &einsum{terms: strings.Split(left, ","), output: right}
+	counts := map[rune]int{}
+	for _, term := range append(slices.Clone(o.terms), o.output) {
+		if strings.Count(term, ".") > 1 || strings.Trim(term, ".abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+			a.fail(fmt.Errorf("equation %q is none", equation))
+		}
+	}
+	for _, r := range left {
+		counts[r]++
+	}
+	if !explicit {
+		// The labels that appear once, in alphabetical order.
+		var once []rune
+		for r, n := range counts {
+			if n == 1 && r != '.' && r != ',' {
+				once = append(once, r)
+			}
+		}
+		slices.Sort(once)
+		o.output = string(once)
+		if counts['.'] > 0 {
+			o.output = "." + o.output
+		}
+	}
+	for _, r := range o.output {
+		if counts[r] == 0 || strings.Count(o.output, string(r)) > 1 {
+			a.fail(fmt.Errorf("equation %q has a bad label %q in its output", equation, r))
+		}
+	}
+	return o
+}
+
+// labels names the axes of an operand of the given rank; those of "..." are
+// named by negative numbers, −1 for the last.
+func labels(term string, rank int) ([]int, error) {
+	free := rank - len(term)
+	if strings.Contains(term, ".") {
+		free++
+	} else if free != 0 {
+		free = -1
+	}
+	if free < 0 {
+		return nil, fmt.Errorf("term %q for an operand of rank %d", strings.ReplaceAll(term, ".", "..."), rank)
+	}
+	out := []int{}
+	for _, r := range term {
+		if r != '.' {
+			out = append(out, int(r))
+			continue
+		}
+		for i := free; i > 0; i-- {
+			out = append(out, -i)
+		}
+	}
+	return out, nil
+}
+
+func (o *einsum) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, len(o.terms), len(o.terms)); err != nil {
+		return nil, err
+	}
+	d, err := sameDType(in)
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[int]graph.Dim{}
+	ellipsis := 0
+	for i, f := range in {
+		if !f.Ranked {
+			return unrankedFact(d), nil
+		}
+		names, err := labels(o.terms[i], len(f.Shape))
+		if err != nil {
+			return nil, err
+		}
+		for k, name := range names {
+			ellipsis = max(ellipsis, -name)
+			old, seen := sizes[name]
+			e := f.Shape[k]
+			switch {
+			case !seen || old.Is(1):
+				sizes[name] = e
+			case e.Is(1):
+			case differ(old, e):
+				return nil, fmt.Errorf("label of axis %d of operand %d (%s) is %v elsewhere", k, i, f.Type, old)
+			default:
+				_, number := meet(old, e).Const()
+				if old.Same(e) || number {
+					sizes[name] = meet(old, e)
+				} else {
+					// One of the two symbols may turn out to be 1.
+					sizes[name] = graph.Unknown
+				}
+			}
+		}
+	}
+	shape := []graph.Dim{}
+	for _, name := range o.outputLabels(ellipsis) {
+		shape = append(shape, sizes[name])
+	}
+	return tensorFact(d, shape...), nil
+}
+
+// outputLabels names the output's axes where "..." stands for so many.
+func (o *einsum) outputLabels(ellipsis int) []int {
+	rank := len(o.output)
+	if strings.Contains(o.output, ".") {
+		rank += ellipsis - 1
+	}
+	names, _ := labels(o.output, rank)
+	return names
+}
+
+func (o *einsum) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	switch out[0].Tensor.DType() {
+	case tensor.Float32:
+		return einsumAs[float32, float64](o, in, out[0].Tensor)
+	case tensor.Float64:
+		return einsumAs[float64, float64](o, in, out[0].Tensor)
+	case tensor.Int32:
+		return einsumAs[int32, int32](o, in, out[0].Tensor)
+	case tensor.Int64:
+		return einsumAs[int64, int64](o, in, out[0].Tensor)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	}
+	return unsupportedType("Einsum", out[0].Tensor.DType())
+}
+
+// einsumAs sums products of T in A, by the definition: one loop over the
+// output's labels, one over the others.
+func einsumAs[T, A float32 | float64 | int32 | int64](o *einsum, in []tensor.Value, y *tensor.Tensor) error {
+	sizes, steps := map[int]int{}, make([]map[int]int, len(in))
+	ellipsis := 0
+	var summed []int // labels, in order of appearance
+	data := make([][]T, len(in))
+	for i, v := range in {
+		x := v.Tensor
+		data[i], steps[i] = tensor.Data[T](x), map[int]int{}
+		names, err := labels(o.terms[i], x.Rank())
+		if err != nil {
+			return err
+		}
+		for k, s := range tensor.Strides(x.Shape()) {
+			name, d := names[k], x.Shape()[k]
+			ellipsis = max(ellipsis, -name)
+			if d != 1 {
+				steps[i][name] += s // a label given twice walks the diagonal
+			}
+			if old, seen := sizes[name]; !seen || old == 1 {
+				sizes[name] = d
+			}
+			if !slices.Contains(summed, name) {
+				summed = append(summed, name)
+			}
+		}
+	}
+	kept := o.outputLabels(ellipsis)
+	summed = slices.DeleteFunc(summed, func(n int) bool { return slices.Contains(kept, n) })
+	// nest is the shape of a loop over labels, and the operands' strides.
+	nest := func(names []int) (shape []int, strides [][]int) {
+		strides = make([][]int, len(in))
+		for _, n := range names {
+			shape = append(shape, sizes[n])
+			for i := range in {
+				strides[i] = append(strides[i], steps[i][n])
+			}
+		}
+		return shape, strides
+	}
+	outShape, outStrides := nest(kept)
+	sumShape, sumStrides := nest(summed)
+	terms := product(sumShape)
+	outIdx, sumIdx := make([]int, len(outShape)), make([]int, len(sumShape))
+	z := tensor.Data[T](y)
+	for k := range z {
+		var sum A
+		for range terms {
+			p := A(1)
+			for i, x := range data {
+				at := 0
+				for a, n := range outIdx {
+					at += n * outStrides[i][a]
+				}
+				for a, n := range sumIdx {
+					at += n * sumStrides[i][a]
+				}
+				p *= A(x[at])
+			}
+			sum += p
+			advance(sumIdx, sumShape)
+		}
+		z[k] = T(sum)
+		advance(outIdx, outShape)
+	}
+	return nil
+}

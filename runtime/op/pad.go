@@ -1,0 +1,202 @@
+package op
+
+import (
+	"fmt"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// pad puts elements around its input, or takes some away where a number is
+// negative: constants, or the input's own, reflected, repeated from the edge
+// or from the other side. Before opset 11 the numbers are attributes.
+type pad struct {
+	mode    string
+	pads    []int
+	value   float32
+	asInput bool
+}
+
+func parsePad(a *attrs) Op {
+	o := &pad{mode: a.string("mode", "constant"), asInput: a.opset >= 11}
+	if !o.asInput {
+		a.require("pads")
+		o.pads, o.value = a.ints("pads"), a.float("value", 0)
+	}
+	switch {
+	case o.mode == "constant" || o.mode == "reflect" || o.mode == "edge":
+	case o.mode == "wrap" && a.opset >= 19:
+	default:
+		a.fail(fmt.Errorf("opset %d has no mode %q", a.opset, o.mode))
+	}
+	return o
+}
+
+// margins is the numbers before and after each of rank axes.
+func margins(pads, axes []int, rank int) (before, after []int, err error) {
+	if axes == nil {
+		axes = upTo(rank)
+	}
+	if len(pads) != 2*len(axes) {
+		return nil, nil, fmt.Errorf("%d pads for %d axes", len(pads), len(axes))
+	}
+	if axes, err = normAxes(axes, rank); err != nil {
+		return nil, nil, err
+	}
+	before, after = make([]int, rank), make([]int, rank)
+	for i, a := range axes {
+		before[a], after[a] = pads[i], pads[len(axes)+i]
+		for _, p := range []int{before[a], after[a]} {
+			if p > tensor.MaxElements || p < -tensor.MaxElements {
+				return nil, nil, fmt.Errorf("pads %v are too large", pads)
+			}
+		}
+	}
+	return before, after, nil
+}
+
+func (o *pad) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	pads, axes, known := o.pads, []int(nil), true
+	if !o.asInput {
+		if err := arity(in, 1, 1); err != nil {
+			return nil, err
+		}
+	} else {
+		if err := arity(in, 2, 4); err != nil {
+			return nil, err
+		}
+		var err error
+		var known2 bool
+		if pads, known, err = axesOf(in, 1); err != nil {
+			return nil, err
+		}
+		if axes, known2, err = axesOf(in, 3); err != nil {
+			return nil, err
+		}
+		known = known && known2
+		if given(in, 2) {
+			if _, err := sameDType([]graph.Fact{in[0], in[2]}); err != nil {
+				return nil, fmt.Errorf("data and constant value: %w", err)
+			}
+			if n, ok := graph.Product(in[2].Shape).Const(); in[2].Ranked && ok && n != 1 {
+				return nil, fmt.Errorf("the constant value is %s, wanted one element", in[2].Type)
+			}
+		}
+	}
+	switch {
+	case !in[0].Ranked:
+		return unrankedFact(in[0].DType), nil
+	case !known:
+		return rankFact(in[0].DType, len(in[0].Shape)), nil
+	}
+	before, after, err := margins(pads, axes, len(in[0].Shape))
+	if err != nil {
+		return nil, err
+	}
+	shape := make([]graph.Dim, len(before))
+	for i, d := range in[0].Shape {
+		n, ok := d.Const()
+		more := before[i] + after[i]
+		switch {
+		case before[i] == 0 && after[i] == 0:
+			shape[i] = d
+		case !ok:
+			shape[i] = graph.Unknown
+		case n+more < 0:
+			return nil, fmt.Errorf("pads %v leave nothing of axis %d of %s", pads, i, in[0].Type)
+		case n == 0 && more > 0 && o.mode != "constant":
+			return nil, fmt.Errorf("axis %d of %s has nothing to %s", i, in[0].Type, o.mode)
+		default:
+			shape[i] = graph.Size(n + more)
+		}
+	}
+	return tensorFact(in[0].DType, shape...), nil
+}
+
+func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	pads, axes := o.pads, []int(nil)
+	if o.asInput {
+		pads, _ = intsIn(in[1].Tensor)
+		if present(in, 3) {
+			axes, _ = intsIn(in[3].Tensor)
+		}
+	}
+	before, _, err := margins(pads, axes, x.Rank())
+	if err != nil {
+		return err
+	}
+	if o.mode != "constant" {
+		return o.fold(x, y, before)
+	}
+	value := tensor.New(x.DType(), 1)
+	switch {
+	case present(in, 2):
+		value = in[2].Tensor
+	case o.value != 0:
+		if value, err = tensor.FromFloat64s(x.DType(), []float64{float64(o.value)}, 1); err != nil {
+			return err
+		}
+	}
+	if err := fill("Pad", y, value); err != nil {
+		return err
+	}
+	b := box{shape: make([]int, x.Rank()), dstStrides: tensor.Strides(y.Shape()), srcStrides: tensor.Strides(x.Shape())}
+	for i, d := range x.Shape() {
+		lo := max(0, -before[i])             // the first of x that is kept
+		hi := min(d, y.Shape()[i]-before[i]) // and the end
+		b.shape[i] = max(0, hi-lo)
+		b.src += lo * b.srcStrides[i]
+		b.dstAt += (lo + before[i]) * b.dstStrides[i]
+	}
+	return copyBox("Pad", y, x, b)
+}
+
+// fill makes every element of y the one of value.
+func fill(name string, y, value *tensor.Tensor) error {
+	return copyBox(name, y, value, box{shape: []int{y.Len()}, dstStrides: []int{1}, srcStrides: []int{0}})
+}
+
+// fold writes y from x where every position outside x stands for one inside.
+func (o *pad) fold(x, y *tensor.Tensor, before []int) error {
+	to, from, err := cellsPair("Pad", y, x)
+	if err != nil {
+		return err
+	}
+	strides := tensor.Strides(x.Shape())
+	tables := make([][]int, x.Rank()) // per axis: where in x each position lies
+	for i, n := range y.Shape() {
+		tables[i] = make([]int, n)
+		for k := range tables[i] {
+			tables[i][k] = o.inside(k-before[i], x.Shape()[i]) * strides[i]
+		}
+	}
+	idx := make([]int, y.Rank())
+	for k := range y.Len() {
+		p := 0
+		for i, n := range idx {
+			p += tables[i][n]
+		}
+		to.copy(k, from, p, 1)
+		advance(idx, y.Shape())
+	}
+	return nil
+}
+
+// inside is the position among d elements that position p, which may lie
+// outside, stands for.
+func (o *pad) inside(p, d int) int {
+	switch o.mode {
+	case "edge":
+		return min(max(p, 0), d-1)
+	case "wrap":
+		return ((p % d) + d) % d
+	}
+	if d == 1 {
+		return 0
+	}
+	// Reflected without repeating the edge: 0 1 2 3 2 1 0 1 …
+	period := 2 * (d - 1)
+	p = ((p % period) + period) % period
+	return min(p, period-p)
+}

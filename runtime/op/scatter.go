@@ -1,0 +1,200 @@
+package op
+
+import (
+	"fmt"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// A scatterRule says how Scatter combines an element with its update.
+type scatterRule string
+
+func parseScatterRule(a *attrs, addSince, maxSince int64) scatterRule {
+	if a.opset < addSince {
+		return "none"
+	}
+	r := a.string("reduction", "none")
+	switch {
+	case r == "none" || r == "add" || r == "mul":
+	case (r == "min" || r == "max") && a.opset >= maxSince:
+	default:
+		a.fail(fmt.Errorf("opset %d has no reduction %q", a.opset, r))
+	}
+	return scatterRule(r)
+}
+
+// scatterElements copies its input and changes single elements: the indices
+// say where along the axis the update of the same position goes. Up to
+// opset 10 it is called Scatter.
+type scatterElements struct {
+	axis   int
+	reduce scatterRule
+}
+
+func parseScatterElements(a *attrs) Op {
+	return &scatterElements{int(a.int("axis", 0)), parseScatterRule(a, 16, 18)}
+}
+
+func (o *scatterElements) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := scatterInputs(in); err != nil {
+		return nil, err
+	}
+	if err := elementIndices(in[0], in[1], o.axis); err != nil {
+		return nil, err
+	}
+	if in[1].Ranked && in[2].Ranked && unlike(in[1].Shape, in[2].Shape) {
+		return nil, fmt.Errorf("indices%s for updates%s", graph.FormatShape(in[1].Shape, true), graph.FormatShape(in[2].Shape, true))
+	}
+	return []graph.Fact{{Type: in[0].Type}}, nil
+}
+
+// scatterInputs checks what all Scatter operators share.
+func scatterInputs(in []graph.Fact) error {
+	if err := arity(in, 3, 3); err != nil {
+		return err
+	}
+	if in[0].DType != tensor.Undefined && in[2].DType != tensor.Undefined && in[0].DType != in[2].DType {
+		return fmt.Errorf("updates are %v, but the data is %v", in[2].DType, in[0].DType)
+	}
+	return nil
+}
+
+// unlike reports whether two shapes cannot be the same.
+func unlike(a, b []graph.Dim) bool {
+	if len(a) != len(b) {
+		return true
+	}
+	for i := range a {
+		if differ(a[i], b[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *scatterElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, y, updates := in[0].Tensor, out[0].Tensor, in[2].Tensor
+	if x.Rank() == 0 {
+		return fmt.Errorf("%v has no axis", x)
+	}
+	pos, err := elementPositions(x, in[1].Tensor, o.axis)
+	if err != nil {
+		return err
+	}
+	return scatter(ctx, o.reduce, x, updates, y, pos, 1)
+}
+
+// scatterND copies its input and changes slices of it: the last axis of the
+// indices is the position of a slice.
+type scatterND struct{ reduce scatterRule }
+
+func parseScatterND(a *attrs) Op { return &scatterND{parseScatterRule(a, 16, 18)} }
+
+func (o *scatterND) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := scatterInputs(in); err != nil {
+		return nil, err
+	}
+	x, at, updates := in[0], in[1], in[2]
+	if x.Ranked && at.Ranked {
+		last := len(at.Shape) - 1
+		if last < 0 || len(x.Shape) == 0 {
+			return nil, fmt.Errorf("%s with indices%s: neither can be a scalar", x.Type, graph.FormatShape(at.Shape, true))
+		}
+		if depth, ok := at.Shape[last].Const(); ok {
+			if depth > len(x.Shape) {
+				return nil, fmt.Errorf("indices%s name %d axes of %s", graph.FormatShape(at.Shape, true), depth, x.Type)
+			}
+			want := append(append([]graph.Dim{}, at.Shape[:last]...), x.Shape[depth:]...)
+			if updates.Ranked && unlike(want, updates.Shape) {
+				return nil, fmt.Errorf("updates%s, wanted %s", graph.FormatShape(updates.Shape, true), graph.FormatShape(want, true))
+			}
+		}
+	}
+	return []graph.Fact{{Type: x.Type}}, nil
+}
+
+func (o *scatterND) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, 0)
+	if err != nil {
+		return err
+	}
+	return scatter(ctx, o.reduce, in[0].Tensor, in[2].Tensor, out[0].Tensor, pos, size)
+}
+
+// scatter copies x to y and puts the k-th size elements of updates to pos[k],
+// in order, so that of two to one place the later wins.
+func scatter(ctx *Ctx, reduce scatterRule, x, updates, y *tensor.Tensor, pos []int, size int) error {
+	if d := x.DType(); reduce != "none" && (d == tensor.Float16 || d == tensor.BFloat16) {
+		return viaFloat32(ctx, scatterWide{reduce, pos, size}, []tensor.Value{tensor.ValueOf(x), tensor.ValueOf(updates)}, []tensor.Value{tensor.ValueOf(y)})
+	}
+	if err := y.CopyFrom(x); err != nil {
+		return err
+	}
+	if reduce == "none" {
+		to, from, err := cellsPair("Scatter", y, updates)
+		if err != nil {
+			return err
+		}
+		for k, p := range pos {
+			to.copy(p, from, k*size, size)
+		}
+		return nil
+	}
+	switch y.DType() {
+	case tensor.Float32:
+		return reduceInto[float32](reduce, y, updates, pos, size)
+	case tensor.Float64:
+		return reduceInto[float64](reduce, y, updates, pos, size)
+	case tensor.Int8:
+		return reduceInto[int8](reduce, y, updates, pos, size)
+	case tensor.Int16:
+		return reduceInto[int16](reduce, y, updates, pos, size)
+	case tensor.Int32:
+		return reduceInto[int32](reduce, y, updates, pos, size)
+	case tensor.Int64:
+		return reduceInto[int64](reduce, y, updates, pos, size)
+	case tensor.Uint8:
+		return reduceInto[uint8](reduce, y, updates, pos, size)
+	case tensor.Uint16:
+		return reduceInto[uint16](reduce, y, updates, pos, size)
+	case tensor.Uint32:
+		return reduceInto[uint32](reduce, y, updates, pos, size)
+	case tensor.Uint64:
+		return reduceInto[uint64](reduce, y, updates, pos, size)
+	}
+	return &Unsupported{OpType: "Scatter", Detail: fmt.Sprintf("with reduction %s for %v", reduce, y.DType())}
+}
+
+// scatterWide is scatter on positions that are known, for viaFloat32.
+type scatterWide struct {
+	reduce scatterRule
+	pos    []int
+	size   int
+}
+
+func (scatterWide) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) { return in[:1], nil }
+
+func (o scatterWide) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	return scatter(ctx, o.reduce, in[0].Tensor, in[1].Tensor, out[0].Tensor, o.pos, o.size)
+}
+
+func reduceInto[T integer | float32 | float64](reduce scatterRule, y, updates *tensor.Tensor, pos []int, size int) error {
+	to, from := tensor.Data[T](y), tensor.Data[T](updates)
+	for k, p := range pos {
+		dst := to[p : p+size]
+		for i, v := range from[k*size : (k+1)*size] {
+			switch reduce {
+			case "add":
+				dst[i] += v
+			case "mul":
+				dst[i] *= v
+			case "min":
+				dst[i] = min(dst[i], v)
+			case "max":
+				dst[i] = max(dst[i], v)
+			}
+		}
+	}
+	return nil
+}
