@@ -33,7 +33,8 @@ type curve struct {
 // Limits of the search without data. A decomposition of many terms is slow and
 // tells little: what is beyond, tail estimates.
 const (
-	screened    = 12 // shapes that are screened per weight
+	screened    = 12 // shapes that are screened per weight, half as many of a large one
+	large       = 1 << 22
 	screenTerms = 8  // balanced terms whose parameters a shape gets in screening
 	kept        = 2  // of the screened shapes
 	fewTerms    = 32 // whose errors are computed however small the budget
@@ -65,7 +66,11 @@ func candidates(ctx context.Context, w *match.Weight, d *mat.Dense, o *Options) 
 		return s == low || s == balanced || !fits(w, s, 1)
 	})
 	slices.SortStableFunc(all, func(a, b factorize.Shape) int { return cmp.Compare(a.Params(1), b.Params(1)) })
-	all = all[:min(len(all), screened)]
+	most := screened
+	if m*n > large {
+		most /= 2
+	}
+	all = all[:min(len(all), most)]
 	if len(all) <= kept {
 		return append(out, all...), nil
 	}
