@@ -21,7 +21,7 @@ func copyModel(ctx context.Context, m *graph.Model, out string, force bool) (n i
 	defer func() {
 		if err != nil {
 			for _, path := range made {
-				os.Remove(path) // the error at hand is the one to report
+				_ = os.Remove(path) // the error at hand is the one to report
 			}
 		}
 	}()
@@ -59,7 +59,7 @@ func copyFile(ctx context.Context, from, to string, force bool) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	return file.WriteAtomic(to, force, func(w io.Writer) error {
 		_, err := io.Copy(file.Writer(ctx, w), r)
 		return err

@@ -83,7 +83,7 @@ func printInspection(w io.Writer, info *convert.Inspection) error {
 		if l.Compressible {
 			yes = "yes"
 		}
-		layers.add(l.Name, l.Op, in, out, count(l.Params), yes, l.Reason)
+		layers.add(l.Name, l.Op, in, out, count(l.Params), yes, layerNote(l.Reason, l.TiedTo))
 	}
 	return layers.print(w)
 }

@@ -82,7 +82,7 @@ func (s *sizeFlag) Type() string   { return "SIZE" }
 func (s *sizeFlag) String() string { return "" }
 
 func (s *sizeFlag) Set(text string) error {
-	digits := strings.TrimRight(text, "BKMGiBkmgb ")
+	digits := strings.TrimRight(text, "BKMGibkmg ")
 	units := map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "k": 1e3, "m": 1e6, "g": 1e9,
 		"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 	unit, ok := units[strings.ToLower(strings.TrimSpace(text[len(digits):]))]

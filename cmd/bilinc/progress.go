@@ -7,7 +7,7 @@ import (
 )
 
 // A progress shows how far a loop is; it draws nothing unless stderr is a
-// terminal and --quiet is not set.
+// terminal and --quiet is not set. What it cannot draw is not worth failing for.
 type progress struct{ bar *progressbar.ProgressBar }
 
 // progress begins a bar of total steps.
@@ -29,7 +29,7 @@ func (a *app) progress(what string, total int) progress {
 // add counts n more steps.
 func (p progress) add(n int) {
 	if p.bar != nil {
-		p.bar.Add(n) // what it cannot draw is not worth failing for
+		_ = p.bar.Add(n)
 	}
 }
 
@@ -37,13 +37,13 @@ func (p progress) add(n int) {
 func (p progress) set(done int, what string) {
 	if p.bar != nil {
 		p.bar.Describe(what)
-		p.bar.Set(done)
+		_ = p.bar.Set(done)
 	}
 }
 
 // done takes the bar away.
 func (p progress) done() {
 	if p.bar != nil {
-		p.bar.Finish()
+		_ = p.bar.Finish()
 	}
 }

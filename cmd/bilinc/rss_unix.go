@@ -14,7 +14,7 @@ func peakRSS() *int64 {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return nil
 	}
-	n := int64(u.Maxrss)
+	n := int64(u.Maxrss)                                       //nolint:unconvert // it is an int32 on 32-bit systems
 	if goruntime.GOOS != "darwin" && goruntime.GOOS != "ios" { // those two count bytes
 		n *= 1024
 	}

@@ -52,7 +52,7 @@ func (s *Set) openEntry(f io.ReaderAt, size int64, entry *zip.File) (source, err
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	h, err := readNPYHeader(r)
 	if err != nil {
 		return nil, err
