@@ -13,7 +13,7 @@ import (
 type difference struct {
 	Passed  *bool   `json:"passed"` // nil where the output is left out
 	Random  bool    `json:"random"`
-	ShapeA  []int   `json:"shape_a"` // of the first batch
+	ShapeA  []int   `json:"shape_a"` // of all batches together
 	ShapeB  []int   `json:"shape_b"`
 	A       stats   `json:"a"`
 	B       stats   `json:"b"`
@@ -116,9 +116,7 @@ func (d *difference) add(a, b tensor.Value, batch *dataset.Batch) error {
 	if err != nil {
 		return err
 	}
-	if d.ShapeA == nil {
-		d.ShapeA, d.ShapeB = x.Shape(), y.Shape()
-	}
+	d.ShapeA, d.ShapeB = joinedShape(d.ShapeA, x.Shape()), joinedShape(d.ShapeB, y.Shape())
 	switch {
 	case x.DType() != y.DType() || !slices.Equal(x.Shape(), y.Shape()):
 		d.problem("a is %v, b is %v", x, y)
@@ -132,6 +130,18 @@ func (d *difference) add(a, b tensor.Value, batch *dataset.Batch) error {
 		return d.numbers(x, y)
 	}
 	return nil
+}
+
+// joinedShape is the shape of all batches so far, joined along the first axis,
+// and of one more.
+func joinedShape(all, next []int) []int {
+	if all == nil {
+		return slices.Clone(next)
+	}
+	if len(all) > 0 && len(next) > 0 {
+		all[0] += next[0]
+	}
+	return all
 }
 
 // problem notes why no tolerance makes the outputs equal; the first one stays.
