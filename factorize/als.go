@@ -14,9 +14,9 @@ const (
 	defaultSweeps = 12
 	// proximal is the weight of the old factors in every solve, as a part of the system's mean diagonal.
 	proximal = 1e-6
-	// largestSystem is the largest system of equations that is solved at once (32 MB). More terms are solved in
+	// largestSystem is the largest system of equations that is solved at once. More terms are solved in
 	// groups, one after the other.
-	largestSystem = 2048
+	largestSystem = 1024
 	// slowProgress ends a fit: the loss fell by less than this part of itself in a sweep.
 	slowProgress = 1e-4
 	// patience is the number of sweeps without a better held-out loss after which a fit ends.
@@ -144,7 +144,7 @@ func (al *alternation) half(ctx context.Context, sd *side, x, fixed *mat.Dense) 
 	if al.rest == nil {
 		return al.solveAll(ctx, sd, x, fixed)
 	}
-	group := al.groupSize(terms, sd.k, al.f.largestSystem)
+	group := max(1, al.f.largestSystem/sd.k)
 	for lo := 0; lo < terms; lo += group {
 		hi := min(lo+group, terms)
 		err := al.solveGroup(ctx, sd, x.Slice(lo, hi, 0, sd.rows*sd.k).(*mat.Dense),
@@ -244,7 +244,7 @@ func columns(m *mat.Dense, p part) *mat.Dense {
 // factored returns δ and the solver of P + δI for a part; the solver is nil if P is zero and says nothing of x.
 func (al *alternation) factored(ctx context.Context, sd *side, wide *mat.Dense, pt part) (float64, func(*mat.Dense), error) {
 	for part := proximal; ; part *= 10 {
-		p := sd.system(al.pool, wide, pt.fixed)
+		p := al.system(sd, wide, pt.fixed)
 		size := p.RawMatrix().Rows
 		mean := trace(p) / float64(size)
 		if mean == 0 {

@@ -1,8 +1,6 @@
 package factorize
 
 import (
-	"math"
-
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -10,8 +8,10 @@ import (
 // matrix product.
 type problem struct {
 	Shape
-	m, n int
-	pool *pool
+	m, n   int
+	pool   *pool
+	lambda float64
+	cov    []float64 // C as it is, row by row
 	// c is (N1·N1)×(N2·N2): row (i, k), column (j, l) holds C[i·N2+j, k·N2+l], damping included.
 	c *mat.Dense
 	// g is (M1·N1)×(M2·N2): row (a, i), column (b, j) holds G[a·M2+b, i·N2+j], damping included; nil in a fit in groups.
@@ -21,7 +21,7 @@ type problem struct {
 // newProblem rearranges the moments with damping λ.
 func newProblem(p *pool, mo *Moments, s Shape, lambda float64) *problem {
 	m, n := mo.Dims()
-	pr := &problem{Shape: s, m: m, n: n, pool: p}
+	pr := &problem{Shape: s, m: m, n: n, pool: p, lambda: lambda, cov: rowsOf(mo.C)}
 	pr.c = newCovariance(p, mo, s, lambda)
 	pr.g = rearrange(p, mo.G, s)
 	if w := mo.pull(); w != nil && lambda != 0 {
@@ -130,58 +130,66 @@ func chunk(lo, terms, pairSize int) int {
 	return hi
 }
 
-// moveCost is the time to move one number of a pair through memory, in multiplications of a matrix product.
-const moveCost = 15
-
-// pairCost is the time that one pair of terms takes in system or loss, in multiplications.
-func (pr *problem) pairCost() float64 {
-	n := float64(pr.N1 * pr.N2)
-	return n*n + moveCost*(float64(pr.N1*pr.N1)+float64(pr.N2*pr.N2))
+// system returns the matrix of the normal equations of the solved factors for one part, of which the lower triangle
+// holds: P[(s,i),(r,k)] = Σ_{j,l} (F_sᵀF_r)[j,l]·C4[i,j,k,l], of size R·k.
+func (pr *problem) system(sd *side, wide *mat.Dense, fixed int) *mat.Dense {
+	if pr.rowsPay(wide.RawMatrix().Cols/sd.fixedK, sd.k, fixed) {
+		return pr.systemByRows(sd, wide, fixed)
+	}
+	return sd.systemByPairs(pr.pool, wide, fixed)
 }
 
-// pairsPay reports whether loss is cheaper than lossOf.
-func (pr *problem) pairsPay(terms int) bool {
-	return float64(pairs(0, terms))*pr.pairCost() < pr.sumCost(terms)
-}
-
-// sumCost is the multiplications of building Ŵ and multiplying it by C.
-func (pr *problem) sumCost(terms int) float64 {
-	apply, _, _ := pr.applyCost(terms, pr.m, pr.n, pr.n)
-	return apply + float64(pr.m)*float64(pr.n)*float64(terms+moveCost)
-}
-
-// solveCost is the multiplications of setting up and solving the equations of some terms of k columns.
-func (pr *problem) solveCost(terms, k int) float64 {
-	size := float64(terms * k)
-	return float64(pairs(0, terms))*pr.pairCost() + size*size*size/6
-}
-
-// inGroups reports whether a fit of so many terms is done in groups, given the largest system to be solved.
-func (pr *problem) inGroups(terms, largest int) bool {
-	return terms > 1 && terms*max(pr.N1, pr.N2) > largest
-}
-
-// groupSize returns how many terms of k columns to solve for at once in a fit in groups: of the powers of two within
-// largest unknowns what costs least.
-func (pr *problem) groupSize(terms, k, largest int) int {
-	best, least := 1, math.Inf(1)
-	for g := 1; g < 2*terms && (g == 1 || g*k <= largest); g *= 2 {
-		g := min(g, terms)
-		if cost := pr.groupsCost(terms, g, k); cost < least {
-			best, least = g, cost
+// systemByRows adds up the system over the rows of the fixed factors: with F the R×fixedK matrix of one row of all of
+// them, it is (F ⊗ I) C (F ⊗ I)ᵀ, or with the identity on the left. That pays where the fixed factors have few rows.
+func (pr *problem) systemByRows(sd *side, wide *mat.Dense, fixed int) *mat.Dense {
+	terms, n := wide.RawMatrix().Cols/sd.fixedK, pr.n
+	out := mat.NewDense(terms*sd.k, terms*sd.k, nil)
+	sum := mat.NewDense(terms*sd.k, terms*sd.k, nil) // of a left side: row (i, r), column (k, s)
+	for b := range fixed {
+		f := view{wide.RawRowView(b), terms, sd.fixedK, sd.fixedK, 1}
+		if sd.mirrored {
+			// F over i and then over k: rows (r, j), columns (k, l) between the two.
+			t := product(pr.pool, f, view{pr.cov, pr.N1, pr.N2 * n, pr.N2 * n, 1}).RawMatrix().Data
+			pr.pool.For(terms*sd.k, 1, func(lo, hi int) {
+				for row := lo; row < hi; row++ {
+					to := view{out.RawRowView(row), terms, sd.k, sd.k, 1}
+					mul(nil, to, f, view{t[row*n : (row+1)*n], pr.N1, pr.N2, pr.N2, 1}, b > 0)
+				}
+			})
+		} else {
+			// F over l and then over j: rows (i, j), columns (k, s) between the two.
+			t := product(pr.pool, view{pr.cov, n * pr.N1, pr.N2, pr.N2, 1}, f.t()).RawMatrix().Data
+			size := terms * sd.k
+			for i := range sd.k {
+				to := of(sum).block(i*terms, (i+1)*terms, 0, size)
+				mul(pr.pool, to, f, view{t[i*pr.N2*size:], pr.N2, size, size, 1}, b > 0)
+			}
+		}
+		norms := product(nil, f, f.t())
+		norms.Scale(pr.lambda, norms)
+		for r := range terms {
+			for s := range terms {
+				for i := range sd.k {
+					out.Set(r*sd.k+i, s*sd.k+i, out.At(r*sd.k+i, s*sd.k+i)+norms.At(r, s))
+				}
+			}
 		}
 	}
-	return best
+	if !sd.mirrored {
+		for i := range sd.k {
+			for r := range terms {
+				to := out.RawRowView(r*sd.k + i)
+				for x, v := range sum.RawRowView(i*terms + r) {
+					to[x%terms*sd.k+x/terms] += v
+				}
+			}
+		}
+	}
+	return out
 }
 
-// groupsCost is the multiplications of solving for all terms, group after group.
-func (pr *problem) groupsCost(terms, group, k int) float64 {
-	return math.Ceil(float64(terms)/float64(group)) * (pr.solveCost(group, k) + pr.sumCost(group) + moveCost*float64(pr.m)*float64(pr.n))
-}
-
-// system returns the matrix of the normal equations of the solved factors for one part, lower triangle only:
-// P[(s,i),(r,k)] = Σ_{j,l} (F_sᵀF_r)[j,l]·C4[i,j,k,l], of size R·k.
-func (sd *side) system(p *pool, wide *mat.Dense, fixed int) *mat.Dense {
+// systemByPairs takes the products of all pairs of fixed factors through C.
+func (sd *side) systemByPairs(p *pool, wide *mat.Dense, fixed int) *mat.Dense {
 	terms, k := wide.RawMatrix().Cols/sd.fixedK, sd.k
 	out := mat.NewDense(terms*k, terms*k, nil)
 	for lo := 0; lo < terms; {

@@ -282,7 +282,7 @@ func TestSystem(t *testing.T) {
 	k := sumOfTerms(sh, 3, 12, 24, 9)
 	pr := newProblem(nil, s.mo, sh, 0)
 	sd := pr.sideA()
-	got := sd.system(nil, abreast(k.stackB(), sh.N2), sh.M2)
+	got := sd.systemByPairs(nil, abreast(k.stackB(), sh.N2), sh.M2)
 	q := sd.target(nil, sd.g, k.stackB())
 	for r := range 3 {
 		for i := range sh.N1 {
@@ -311,6 +311,30 @@ func TestSystem(t *testing.T) {
 				if g := q.At(r*sh.N1+i, a); math.Abs(g-want) > 1e-12*maxAbs(q) {
 					t.Fatalf("Q[(%d,%d),%d] = %v, want %v", r, i, a, g, want)
 				}
+			}
+		}
+	}
+}
+
+// Both ways to the normal equations give the same, damping included.
+func TestSystemByRows(t *testing.T) {
+	s := newSample(t, 12, 24, 0, 60, 4)
+	for _, sh := range []Shape{{4, 4, 3, 6}, {1, 12, 12, 2}, {12, 2, 1, 12}, {2, 24, 6, 1}} {
+		k := sumOfTerms(sh, 3, 12, 24, 9)
+		pr := newProblem(nil, s.mo, sh, 0.3)
+		for _, c := range []struct {
+			sd    *side
+			fixed *mat.Dense
+		}{{pr.sideA(), k.stackB()}, {pr.sideB(), k.stackA()}} {
+			wide := abreast(c.fixed, c.sd.fixedK)
+			want := c.sd.systemByPairs(nil, wide, c.sd.fixedRows)
+			got := pr.systemByRows(c.sd, wide, c.sd.fixedRows)
+			for i := range want.RawMatrix().Rows {
+				clear(got.RawRowView(i)[i+1:])
+				clear(want.RawRowView(i)[i+1:])
+			}
+			if d := maxDiff(got, want); d > 1e-12 {
+				t.Errorf("%v, mirrored %v: %g off", sh, c.sd.mirrored, d)
 			}
 		}
 	}

@@ -11,9 +11,9 @@ import (
 const (
 	// searchSweeps is the number of sweeps that rank a shape, finalSweeps what the best finalists get on top.
 	searchSweeps, finalSweeps, finalists = 2, 2, 4
-	// searchEffort bounds the time of a search, in products of Ŵ and C: about ten seconds for 1024×1024 on one core.
-	// A shape that does not fit into what is left is passed over.
-	searchEffort = 150
+	// searchEffort bounds the time of a search, in products of Ŵ and C: a few seconds for 1024×1024 on one core. A
+	// shape that does not fit into what is left is passed over. finalShare of it is kept for the finalists.
+	searchEffort, finalShare = 60, 0.3
 )
 
 // Candidate is a fitted approximation of a layer's weight. Losses are those of Moments.Loss.
@@ -31,7 +31,8 @@ type Candidate struct {
 // smoothly. So Search tries the smallest shapes of every power of two, then all shapes around the best one.
 func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 	m, n := f.mo.Dims()
-	s := &search{f: f, ctx: ctx, params: params, left: searchEffort * float64(m) * float64(n) * float64(n)}
+	effort := searchEffort * float64(m) * float64(n) * float64(n)
+	s := &search{f: f, ctx: ctx, params: params, left: (1 - finalShare) * effort}
 	if terms := LowRankShape(m, n).TermsWithin(params); terms > 0 {
 		low, err := f.LowRank(ctx, terms)
 		if err != nil {
@@ -47,6 +48,7 @@ func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 	if err := s.scan(Shapes(m, n)[1:]); err != nil {
 		return nil, err
 	}
+	s.left += finalShare * effort
 	if err := s.finish(); err != nil {
 		return nil, err
 	}
@@ -100,7 +102,7 @@ func (s *search) scan(shapes []Shape) error {
 		rest = append(rest, classes[c]...)
 	}
 	slices.SortStableFunc(rest, func(a, b Shape) int {
-		return cmp.Compare(a.sweepCost(s.f, a.TermsWithin(s.params)), b.sweepCost(s.f, b.TermsWithin(s.params)))
+		return cmp.Compare(s.f.sweepCost(a, a.TermsWithin(s.params)), s.f.sweepCost(b, b.TermsWithin(s.params)))
 	})
 	for _, sh := range rest {
 		if _, err := s.try(sh); err != nil {
@@ -113,7 +115,7 @@ func (s *search) scan(shapes []Shape) error {
 // try fits a shape; it returns nil if that would take too long.
 func (s *search) try(sh Shape) (*Candidate, error) {
 	terms := sh.TermsWithin(s.params)
-	cost := searchSweeps * sh.sweepCost(s.f, terms)
+	cost := searchSweeps * s.f.sweepCost(sh, terms)
 	if cost > s.left {
 		return nil, nil
 	}
@@ -136,9 +138,11 @@ func (s *search) finish() error {
 	slices.SortStableFunc(s.done, byScore)
 	for i := range s.done[:min(finalists, len(s.done))] {
 		c := &s.done[i]
-		if c.IsLowRank() {
+		cost := finalSweeps * s.f.sweepCost(c.Shape, c.Terms())
+		if c.IsLowRank() || i > 0 && cost > s.left {
 			continue
 		}
+		s.left -= cost
 		k, res, err := s.f.fit(s.ctx, c.Kronecker, finalSweeps)
 		if err != nil {
 			return err
@@ -163,19 +167,12 @@ func (f *Fitter) score(c *Candidate) float64 {
 func (s Shape) rankClass() int { return bits.Len(uint(min(s.M1*s.N2, s.N1*s.M2))) - 1 }
 
 // sweepCost estimates the multiplications of one sweep of a fit with a number of terms.
-func (s Shape) sweepCost(f *Fitter, terms int) float64 {
+func (f *Fitter) sweepCost(s Shape, terms int) float64 {
 	m, n := f.mo.Dims()
 	pr := &problem{Shape: s, m: m, n: n}
-	total := 0.0
-	for _, k := range []int{s.N1, s.N2} {
-		if pr.inGroups(terms, f.largestSystem) {
-			total += pr.groupsCost(terms, pr.groupSize(terms, k, f.largestSystem), k)
-		} else {
-			total += pr.solveCost(terms, k)
-		}
-	}
+	cost := pr.sweepCost(terms, f.largestSystem)
 	if f.o.Held != nil {
-		total += min(pr.sumCost(terms), float64(pairs(0, terms))*pr.pairCost())
+		cost += min(pr.sumCost(terms), float64(pairs(0, terms))*pr.pairCost())
 	}
-	return total
+	return cost
 }
