@@ -247,8 +247,8 @@ var spellings = []spelling{
 		x, w, c := b.input("x", "N", 10), b.weight("w", 10, 6), b.weight("c", 6)
 		yes := b.body("yes", func(b *modeller) { b.output(b.op("Gemm", "then", list(x, w, c))) })
 		no := b.body("no", func(b *modeller) { b.output(b.op("MatMul", "else", list(x, w))) })
-		cond := b.constant("cond", tensor.Of([]bool{true}))
-		b.output(b.op("If", "y", list(cond), attrGraph("then_branch", yes), attrGraph("else_branch", no)))
+		cond := b.init("cond", tensor.Of([]bool{true}))
+		b.output(b.declare(b.op("If", "y", list(cond), attrGraph("then_branch", yes), attrGraph("else_branch", no)), "N", 6))
 	}},
 	{name: "If with a Constant node inside", layers: []string{"n_then"}, in: 6, out: 6, build: func(b *modeller) {
 		x := b.input("x", "N", 6)
@@ -257,8 +257,24 @@ var spellings = []spelling{
 			b.output(b.op("MatMul", "then", list(x, w)))
 		})
 		no := b.body("no", func(b *modeller) { b.output(b.op("Add", "else", list(x, x))) })
-		cond := b.constant("cond", tensor.Of([]bool{true}))
-		b.output(b.op("If", "y", list(cond), attrGraph("then_branch", yes), attrGraph("else_branch", no)))
+		cond := b.init("cond", tensor.Of([]bool{true}))
+		b.output(b.declare(b.op("If", "y", list(cond), attrGraph("then_branch", yes), attrGraph("else_branch", no)), "N", 6))
+	}},
+	{name: "Loop with the weight outside", opsets: []int64{9, 11, 13, 22}, layers: []string{"n_step"}, in: 6, out: 6, build: func(b *modeller) {
+		x, w, c := b.input("x", "N", 6), b.weight("w", 6, 6), b.weight("c", 6)
+		body := b.body("body", func(b *modeller) {
+			for _, in := range []struct {
+				name string
+				d    tensor.DType
+			}{{"i", tensor.Int64}, {"go", tensor.Bool}} {
+				_, err := b.g.AddInput(in.name, graph.TensorType(in.d))
+				b.must(err)
+			}
+			h := b.input("h", "N", 6)
+			b.output(b.constant("on", tensor.Scalar(true)), b.op("Gemm", "step", list(h, w, c)))
+		})
+		trips, on := b.init("trips", tensor.Scalar(int64(3))), b.init("first", tensor.Scalar(true))
+		b.output(b.declare(b.op("Loop", "y", list(trips, on, x), attrGraph("body", body)), "N", 6))
 	}},
 	{name: "If with a Constant node inside, IR 3", ir: 3, opsets: []int64{8}, layers: []string{"n_then"}, in: 6, out: 6, build: func(b *modeller) {
 		x := b.input("x", "N", 6)
@@ -267,8 +283,8 @@ var spellings = []spelling{
 			b.output(b.op("MatMul", "then", list(x, w)))
 		})
 		no := b.body("no", func(b *modeller) { b.output(b.op("Add", "else", list(x, x))) })
-		cond := b.constant("cond", tensor.Of([]bool{true}))
-		b.output(b.op("If", "y", list(cond), attrGraph("then_branch", yes), attrGraph("else_branch", no)))
+		cond := b.init("cond", tensor.Of([]bool{true}))
+		b.output(b.declare(b.op("If", "y", list(cond), attrGraph("then_branch", yes), attrGraph("else_branch", no)), "N", 6))
 	}},
 }
 

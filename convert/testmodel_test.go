@@ -117,6 +117,12 @@ func (b *modeller) op(opType, out string, in []*graph.Value, attrs ...*graph.Att
 	return v
 }
 
+// declare gives v a type that inference does not find.
+func (b *modeller) declare(v *graph.Value, shape ...any) *graph.Value {
+	v.Type = graph.TensorType(b.d, dims(shape...)...)
+	return v
+}
+
 func (b *modeller) output(vs ...*graph.Value) {
 	for _, v := range vs {
 		b.g.AddOutput(v)
@@ -138,8 +144,8 @@ func (b *modeller) model() *graph.Model {
 	b.must(err)
 	eachGraph(b.m, func(g *graph.Graph) {
 		for _, v := range g.Outputs {
-			if v.Type = facts.Of(v).Type; v.Type.DType == tensor.Undefined {
-				v.Type.DType = b.d
+			if v.Type.Kind == tensor.KindNone {
+				v.Type = facts.Of(v).Type
 			}
 		}
 	})
