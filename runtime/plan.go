@@ -239,6 +239,10 @@ func (p *plan) step(s *step, facts []graph.Fact) error {
 			if k >= 0 && err == nil {
 				facts[k] = out[i]
 				facts[k].Const, facts[k].Ints = nil, nil
+				if len(s.bodies) > 0 {
+					// Only a declaration in the body says the shape.
+					facts[k].Shape, facts[k].Ranked = nil, false
+				}
 			}
 		}
 		p.steps = append(p.steps, planStep{step: s, late: true})
