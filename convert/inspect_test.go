@@ -396,3 +396,23 @@ func TestReadLayers(t *testing.T) {
 		t.Error("metadata that is no JSON is accepted")
 	}
 }
+
+// An output behind a random operator differs from run to run: it is not compared.
+func TestVerifyWithARandomOperator(t *testing.T) {
+	b := newModeller(t, 8, 13)
+	h := b.op("MatMul", "h", list(b.input("x", "N", 20), b.weight("w", 20, 20)))
+	b.output(h, b.op("Add", "z", list(h, b.op("RandomNormalLike", "noise", list(h)))))
+	m := b.model()
+	out, _ := mustApply(t, m, mustPlan(t, m, Options{Ratio: 2}))
+	data, err := dataset.Random(m, 10, 10, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outputs, warnings, err := Verify(context.Background(), m, out, data, VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outputs["h"].RelError == nil || outputs["z"].RelError != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "random") {
+		t.Errorf("%v, warnings %q", outputs, warnings)
+	}
+}

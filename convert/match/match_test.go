@@ -205,3 +205,20 @@ func TestUniqueNames(t *testing.T) {
 		t.Error(fmt.Sprint(seen))
 	}
 }
+
+// The body of a function serves every call: its weights are left alone.
+func TestFunctionsAreLeftAlone(t *testing.T) {
+	m := chainModel(t, 13, tensor.New(tensor.Float32, 6, 4), 6, func(_ *graph.Graph, w *graph.Value) *graph.Value { return w })
+	body := graph.New("body", nil)
+	x, err := body.AddInput("x", graph.Type{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := add(t, body, "Constant", "w", nil, &graph.Attr{Name: "value", Type: graph.AttrTensor, T: tensor.New(tensor.Float32, 6, 4)})
+	body.AddOutput(add(t, body, "MatMul", "inside", []*graph.Value{x, w}))
+	m.Functions = []*graph.Function{{Domain: "local", Name: "dense", Graph: body}}
+	l, skips := only(t, m)
+	if l == nil || l.Name != "y" || len(skips) != 1 || skips[0].Name != "inside" || skips[0].Params != 24 {
+		t.Errorf("layer %+v, skips %+v", l, skips)
+	}
+}
