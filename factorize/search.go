@@ -11,6 +11,9 @@ import (
 const (
 	// searchSweeps is the number of sweeps that rank a shape, finalSweeps what the best finalists get on top.
 	searchSweeps, finalSweeps, finalists = 2, 2, 4
+	// classTries is the number of shapes that speak for a rank class; classesAhead how many classes in a row may be
+	// worse than the best before the scan ends.
+	classTries, classesAhead = 2, 3
 	// searchEffort bounds the time of a search, in products of Ŵ and C: a few seconds for 1024×1024 on one core. A
 	// shape that does not fit into what is left is passed over. finalShare of it is kept for the finalists.
 	searchEffort, finalShare = 60, 0.3
@@ -28,7 +31,7 @@ type Candidate struct {
 //
 // What decides between shapes is the rank that a term can have, the smaller of M1·N2 and N1·M2. It trades freedom for
 // rank: low rank has 1, a balanced pair min(M1, N1)·min(M2, N2) and more, and the best value grows as the budget falls,
-// smoothly. So Search tries the smallest shapes of every power of two, then all shapes around the best one.
+// smoothly. So Search tries two shapes of every power of two, then all shapes around the best one, as time allows.
 func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 	m, n := f.mo.Dims()
 	effort := searchEffort * float64(m) * float64(n) * float64(n)
@@ -64,8 +67,8 @@ type search struct {
 	done   []Candidate
 }
 
-// scan fits the smallest shapes of every rank class, then all shapes of the best class and its neighbours, those of
-// few multiplications first.
+// scan fits the shapes of every rank class that are quickest to fit, class after class until the loss has risen for
+// a while, then what is left of the best class and its neighbours.
 func (s *search) scan(shapes []Shape) error {
 	classes := map[int][]Shape{}
 	top := 0
@@ -76,40 +79,44 @@ func (s *search) scan(shapes []Shape) error {
 			top = max(top, c)
 		}
 	}
-	best, least := -1, math.Inf(1)
-	for c := range top + 1 {
-		slices.SortStableFunc(classes[c], func(a, b Shape) int { return cmp.Compare(a.Params(1), b.Params(1)) })
-		for len(classes[c]) > 0 {
-			sh := classes[c][0]
-			classes[c] = classes[c][1:]
-			got, err := s.try(sh)
+	best, least := 0, math.Inf(1)
+	for c := 0; c <= min(top, best+classesAhead); c++ {
+		s.byCost(classes[c])
+		for range min(classTries, len(classes[c])) {
+			got, err := s.try(classes[c][0])
 			if err != nil {
 				return err
 			}
-			if got != nil {
-				if score := s.f.score(got); score < least {
-					best, least = c, score
-				}
-				break
+			classes[c] = classes[c][1:]
+			if got == nil {
+				continue
+			}
+			if score := s.f.score(got); score < least {
+				best, least = c, score
 			}
 		}
-	}
-	if best < 0 {
-		return nil
+		if math.IsInf(least, 1) {
+			best = c + 1 // nothing that can be afforded yet
+		}
 	}
 	var rest []Shape
 	for c := max(best-1, 0); c <= min(best+1, top); c++ {
 		rest = append(rest, classes[c]...)
 	}
-	slices.SortStableFunc(rest, func(a, b Shape) int {
-		return cmp.Compare(s.f.sweepCost(a, a.TermsWithin(s.params)), s.f.sweepCost(b, b.TermsWithin(s.params)))
-	})
+	s.byCost(rest)
 	for _, sh := range rest {
 		if _, err := s.try(sh); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// byCost sorts shapes by the time that a fit takes.
+func (s *search) byCost(shapes []Shape) {
+	slices.SortStableFunc(shapes, func(a, b Shape) int {
+		return cmp.Compare(s.f.sweepCost(a, a.TermsWithin(s.params)), s.f.sweepCost(b, b.TermsWithin(s.params)))
+	})
 }
 
 // try fits a shape; it returns nil if that would take too long.
