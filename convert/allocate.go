@@ -53,6 +53,7 @@ func allocate(curves []*curve, budget int64) (a allocation, ok bool) {
 	slices.SortStableFunc(steps, func(x, y step) int { return cmp.Compare(y.gain, x.gain) })
 	stopped := make([]bool, len(curves))
 	for _, s := range steps {
+		// The next steps of this curve build on the one that does not fit.
 		if stopped[s.curve] || params+s.cost > budget {
 			stopped[s.curve] = true
 			continue

@@ -117,6 +117,7 @@ func prepare(m *graph.Model, p *Plan) (*graph.Model, *jobs, error) {
 			return nil, nil, fmt.Errorf("%w: layer %q: %d inputs and %d outputs, the model has %d and %d", ErrPlan, e.Name, e.In, e.Out, l.In, l.Out)
 		}
 	}
+	// A layer that the plan does not name stays as it is.
 	for _, w := range f.weights {
 		j, err := newJob(w, planned)
 		if err != nil {

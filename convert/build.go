@@ -19,7 +19,8 @@ type builder struct {
 
 func newBuilder(m *graph.Model) *builder {
 	b := &builder{model: m, opset: m.Opset(""), values: map[string]bool{}, nodes: map[string]bool{}}
-	// A name in a subgraph would hide the same name outside, so all count.
+	// A name in a subgraph would hide the same name outside, so all count;
+	// Graph.FreshName sees only the graphs around its own.
 	eachGraph(m, func(g *graph.Graph) {
 		for _, v := range g.Inputs {
 			b.values[v.Name()] = true

@@ -110,6 +110,8 @@ func newCurve(ctx context.Context, w *match.Weight, o *Options, limit int) (*cur
 		return nil, err
 	}
 	for _, s := range shapes {
+		// TermsWithin leaves out what is larger than the weight; an explicit
+		// number of terms overrides that, up to where the sum is exact.
 		from, to := 1, s.TermsWithin(w.Params())
 		switch {
 		case o.NumTerms > 0:
@@ -124,6 +126,8 @@ func newCurve(ctx context.Context, w *match.Weight, o *Options, limit int) (*cur
 		}
 		c.points = append(c.points, points...)
 	}
+	// The paper's form leaves a weight dense only where its one pair is not
+	// smaller: the budget does not decide there.
 	if o.NumTerms == 0 && (o.structure() != Bilinear || len(c.points) == 0) {
 		c.points = append(c.points, point{params: w.Params()})
 	}

@@ -43,6 +43,7 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 	if err := p.measure(ctx); err != nil {
 		return nil, err
 	}
+	// Before the choice: where that fails, its error shows the table.
 	table := p.tradeoff()
 	a, err := p.choose(table)
 	if err != nil {
@@ -98,6 +99,8 @@ func (p *planner) measure(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return err
 			}
+			// An element that is not a number, say: the rest of the model is
+			// compressed all the same.
 			p.left[w] = err.Error()
 			p.fixed += int64(w.Params())
 			continue

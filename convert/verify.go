@@ -39,6 +39,7 @@ func Verify(ctx context.Context, original, compressed *graph.Model, data *datase
 	if v.a == nil {
 		return v.outputs, v.warnings, nil
 	}
+	// What replaces layers is standard, so that the same outputs can be run.
 	wanted := make([]*graph.Value, len(v.a.Outputs()))
 	for i, p := range v.a.Outputs() {
 		wanted[i] = compressed.Graph.Value(p.Name)
