@@ -52,14 +52,12 @@ func AsymmetricMoments(w, cov, cross, orig *mat.Dense, mean, origMean []float64,
 		return nil, fmt.Errorf("moments: mean of the original input has %d elements, want %d", len(origMean), n)
 	}
 	g := product(o.Pool, of(w), of(cross).t())
-	energy := 0.0
-	if orig == cross {
-		energy = dot(g, w)
-	} else {
-		energy = dot(product(o.Pool, of(w), of(orig)), w)
+	wc := g
+	if orig != cross {
+		wc = product(o.Pool, of(w), of(orig))
 	}
 	out := product(o.Pool, of(w), of(mat.NewDense(n, 1, origMean)))
-	mo := &Moments{C: cov, G: g, Energy: energy, Mean: mean, OutMean: out.RawMatrix().Data, W: w, Rows: rows}
+	mo := &Moments{C: cov, G: g, Energy: dot(wc, w), Mean: mean, OutMean: out.RawMatrix().Data, W: w, Rows: rows}
 	return mo, mo.Check()
 }
 

@@ -11,9 +11,8 @@ import (
 const (
 	// searchSweeps is the number of sweeps that rank a shape, finalSweeps what the best finalists get on top.
 	searchSweeps, finalSweeps, finalists = 2, 2, 4
-	// classTries is the number of shapes that speak for a rank class; classesAhead how many classes in a row may be
-	// worse than the best before the scan ends.
-	classTries, classesAhead = 2, 3
+	// classTries is the number of shapes that speak for a rank class.
+	classTries = 2
 	// searchEffort bounds the time of a search, in products of Ŵ and C: a few seconds for 1024×1024 on one core. A
 	// shape that does not fit into what is left is passed over. finalShare of it is kept for the finalists.
 	searchEffort, finalShare = 60, 0.3
@@ -29,9 +28,10 @@ type Candidate struct {
 // fits of the shapes that promise most, each with as many terms as fit. They are ranked by the loss on the held-out
 // rows, or by the damped loss without them. The result is empty if nothing fits.
 //
-// What decides between shapes is the rank that a term can have, the smaller of M1·N2 and N1·M2. It trades freedom for
-// rank: low rank has 1, a balanced pair min(M1, N1)·min(M2, N2) and more, and the best value grows as the budget falls,
-// smoothly. So Search tries two shapes of every power of two, then all shapes around the best one, as time allows.
+// What decides between shapes is the rank that a term can have (TermRank). So Search tries two shapes of every power of
+// two of it, then all shapes around the best one, as time allows. The candidates are of many ranks on purpose: the
+// layer's own loss favours low ones, while layers that are fitted after this one can make more of the features of a
+// high one.
 func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 	m, n := f.mo.Dims()
 	effort := searchEffort * float64(m) * float64(n) * float64(n)
@@ -67,8 +67,8 @@ type search struct {
 	done   []Candidate
 }
 
-// scan fits the shapes of every rank class that are quickest to fit, class after class until the loss has risen for
-// a while, then what is left of the best class and its neighbours.
+// scan fits the shapes of every rank class that are quickest to fit, then what is left of the best class and its
+// neighbours.
 func (s *search) scan(shapes []Shape) error {
 	classes := map[int][]Shape{}
 	top := 0
@@ -80,7 +80,7 @@ func (s *search) scan(shapes []Shape) error {
 		}
 	}
 	best, least := 0, math.Inf(1)
-	for c := 0; c <= min(top, best+classesAhead); c++ {
+	for c := 0; c <= top; c++ {
 		s.byCost(classes[c])
 		for range min(classTries, len(classes[c])) {
 			got, err := s.try(classes[c][0])
@@ -94,9 +94,6 @@ func (s *search) scan(shapes []Shape) error {
 			if score := s.f.score(got); score < least {
 				best, least = c, score
 			}
-		}
-		if math.IsInf(least, 1) {
-			best = c + 1 // nothing that can be afforded yet
 		}
 	}
 	var rest []Shape
@@ -170,8 +167,12 @@ func (f *Fitter) score(c *Candidate) float64 {
 	return c.Damped
 }
 
-// rankClass is the power of two below the rank that one term's bottleneck allows.
-func (s Shape) rankClass() int { return bits.Len(uint(min(s.M1*s.N2, s.N1*s.M2))) - 1 }
+// TermRank bounds the rank of one term by the channels between its two factors: 1 for low rank, most for balanced
+// shapes. At the same number of parameters a high one means many features, each of little freedom.
+func (s Shape) TermRank() int { return min(s.M1*s.N2, s.N1*s.M2) }
+
+// rankClass is the power of two that TermRank reaches.
+func (s Shape) rankClass() int { return bits.Len(uint(s.TermRank())) - 1 }
 
 // sweepCost estimates the multiplications of one sweep of a fit with a number of terms.
 func (f *Fitter) sweepCost(s Shape, terms int) float64 {
