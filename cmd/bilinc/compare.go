@@ -76,6 +76,9 @@ func (a *app) compare(ctx context.Context, pathA, pathB string, f *compareFlags)
 	}
 	progA, errA := a.compile(pathA, modelA)
 	progB, errB := a.compile(pathB, modelB)
+	if pathA == pathB {
+		errB = nil // the same again
+	}
 	if err := errors.Join(errA, errB); err != nil {
 		return err
 	}

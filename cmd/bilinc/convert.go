@@ -284,7 +284,11 @@ func (a *app) write(ctx context.Context, m *graph.Model, f *convertFlags) (int64
 func printReport(w io.Writer, r *convert.Report) error {
 	t := newTable("LAYER", "ACTION", "SHAPE", ">TERMS", ">PARAMS", ">AFTER", ">RATIO", ">ERROR", "NOTE")
 	for _, l := range r.Layers {
-		t.add(l.Name, l.Action, factorText(l.Shape), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
+		in, out := 0, 0
+		if l.Shape != nil {
+			in, out = l.Shape.A[1]*l.Shape.B[1], l.Shape.A[0]*l.Shape.B[0]
+		}
+		t.add(l.Name, l.Action, factorText(l.Action, l.Shape, l.Terms, in, out), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
 			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(l.Reason, l.TiedTo))
 	}
 	t.add("model", "", "", "", count(r.ParamsBefore), count(r.ParamsAfter), ratioText(r.ParamsBefore, r.ParamsAfter), "", "")

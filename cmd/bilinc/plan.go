@@ -181,7 +181,7 @@ func (a *app) plan(ctx context.Context, path string, m *graph.Model, o convert.O
 func printPlan(w io.Writer, p *convert.Plan) error {
 	t := newTable("LAYER", "ACTION", "SHAPE", ">TERMS", ">PARAMS", ">AFTER", ">RATIO", ">ERROR", "NOTE")
 	for _, l := range p.Layers {
-		t.add(l.Name, l.Action, factorText(l.Shape), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
+		t.add(l.Name, l.Action, factorText(l.Action, l.Shape, l.Terms, l.In, l.Out), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
 			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(l.Reason, l.TiedTo))
 	}
 	t.add("total", "", "", "", count(p.ParamsBefore), count(p.ParamsAfter), ratioText(p.ParamsBefore, p.ParamsAfter), short(p.Error), "")
@@ -208,8 +208,13 @@ func printTradeoff(w io.Writer, rows []convert.Tradeoff) error {
 	return t.print(w)
 }
 
-func factorText(s *convert.Shape) string {
-	if s == nil {
+// factorText is the sizes of a layer's factors: of one pair A ⊗ B, or of the
+// two dense layers of rank terms.
+func factorText(action convert.Action, s *convert.Shape, terms, in, out int) string {
+	switch {
+	case action == convert.ActLowRank && in > 0:
+		return fmt.Sprintf("%d×%d · %d×%d", out, terms, terms, in)
+	case s == nil:
 		return ""
 	}
 	return fmt.Sprintf("%d×%d ⊗ %d×%d", s.A[0], s.A[1], s.B[0], s.B[1])
