@@ -1,0 +1,194 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// cast changes the element type: floating point rounds to nearest and becomes
+// an integer towards zero, numbers and strings become each other as text.
+type cast struct{ to tensor.DType }
+
+func parseCast(a *attrs) Op {
+	a.require("to")
+	a.bool("saturate", true) // concerns 8-bit floats alone
+	a.string("round_mode", "up")
+	return &cast{a.dtype("to", tensor.Undefined)}
+}
+
+func (o *cast) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	f := graph.Fact{Type: in[0].Type}
+	f.DType = o.to
+	if (o.to == tensor.Int64 || o.to == tensor.Int32) && (in[0].DType.IsInteger() || in[0].DType == tensor.Undefined) {
+		f.Ints = in[0].Ints
+	}
+	return []graph.Fact{f}, nil
+}
+
+func (o *cast) Forward(_ *Ctx, in, out []tensor.Value) error {
+	return castTo(in[0].Tensor, out[0].Tensor)
+}
+
+// castLike is cast to the element type of the second input.
+type castLike struct{}
+
+func parseCastLike(a *attrs) Op {
+	a.bool("saturate", true)
+	a.string("round_mode", "up")
+	return castLike{}
+}
+
+func (castLike) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 2, 2); err != nil {
+		return nil, err
+	}
+	f := graph.Fact{Type: in[0].Type}
+	f.DType = in[1].DType
+	return []graph.Fact{f}, nil
+}
+
+func (castLike) Forward(_ *Ctx, in, out []tensor.Value) error {
+	return castTo(in[0].Tensor, out[0].Tensor)
+}
+
+func castTo(x, y *tensor.Tensor) error {
+	from, to := x.DType(), y.DType()
+	switch {
+	case from == to:
+		return y.CopyFrom(x)
+	case from == tensor.String:
+		return castFromString(x, y)
+	case to == tensor.String:
+		return castToString(x, y)
+	}
+	if from.IsInteger() && from.Bits() >= 8 && (to.IsInteger() && to.Bits() >= 8) {
+		v, err := tensor.Int64s(x)
+		if err != nil {
+			return err
+		}
+		return storeInts(v, y)
+	}
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return unsupportedType("Cast", from)
+	}
+	return storeFloats(v, y)
+}
+
+func storeInts(v []int64, y *tensor.Tensor) error {
+	switch y.DType() {
+	case tensor.Int64:
+		convert(v, tensor.Data[int64](y))
+	case tensor.Int32:
+		convert(v, tensor.Data[int32](y))
+	case tensor.Int16:
+		convert(v, tensor.Data[int16](y))
+	case tensor.Int8:
+		convert(v, tensor.Data[int8](y))
+	case tensor.Uint64:
+		convert(v, tensor.Data[uint64](y))
+	case tensor.Uint32:
+		convert(v, tensor.Data[uint32](y))
+	case tensor.Uint16:
+		convert(v, tensor.Data[uint16](y))
+	case tensor.Uint8:
+		convert(v, tensor.Data[uint8](y))
+	default:
+		return unsupportedType("Cast", y.DType())
+	}
+	return nil
+}
+
+func convert[T integer](src []int64, dst []T) {
+	for i, v := range src {
+		dst[i] = T(v)
+	}
+}
+
+// storeFloats converts as ONNX does: out of an integer's range is undefined
+// there; here it takes the low bits of what fits 64 of them.
+func storeFloats(v []float64, y *tensor.Tensor) error {
+	switch d := y.DType(); {
+	case d == tensor.Bool:
+		dst := tensor.Data[bool](y)
+		for i, x := range v {
+			dst[i] = x != 0
+		}
+		return nil
+	case d.IsInteger():
+		ints := make([]int64, len(v))
+		for i, x := range v {
+			switch {
+			case math.IsNaN(x):
+			case x >= 1<<63:
+				if ints[i] = math.MaxInt64; d == tensor.Uint64 && x < 1<<64 {
+					ints[i] = int64(uint64(x))
+				}
+			case x < -1<<63:
+				ints[i] = math.MinInt64
+			default:
+				ints[i] = int64(x)
+			}
+		}
+		return storeInts(ints, y)
+	}
+	t, err := tensor.FromFloat64s(y.DType(), v, y.Shape()...)
+	if err != nil {
+		return unsupportedType("Cast", y.DType())
+	}
+	return y.CopyFrom(t)
+}
+
+func castFromString(x, y *tensor.Tensor) error {
+	v := make([]float64, x.Len())
+	for i, s := range tensor.Data[string](x) {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return fmt.Errorf("element %d is no number: %q", i, s)
+		}
+		v[i] = f
+	}
+	return storeFloats(v, y)
+}
+
+func castToString(x, y *tensor.Tensor) error {
+	dst := tensor.Data[string](y)
+	if x.DType().IsInteger() {
+		v, err := tensor.Int64s(x)
+		if err != nil {
+			return unsupportedType("Cast", x.DType())
+		}
+		for i, n := range v {
+			dst[i] = strconv.FormatInt(n, 10)
+		}
+		return nil
+	}
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return unsupportedType("Cast", x.DType())
+	}
+	bits := 32
+	if x.DType() == tensor.Float64 {
+		bits = 64
+	}
+	for i, f := range v {
+		switch {
+		case x.DType() == tensor.Bool:
+			dst[i] = strconv.Itoa(int(f))
+		case math.IsInf(f, 1):
+			dst[i] = "INF"
+		case math.IsInf(f, -1):
+			dst[i] = "-INF"
+		default:
+			dst[i] = strconv.FormatFloat(f, 'g', -1, bits)
+		}
+	}
+	return nil
+}

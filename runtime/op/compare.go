@@ -1,0 +1,197 @@
+package op
+
+import (
+	"cmp"
+	"math"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// compare is an element-wise comparison of two inputs of one type, with
+// numpy's broadcasting; a comparison with NaN is false.
+type compare struct {
+	name string
+	// less, equal: what the result is where a < b, where a = b; greater: where a > b.
+	less, equal, greater bool
+}
+
+func parseCompare(name string, less, equal, greater bool) parser {
+	return func(*attrs) Op { return &compare{name, less, equal, greater} }
+}
+
+func (o *compare) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferBroadcast(in, 2, 2)
+	if err != nil {
+		return nil, err
+	}
+	out.DType = tensor.Bool
+	return []graph.Fact{out}, nil
+}
+
+func compareAs[T cmp.Ordered](o *compare) func(x, y T) bool {
+	return func(x, y T) bool { return x < y && o.less || x == y && o.equal || x > y && o.greater }
+}
+
+func (o *compare) Forward(_ *Ctx, in, out []tensor.Value) error {
+	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
+	switch a.DType() {
+	case tensor.Float32:
+		zip(a, b, c, compareAs[float32](o))
+	case tensor.Float64:
+		zip(a, b, c, compareAs[float64](o))
+	case tensor.Int64:
+		zip(a, b, c, compareAs[int64](o))
+	case tensor.Int32:
+		zip(a, b, c, compareAs[int32](o))
+	case tensor.Int16:
+		zip(a, b, c, compareAs[int16](o))
+	case tensor.Int8:
+		zip(a, b, c, compareAs[int8](o))
+	case tensor.Uint64:
+		zip(a, b, c, compareAs[uint64](o))
+	case tensor.Uint32:
+		zip(a, b, c, compareAs[uint32](o))
+	case tensor.Uint16:
+		zip(a, b, c, compareAs[uint16](o))
+	case tensor.Uint8:
+		zip(a, b, c, compareAs[uint8](o))
+	case tensor.String:
+		zip(a, b, c, compareAs[string](o))
+	case tensor.Bool:
+		zip(a, b, c, func(x, y bool) bool { return x == y && o.equal || x != y && o.less && o.greater })
+	case tensor.Float16:
+		f := compareAs[float32](o)
+		zip(a, b, c, func(x, y uint16) bool { return f(tensor.Float16ToFloat32(x), tensor.Float16ToFloat32(y)) })
+	case tensor.BFloat16:
+		f := compareAs[float32](o)
+		zip(a, b, c, func(x, y uint16) bool { return f(tensor.BFloat16ToFloat32(x), tensor.BFloat16ToFloat32(y)) })
+	default:
+		return unsupportedType(o.name, a.DType())
+	}
+	return nil
+}
+
+// logic is And, Or or Xor of two boolean inputs.
+type logic struct {
+	name string
+	f    func(x, y bool) bool
+}
+
+func parseLogic(name string, f func(x, y bool) bool) parser {
+	return func(*attrs) Op { return &logic{name, f} }
+}
+
+func (o *logic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferBroadcast(in, 2, 2)
+	if err != nil {
+		return nil, err
+	}
+	if out.DType != tensor.Bool && out.DType != tensor.Undefined {
+		return nil, unsupportedType(o.name, out.DType)
+	}
+	out.DType = tensor.Bool
+	return []graph.Fact{out}, nil
+}
+
+func (o *logic) Forward(_ *Ctx, in, out []tensor.Value) error {
+	zip(in[0].Tensor, in[1].Tensor, out[0].Tensor, o.f)
+	return nil
+}
+
+// not is the negation of a boolean input.
+type not struct{}
+
+func parseNot(*attrs) Op { return not{} }
+
+func (not) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	if d := in[0].DType; d != tensor.Bool && d != tensor.Undefined {
+		return nil, unsupportedType("Not", d)
+	}
+	return []graph.Fact{{Type: in[0].Type}}, nil
+}
+
+func (not) Forward(_ *Ctx, in, out []tensor.Value) error {
+	apply(in[0].Tensor, out[0].Tensor, func(v bool) bool { return !v })
+	return nil
+}
+
+// classify is IsNaN or IsInf.
+type classify struct {
+	name string
+	f    func(float64) bool
+}
+
+func parseIsNaN(*attrs) Op { return &classify{"IsNaN", math.IsNaN} }
+
+func parseIsInf(a *attrs) Op {
+	neg, pos := a.bool("detect_negative", true), a.bool("detect_positive", true)
+	return &classify{"IsInf", func(x float64) bool { return pos && math.IsInf(x, 1) || neg && math.IsInf(x, -1) }}
+}
+
+func (o *classify) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferSame(o.name, in)
+	if err != nil {
+		return nil, err
+	}
+	out[0].DType = tensor.Bool
+	return out, nil
+}
+
+func (o *classify) Forward(_ *Ctx, in, out []tensor.Value) error {
+	v, err := tensor.Float64s(in[0].Tensor)
+	if err != nil {
+		return err
+	}
+	dst := tensor.Data[bool](out[0].Tensor)
+	for i, x := range v {
+		dst[i] = o.f(x)
+	}
+	return nil
+}
+
+// where picks each element from its second or third input by the first.
+type where struct{}
+
+func parseWhere(*attrs) Op { return where{} }
+
+func (where) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 3, 3); err != nil {
+		return nil, err
+	}
+	d, err := sameDType(in[1:])
+	if err != nil {
+		return nil, err
+	}
+	shape, ranked, err := broadcastShapes(in[0].Type, in[1].Type, in[2].Type)
+	if err != nil {
+		return nil, err
+	}
+	return []graph.Fact{{Type: graph.Type{Kind: tensor.KindTensor, DType: d, Shape: shape, Ranked: ranked}}}, nil
+}
+
+func (where) Forward(_ *Ctx, in, out []tensor.Value) error {
+	c, x, y, z := in[0].Tensor, in[1].Tensor, in[2].Tensor, out[0].Tensor
+	cond := tensor.Data[bool](c)
+	to, fromX, err := cellsPair("Where", z, x)
+	if err != nil {
+		return err
+	}
+	fromY, err := cellsOf("Where", y)
+	if err != nil {
+		return err
+	}
+	newWalk(z.Shape(), c.Shape(), x.Shape(), y.Shape()).rows(func(at, n int, offs, steps []int) {
+		for k := range n {
+			if cond[offs[0]+k*steps[0]] {
+				to.copy(at+k, fromX, offs[1]+k*steps[1], 1)
+			} else {
+				to.copy(at+k, fromY, offs[2]+k*steps[2], 1)
+			}
+		}
+	})
+	return nil
+}

@@ -1,0 +1,406 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// layerNorm normalises over the axes from axis on, then scales and shifts:
+// y = (x − mean)/√(var + ε)·scale + bias.
+type layerNorm struct {
+	axis    int
+	epsilon float64
+}
+
+func parseLayerNorm(a *attrs) Op {
+	a.int("stash_type", 1)
+	return &layerNorm{int(a.int("axis", -1)), float64(a.float("epsilon", 1e-5))}
+}
+
+func (o *layerNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
+	if err := arity(in, 2, 3); err != nil {
+		return nil, err
+	}
+	x := in[0]
+	out := []graph.Fact{{Type: x.Type}}
+	stats := unrankedFact(tensor.Float32)[0]
+	if x.Ranked {
+		axis, err := normAxis(o.axis, len(x.Shape))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range in[1:] {
+			if f.Kind != tensor.KindTensor || !f.Ranked {
+				continue
+			}
+			shape, _, err := broadcastShapes(x.Type, f.Type)
+			if err != nil {
+				return nil, err
+			}
+			if len(shape) != len(x.Shape) {
+				return nil, fmt.Errorf("scale or bias %v is larger than the input %v", f.Type, x.Type)
+			}
+		}
+		dims := make([]graph.Dim, len(x.Shape))
+		for i, d := range x.Shape {
+			if dims[i] = d; i >= axis {
+				dims[i] = graph.Size(1)
+			}
+		}
+		stats = tensorFact(tensor.Float32, dims...)[0]
+	}
+	for len(out) < nOut {
+		out = append(out, stats)
+	}
+	return out, nil
+}
+
+func (o *layerNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	switch d := in[0].Tensor.DType(); d {
+	case tensor.Float32:
+		return normalise[float32](o, in, out)
+	case tensor.Float64:
+		return normalise[float64](o, in, out)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType("LayerNormalization", d)
+	}
+}
+
+func normalise[T float32 | float64](o *layerNorm, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil {
+		return err
+	}
+	rows, n := product(x.Shape()[:axis]), product(x.Shape()[axis:])
+	scale, err := broadcastRow[T](in[1].Tensor, x.Shape(), axis)
+	if err != nil {
+		return err
+	}
+	var bias []T
+	if present(in, 2) {
+		if bias, err = broadcastRow[T](in[2].Tensor, x.Shape(), axis); err != nil {
+			return err
+		}
+	}
+	src, dst := tensor.Data[T](x), tensor.Data[T](y)
+	for i := range rows {
+		row, to := src[i*n:(i+1)*n], dst[i*n:(i+1)*n]
+		mean, deviation := moments(row, o.epsilon)
+		for j, v := range row {
+			w := (float64(v) - mean) / deviation * float64(scale[j])
+			if bias != nil {
+				w += float64(bias[j])
+			}
+			to[j] = T(w)
+		}
+		for k, stat := range []float64{mean, 1 / deviation} {
+			if k+1 < len(out) && out[k+1].Kind == tensor.KindTensor {
+				tensor.Data[float32](out[k+1].Tensor)[i] = float32(stat)
+			}
+		}
+	}
+	return nil
+}
+
+// moments is the mean and √(variance + ε) of a row, in two passes.
+func moments[T float32 | float64](row []T, epsilon float64) (mean, deviation float64) {
+	for _, v := range row {
+		mean += float64(v)
+	}
+	mean /= float64(len(row))
+	variance := 0.0
+	for _, v := range row {
+		d := float64(v) - mean
+		variance += d * d
+	}
+	return mean, math.Sqrt(variance/float64(len(row)) + epsilon)
+}
+
+// broadcastRow is t spread over the axes of shape from axis on; t must not
+// differ along the axes before.
+func broadcastRow[T float32 | float64](t *tensor.Tensor, shape []int, axis int) ([]T, error) {
+	own := t.Shape()
+	for len(own) > len(shape)-axis && own[0] == 1 {
+		own = own[1:]
+	}
+	row := shape[axis:]
+	if len(own) > len(row) {
+		return nil, &Unsupported{OpType: "LayerNormalization", Detail: fmt.Sprintf("for a scale of shape %v over %v", t.Shape(), shape)}
+	}
+	v := tensor.Data[T](t)
+	if len(v) == product(row) {
+		return v, nil
+	}
+	out := make([]T, product(row))
+	newWalk(row, own).rows(func(at, n int, offs, steps []int) {
+		for k := range n {
+			out[at+k] = v[offs[0]+k*steps[0]]
+		}
+	})
+	return out, nil
+}
+
+// channelNorm is a normalisation per channel (axis 1): BatchNormalization by
+// given means and variances, InstanceNormalization and GroupNormalization by
+// those of the input.
+type channelNorm struct {
+	name    string
+	epsilon float64
+	groups  int  // of channels that share a mean; 0: one each
+	given   bool // means and variances are inputs
+	// perGroup: scale and bias of GroupNormalization before opset 21 have an
+	// element per group.
+	perGroup bool
+}
+
+func parseBatchNorm(a *attrs) Op {
+	a.float("momentum", 0.9)
+	if a.opset < 9 {
+		a.int("spatial", 1)
+	}
+	if a.opset >= 14 && a.bool("training_mode", false) {
+		a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "in training mode"})
+	}
+	return &channelNorm{name: "BatchNormalization", epsilon: float64(a.float("epsilon", 1e-5)), given: true}
+}
+
+func parseInstanceNorm(a *attrs) Op {
+	return &channelNorm{name: "InstanceNormalization", epsilon: float64(a.float("epsilon", 1e-5))}
+}
+
+func parseGroupNorm(a *attrs) Op {
+	a.require("num_groups")
+	a.int("stash_type", 1)
+	return &channelNorm{name: "GroupNormalization", epsilon: float64(a.float("epsilon", 1e-5)),
+		groups: int(a.int("num_groups", 1)), perGroup: a.opset < 21}
+}
+
+func (o *channelNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
+	n := 3
+	if o.given {
+		n = 5
+	}
+	if err := arity(in, n, n); err != nil {
+		return nil, err
+	}
+	if nOut > 1 {
+		return nil, &Unsupported{OpType: o.name, Detail: "in training mode"}
+	}
+	x := in[0]
+	if x.Ranked && len(x.Shape) < 2 {
+		return nil, fmt.Errorf("input %v has no channel axis", x.Type)
+	}
+	if x.Ranked {
+		if c, ok := x.Shape[1].Const(); ok {
+			if o.groups < 0 || o.groups > 0 && c%o.groups != 0 {
+				return nil, fmt.Errorf("%d channels do not fall into %d groups", c, o.groups)
+			}
+			want := c
+			if o.perGroup {
+				want = o.groups
+			}
+			for i := 1; i < n; i++ {
+				if in[i].Ranked && (len(in[i].Shape) != 1 || in[i].Shape[0].IsKnown() && !in[i].Shape[0].Is(want)) {
+					return nil, fmt.Errorf("input %d is %v, wanted [%d]", i, in[i].Type, want)
+				}
+			}
+		}
+	}
+	return []graph.Fact{{Type: x.Type}}, nil
+}
+
+func (o *channelNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x := in[0].Tensor
+	switch d := x.DType(); d {
+	case tensor.Float32:
+		normChannels[float32](o, in, x, out[0].Tensor)
+	case tensor.Float64:
+		normChannels[float64](o, in, x, out[0].Tensor)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType(o.name, d)
+	}
+	return nil
+}
+
+func normChannels[T float32 | float64](o *channelNorm, in []tensor.Value, x, y *tensor.Tensor) {
+	n, c, inner := x.Shape()[0], x.Shape()[1], product(x.Shape()[2:])
+	if c*inner == 0 {
+		return
+	}
+	scale, bias := tensor.Data[T](in[1].Tensor), tensor.Data[T](in[2].Tensor)
+	src, dst := tensor.Data[T](x), tensor.Data[T](y)
+	per := 1 // channels to a group
+	if o.groups > 0 {
+		per = c / o.groups
+	}
+	for i := 0; i < n*c; i += per {
+		var mean, deviation float64
+		if o.given {
+			mean = float64(tensor.Data[T](in[3].Tensor)[i%c])
+			deviation = math.Sqrt(float64(tensor.Data[T](in[4].Tensor)[i%c]) + o.epsilon)
+		} else {
+			mean, deviation = moments(src[i*inner:(i+per)*inner], o.epsilon)
+		}
+		for k := i; k < i+per; k++ {
+			at := k % c
+			if o.perGroup {
+				at /= per
+			}
+			s := float64(scale[at]) / deviation
+			shift := float64(bias[at]) - mean*s
+			for j := k * inner; j < (k+1)*inner; j++ {
+				dst[j] = T(float64(src[j])*s + shift)
+			}
+		}
+	}
+}
+
+// lpNorm divides by the L1 or L2 norm along an axis; a zero norm gives zeros.
+type lpNorm struct{ axis, p int }
+
+func parseLpNorm(a *attrs) Op {
+	o := &lpNorm{int(a.int("axis", -1)), int(a.int("p", 2))}
+	if o.p != 1 && o.p != 2 {
+		a.fail(fmt.Errorf("attribute p is %d, wanted 1 or 2", o.p))
+	}
+	return o
+}
+
+func (o *lpNorm) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferSame("LpNormalization", in)
+	if err == nil && in[0].Ranked {
+		_, err = normAxis(o.axis, len(in[0].Shape))
+	}
+	return out, err
+}
+
+func (o *lpNorm) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x := in[0].Tensor
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return unsupportedType("LpNormalization", x.DType())
+	}
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil {
+		return err
+	}
+	outer, n, inner := around(x.Shape(), axis)
+	for i := range outer {
+		for j := range inner {
+			row, total := v[i*n*inner+j:], 0.0
+			for k := range n {
+				if o.p == 1 {
+					total += math.Abs(row[k*inner])
+				} else {
+					total += row[k*inner] * row[k*inner]
+				}
+			}
+			if o.p == 2 {
+				total = math.Sqrt(total)
+			}
+			for k := 0; k < n && total != 0; k++ {
+				row[k*inner] /= total
+			}
+		}
+	}
+	return storeFloats(v, out[0].Tensor)
+}
+
+// meanVariance subtracts the mean over axes and divides by the standard
+// deviation.
+type meanVariance struct{ axes []int }
+
+func parseMeanVariance(a *attrs) Op {
+	o := &meanVariance{a.ints("axes")}
+	if o.axes == nil {
+		o.axes = []int{0, 2, 3}
+	}
+	return o
+}
+
+func (o *meanVariance) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferSame("MeanVarianceNormalization", in)
+	if err == nil && in[0].Ranked {
+		_, err = normAxes(o.axes, len(in[0].Shape))
+	}
+	return out, err
+}
+
+func (o *meanVariance) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x := in[0].Tensor
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return unsupportedType("MeanVarianceNormalization", x.DType())
+	}
+	axes, err := normAxes(o.axes, x.Rank())
+	if err != nil {
+		return err
+	}
+	mask, groups := make([]bool, x.Rank()), x.Len()
+	for _, a := range axes {
+		mask[a] = true
+		groups /= max(1, x.Shape()[a])
+	}
+	n := float64(len(v)) / math.Max(1, float64(groups))
+	mean, squares := make([]float64, groups), make([]float64, groups)
+	eachReduced(x.Shape(), mask, func(i, j int) { mean[j] += v[i] / n })
+	eachReduced(x.Shape(), mask, func(i, j int) { squares[j] += (v[i] - mean[j]) * (v[i] - mean[j]) / n })
+	eachReduced(x.Shape(), mask, func(i, j int) { v[i] = (v[i] - mean[j]) / (math.Sqrt(squares[j]) + 1e-9) })
+	return storeFloats(v, out[0].Tensor)
+}
+
+// lrn is local response normalisation across channels.
+type lrn struct {
+	size              int
+	alpha, beta, bias float64
+}
+
+func parseLRN(a *attrs) Op {
+	a.require("size")
+	o := &lrn{int(a.int("size", 1)), float64(a.float("alpha", 1e-4)), float64(a.float("beta", 0.75)), float64(a.float("bias", 1))}
+	if o.size < 1 {
+		a.fail(fmt.Errorf("attribute size is %d, wanted at least 1", o.size))
+	}
+	return o
+}
+
+func (o *lrn) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferSame("LRN", in)
+	if err == nil && in[0].Ranked && len(in[0].Shape) < 2 {
+		err = fmt.Errorf("input %v has no channel axis", in[0].Type)
+	}
+	return out, err
+}
+
+func (o *lrn) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x := in[0].Tensor
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return unsupportedType("LRN", x.DType())
+	}
+	n, c, inner := around(x.Shape(), 1)
+	result := make([]float64, len(v))
+	for i := range n {
+		for k := range c {
+			lo, hi := max(0, k-(o.size-1)/2), min(c-1, k+o.size/2)
+			for j := range inner {
+				total := 0.0
+				for q := lo; q <= hi; q++ {
+					w := v[(i*c+q)*inner+j]
+					total += w * w
+				}
+				at := (i*c+k)*inner + j
+				result[at] = v[at] / math.Pow(o.bias+o.alpha/float64(o.size)*total, o.beta)
+			}
+		}
+	}
+	return storeFloats(result, out[0].Tensor)
+}

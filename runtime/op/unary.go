@@ -1,0 +1,296 @@
+package op
+
+import (
+	"math"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// unary is an element-wise operator of one floating-point input whose output
+// has its type and shape: the functions of mathematics and the activations.
+// Each element is computed in float64 and rounded once.
+type unary struct {
+	name string
+	f    func(float64) float64
+}
+
+// parseUnary serves operators without attributes.
+func parseUnary(name string, f func(float64) float64) parser {
+	return func(*attrs) Op { return &unary{name, f} }
+}
+
+func (o *unary) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) { return inferSame(o.name, in) }
+
+// inferSame is the rule of operators whose one output is like their one
+// floating-point input.
+func inferSame(name string, in []graph.Fact) ([]graph.Fact, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	if d := in[0].DType; d != tensor.Undefined && !d.IsFloat() {
+		return nil, unsupportedType(name, d)
+	}
+	return []graph.Fact{{Type: in[0].Type}}, nil
+}
+
+func (o *unary) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	switch y.DType() {
+	case tensor.Float32:
+		apply(x, y, func(v float32) float32 { return float32(o.f(float64(v))) })
+	case tensor.Float64:
+		apply(x, y, o.f)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType(o.name, y.DType())
+	}
+	return nil
+}
+
+func negate(x float64) float64 { return -x }
+
+func sign(x float64) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return x // ±0 and NaN
+}
+
+func reciprocal(x float64) float64 { return 1 / x }
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// softplus is log(1+eˣ) without overflow.
+func softplus(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+
+func softsign(x float64) float64 { return x / (1 + math.Abs(x)) }
+
+func mish(x float64) float64 { return x * math.Tanh(softplus(x)) }
+
+// hardSwish is x·HardSigmoid(x) with slope 1/6 and offset ½.
+func hardSwish(x float64) float64 { return x * math.Max(0, math.Min(1, x/6+0.5)) }
+
+// relu lets NaN pass, as max(0, x) does in ONNX Runtime.
+func relu(x float64) float64 {
+	if x < 0 {
+		return 0
+	}
+	return x
+}
+
+func parseLeakyRelu(a *attrs) Op {
+	alpha := float64(a.float("alpha", 0.01))
+	return &unary{"LeakyRelu", func(x float64) float64 {
+		if x < 0 {
+			return alpha * x
+		}
+		return x
+	}}
+}
+
+func parseElu(a *attrs) Op {
+	alpha := float64(a.float("alpha", 1))
+	return &unary{"Elu", func(x float64) float64 {
+		if x < 0 {
+			return alpha * math.Expm1(x)
+		}
+		return x
+	}}
+}
+
+func parseCelu(a *attrs) Op {
+	alpha := float64(a.float("alpha", 1))
+	return &unary{"Celu", func(x float64) float64 {
+		return math.Max(0, x) + math.Min(0, alpha*math.Expm1(x/alpha))
+	}}
+}
+
+func parseSelu(a *attrs) Op {
+	alpha, gamma := float64(a.float("alpha", 1.67326319217681884765625)), float64(a.float("gamma", 1.05070102214813232421875))
+	return &unary{"Selu", func(x float64) float64 {
+		if x <= 0 {
+			return gamma * alpha * math.Expm1(x)
+		}
+		return gamma * x
+	}}
+}
+
+func parseHardSigmoid(a *attrs) Op {
+	alpha, beta := float64(a.float("alpha", 0.2)), float64(a.float("beta", 0.5))
+	return &unary{"HardSigmoid", func(x float64) float64 { return math.Max(0, math.Min(1, alpha*x+beta)) }}
+}
+
+func parseThresholdedRelu(a *attrs) Op {
+	alpha := float64(a.float("alpha", 1))
+	return &unary{"ThresholdedRelu", func(x float64) float64 {
+		if x > alpha {
+			return x
+		}
+		return 0
+	}}
+}
+
+func parseShrink(a *attrs) Op {
+	lambd, bias := float64(a.float("lambd", 0.5)), float64(a.float("bias", 0))
+	return &unary{"Shrink", func(x float64) float64 {
+		switch {
+		case x < -lambd:
+			return x + bias
+		case x > lambd:
+			return x - bias
+		}
+		return 0
+	}}
+}
+
+func parseGelu(a *attrs) Op {
+	if a.string("approximate", "none") == "tanh" {
+		return &unary{"Gelu", func(x float64) float64 {
+			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+		}}
+	}
+	return &unary{"Gelu", func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) }}
+}
+
+// numeric is a unary operator that also serves integers: Abs, Neg, Sign.
+type numeric struct {
+	unary
+	ints func(int64) int64
+}
+
+func parseNumeric(name string, f func(float64) float64, ints func(int64) int64) parser {
+	return func(*attrs) Op { return &numeric{unary{name, f}, ints} }
+}
+
+func (o *numeric) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	return []graph.Fact{{Type: in[0].Type}}, nil
+}
+
+func (o *numeric) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	switch y.DType() {
+	case tensor.Int64:
+		applyInt[int64](x, y, o.ints)
+	case tensor.Int32:
+		applyInt[int32](x, y, o.ints)
+	case tensor.Int16:
+		applyInt[int16](x, y, o.ints)
+	case tensor.Int8:
+		applyInt[int8](x, y, o.ints)
+	case tensor.Uint64:
+		applyInt[uint64](x, y, o.ints)
+	case tensor.Uint32:
+		applyInt[uint32](x, y, o.ints)
+	case tensor.Uint16:
+		applyInt[uint16](x, y, o.ints)
+	case tensor.Uint8:
+		applyInt[uint8](x, y, o.ints)
+	default:
+		return o.unary.Forward(ctx, in, out)
+	}
+	return nil
+}
+
+func applyInt[T integer](x, y *tensor.Tensor, f func(int64) int64) {
+	apply(x, y, func(v T) T { return T(f(int64(v))) })
+}
+
+func absInt(v int64) int64 { return max(v, -v) }
+
+func negInt(v int64) int64 { return -v }
+
+func signInt(v int64) int64 {
+	switch {
+	case v > 0:
+		return 1
+	case v < 0:
+		return -1
+	}
+	return 0
+}
+
+// relu and its like are float32's hot loops and have no call per element.
+type reluOp struct{ unary }
+
+func parseRelu(*attrs) Op { return &reluOp{unary{"Relu", relu}} }
+
+func (o *reluOp) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	return []graph.Fact{{Type: in[0].Type}}, nil
+}
+
+func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	switch y.DType() {
+	case tensor.Float32:
+		src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
+		for i, v := range src {
+			if v < 0 {
+				v = 0
+			}
+			dst[i] = v
+		}
+	case tensor.Int32:
+		apply(x, y, func(v int32) int32 { return max(v, 0) })
+	case tensor.Int64:
+		apply(x, y, func(v int64) int64 { return max(v, 0) })
+	case tensor.Int16:
+		apply(x, y, func(v int16) int16 { return max(v, 0) })
+	case tensor.Int8:
+		apply(x, y, func(v int8) int8 { return max(v, 0) })
+	default:
+		return o.unary.Forward(ctx, in, out)
+	}
+	return nil
+}
+
+// parsePRelu: a slope per element for what is below 0.
+func parsePRelu(*attrs) Op { return &prelu{} }
+
+type prelu struct{}
+
+func (o *prelu) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	out, err := inferBroadcast(in, 2, 2)
+	if err != nil {
+		return nil, err
+	}
+	if in[0].Ranked {
+		out.Type = in[0].Type // the slope broadcasts to the input only
+	}
+	return []graph.Fact{out}, nil
+}
+
+func (o *prelu) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
+	switch c.DType() {
+	case tensor.Float32:
+		zip(a, b, c, func(x, s float32) float32 {
+			if x < 0 {
+				return x * s
+			}
+			return x
+		})
+	case tensor.Float64:
+		zip(a, b, c, func(x, s float64) float64 {
+			if x < 0 {
+				return x * s
+			}
+			return x
+		})
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType("PRelu", c.DType())
+	}
+	return nil
+}
