@@ -78,16 +78,18 @@ def train(net, epochs, lr):
     x, y = data("train")
     tx, ty = data("t10k")
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for epoch in range(epochs):
         for rows in torch.randperm(len(x)).split(128):
             optimizer.zero_grad()
             F.cross_entropy(net(x[rows]), y[rows]).backward()
             optimizer.step()
+        schedule.step()
         print(f"epoch {epoch + 1}: test accuracy {accuracy(net, tx, ty):.4f}", flush=True)
 
 
 # name: (network, epochs, learning rate, opset)
-MODELS = {"mlp": (mlp, 12, 1e-3, 14), "vit": (ViT, 4, 1e-3, 17)}
+MODELS = {"mlp": (mlp, 12, 1e-3, 14), "vit": (ViT, 5, 1e-3, 17)}
 
 
 def main():
