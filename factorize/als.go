@@ -23,19 +23,22 @@ const (
 	patience = 2
 )
 
-// FitResult says how a fit went. Losses are undamped.
+// FitResult says how a fit went. Losses are undamped and unweighted.
 type FitResult struct {
 	Sweeps int     // done
 	Best   int     // the sweep whose factors were returned; 0 is the start
 	Loss   float64 // on the rows that were fitted to
-	Damped float64 // what the fit minimises: Loss + λ‖Ŵ − W‖², or λ‖Ŵ‖² where x̃ has not x's width
 	Held   float64 // on the held-out rows; 0 without them
+	// Score ranks fits to the same moments, the least is best: the loss on the held-out rows, or the damped loss
+	// without them, with the weight of output errors in it and up to a constant.
+	Score float64
 }
 
 // Fit improves a Kronecker sum by alternating least squares: all left factors are solved for at once with the right
 // ones fixed, then the other way round, with the exact covariance. Every solve is damped proximally (the old factors
 // have a little weight), so that the damped loss never rises by more than rounding. The result is the sweep with the
-// least held-out loss, or the last one where there are no held-out rows.
+// least held-out loss, or the last one where there are no held-out rows. A weight of output errors is taken as the
+// nearest Kronecker product.
 func (f *Fitter) Fit(ctx context.Context, start *Kronecker) (*Kronecker, FitResult, error) {
 	return f.fit(ctx, start, f.o.Sweeps)
 }
@@ -50,33 +53,65 @@ func (f *Fitter) fit(ctx context.Context, start *Kronecker, sweeps int) (*Kronec
 	if start.Rows != m || start.Cols != n {
 		return nil, res, fmt.Errorf("kronecker sum is [%d %d], the layer's weight [%d %d]", start.Rows, start.Cols, m, n)
 	}
-	a := &alternation{problem: newProblem(f.o.Pool, f.mo, start.Shape, f.lambda), f: f, a: start.stackA(), b: start.stackB()}
-	k, err := a.run(ctx, sweeps, &res)
+	out, err := f.metricFor(ctx, start.Shape)
 	if err != nil {
 		return nil, res, err
 	}
-	res.Loss, res.Damped = f.losses(k)
+	inside := out.into(f.o.Pool, start)
+	mo := out.moments(f.o.Pool, start.Shape, f.mo)
+	al := &alternation{
+		f: f, mo: mo, held: out.moments(f.o.Pool, start.Shape, f.o.Held),
+		problem: newProblem(f.o.Pool, mo, start.Shape, f.lambda),
+		a:       inside.stackA(), b: inside.stackB(),
+	}
+	best := out.rows(f.o.Pool, start.Shape, f.weff)
+	al.base = dot(best, mo.G)
+	if pull := mo.pull(); pull != nil {
+		al.base += f.lambda * dot(best, pull)
+	}
+	k, err := al.run(ctx, sweeps, &res)
+	if err != nil {
+		return nil, res, err
+	}
+	out.outOf(f.o.Pool, k)
+	f.judge(k, &res)
 	return k, res, nil
 }
 
-// losses returns the loss of a sum on the rows that are fitted to, without and with damping.
-func (f *Fitter) losses(k *Kronecker) (loss, damped float64) {
-	loss = lossOf(f.o.Pool, f.mo, k)
+// judge fills in the losses of a result.
+func (f *Fitter) judge(k *Kronecker, res *FitResult) {
 	w := k.dense(f.o.Pool)
-	if pull := f.mo.pull(); pull != nil {
-		w.Sub(w, pull)
+	weighted := w
+	if f.s != nil {
+		weighted = product(f.o.Pool, of(f.s), of(w))
 	}
-	return loss, loss + f.lambda*dot(w, w)
+	loss := func(mo *Moments) (plain, score float64) {
+		g := timesC(f.o.Pool, k, mo)
+		addScaled(g, -2, mo.G)
+		return mo.Energy + dot(g, w), dot(g, weighted)
+	}
+	res.Loss, res.Score = loss(f.mo)
+	if f.o.Held != nil {
+		res.Held, res.Score = loss(f.o.Held)
+		return
+	}
+	res.Score += f.lambda * dot(w, weighted)
+	if pull := f.mo.pull(); pull != nil {
+		res.Score -= 2 * f.lambda * dot(pull, weighted)
+	}
 }
 
 // alternation is an alternating fit in progress.
 type alternation struct {
 	*problem
 	f      *Fitter
+	mo     *Moments
+	held   *Moments   // nil without held-out rows
 	a, b   *mat.Dense // stacked factors
-	damped float64    // the loss after the last solve
+	base   float64    // what the best weight of any form takes off the damped loss
+	excess float64    // the damped loss beyond that weight's, after the last solve
 
-	held *problem // of the held-out moments; nil without them, or where building Ŵ is cheaper
+	heldProblem *problem // of the held-out moments; nil where building Ŵ is cheaper
 
 	// Of a fit in groups: what is left of the correlation with the inputs, G − Ŵ C, damped; m×ñ.
 	rest *mat.Dense
@@ -85,15 +120,15 @@ type alternation struct {
 // run does the sweeps.
 func (al *alternation) run(ctx context.Context, sweeps int, res *FitResult) (*Kronecker, error) {
 	f, terms := al.f, al.a.RawMatrix().Rows
-	if f.o.Held != nil && al.pairsPay(terms) {
-		al.held = newProblem(f.o.Pool, f.o.Held, al.Shape, 0)
+	if al.held != nil && al.pairsPay(terms) {
+		al.heldProblem = newProblem(f.o.Pool, al.held, al.Shape, 0)
 	}
 	if al.inGroups(terms, f.largestSystem) {
 		al.startGroups()
 	}
-	best := al.kronecker()
-	if f.o.Held != nil {
-		res.Held = al.heldLoss(best)
+	best, least := al.kronecker(), 0.0
+	if al.held != nil {
+		least = al.heldLoss(best)
 	}
 	before := math.Inf(1)
 	for res.Sweeps < sweeps {
@@ -107,20 +142,20 @@ func (al *alternation) run(ctx context.Context, sweeps int, res *FitResult) (*Kr
 		now := al.kronecker()
 		now.balance()
 		al.a, al.b = now.stackA(), now.stackB()
-		state := Sweep{Number: res.Sweeps, Damped: al.damped}
-		if f.o.Held != nil {
+		state := Sweep{Number: res.Sweeps, Excess: al.excess}
+		if al.held != nil {
 			state.Held = al.heldLoss(now)
 		}
-		if f.o.Held == nil || state.Held < res.Held {
-			best, res.Best, res.Held = now, res.Sweeps, state.Held
+		if al.held == nil || state.Held < least {
+			best, res.Best, least = now, res.Sweeps, state.Held
 		}
 		if f.o.Progress != nil && !f.o.Progress(state) {
 			break
 		}
-		if res.Sweeps-res.Best >= patience || before-al.damped <= slowProgress*al.damped {
+		if res.Sweeps-res.Best >= patience || before-al.excess <= slowProgress*al.excess {
 			break
 		}
-		before = al.damped
+		before = al.excess
 	}
 	return best, nil
 }
@@ -131,11 +166,10 @@ func (al *alternation) kronecker() *Kronecker {
 }
 
 func (al *alternation) heldLoss(k *Kronecker) float64 {
-	held := al.f.o.Held
-	if al.held == nil {
-		return lossOf(al.pool, held, k)
+	if al.heldProblem == nil {
+		return lossOf(al.pool, al.held, k)
 	}
-	return al.held.loss(held.Energy, k.stackA(), k.stackB())
+	return al.heldProblem.loss(al.held.Energy, k.stackA(), k.stackB())
 }
 
 // half solves for the factors stacked in x, those in fixed staying as they are.
@@ -161,7 +195,7 @@ func (al *alternation) half(ctx context.Context, sd *side, x, fixed *mat.Dense) 
 func (al *alternation) solveAll(ctx context.Context, sd *side, x, fixed *mat.Dense) error {
 	q, old := sd.target(al.pool, sd.g, fixed), sd.toSystem(of(x).t())
 	wide := abreast(fixed, sd.fixedK)
-	al.damped = al.f.dampedEnergy()
+	al.excess = al.base
 	for _, part := range sd.parts {
 		delta, solve, err := al.factored(ctx, sd, wide, part)
 		if err != nil {
@@ -174,9 +208,9 @@ func (al *alternation) solveAll(ctx context.Context, sd *side, x, fixed *mat.Den
 		xp := mat.DenseCopyOf(qp)
 		addScaled(xp, delta, op)
 		solve(xp)
-		al.damped -= dot(xp, qp)
+		al.excess -= dot(xp, qp)
 		op.Sub(op, xp)
-		al.damped += delta * dot(xp, op)
+		al.excess += delta * dot(xp, op)
 		op.Copy(xp)
 	}
 	sd.fromSystem(old, x)
@@ -204,7 +238,7 @@ func (al *alternation) solveGroup(ctx context.Context, sd *side, x, fixed *mat.D
 		}
 		d := mat.DenseCopyOf(qp)
 		solve(d)
-		al.damped -= dot(d, qp) + delta*dot(d, d)
+		al.excess -= dot(d, qp) + delta*dot(d, d)
 		qp.Copy(d)
 	}
 	dx := mat.NewDense(x.RawMatrix().Rows, sd.rows*sd.k, nil)
@@ -219,21 +253,21 @@ func (al *alternation) solveGroup(ctx context.Context, sd *side, x, fixed *mat.D
 
 // startGroups prepares a fit in groups of terms: the rest and the loss of the factors as they are.
 func (al *alternation) startGroups() {
-	w, pull, lambda := al.kronecker().dense(al.pool), al.f.mo.pull(), al.f.lambda
+	w, pull, lambda := al.kronecker().dense(al.pool), al.mo.pull(), al.f.lambda
 	al.g = nil // the rest takes its place
-	al.rest = mat.DenseCopyOf(al.f.mo.G)
+	al.rest = mat.DenseCopyOf(al.mo.G)
 	if pull != nil {
 		addScaled(al.rest, lambda, pull)
 	}
 	// energy − 2⟨Ŵ, G⟩ + ⟨Ŵ, Ŵ C⟩, with Ŵ C = G − rest.
-	al.damped = al.f.dampedEnergy() - dot(w, al.rest)
+	al.excess = al.base - dot(w, al.rest)
 	al.subtractFromRest(al.a, al.b)
-	al.damped -= dot(w, al.rest)
+	al.excess -= dot(w, al.rest)
 }
 
 // subtractFromRest takes the sum of the stacked factors out of the rest: rest −= Ŵ (C + λI).
 func (al *alternation) subtractFromRest(a, b *mat.Dense) {
-	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.f.mo.C)
+	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.mo.C)
 	addScaled(al.rest, -al.f.lambda, unrearrange(al.pool, product(al.pool, of(a).t(), of(b)), al.Shape, al.m, al.n))
 }
 

@@ -75,10 +75,15 @@ func rowsOf(m *mat.Dense) []float64 {
 	return m.RawMatrix().Data
 }
 
+// timesC returns Ŵ C.
+func timesC(p *pool, k *Kronecker, mo *Moments) *mat.Dense {
+	out := mat.NewDense(k.Rows, k.Cols, nil)
+	addProduct(p, out, 1, k.Shape, k.stackA(), k.stackB(), mo.C)
+	return out
+}
+
 // lossOf returns the undamped loss of a Kronecker sum on any moments of its size.
 func lossOf(p *pool, mo *Moments, k *Kronecker) float64 {
 	w := k.dense(p)
-	wc := mat.NewDense(k.Rows, k.Cols, nil)
-	addProduct(p, wc, 1, k.Shape, k.stackA(), k.stackB(), mo.C)
-	return mo.Energy - 2*dot(w, mo.G) + dot(wc, w)
+	return mo.Energy - 2*dot(w, mo.G) + dot(timesC(p, k, mo), w)
 }

@@ -25,8 +25,8 @@ type FitOptions struct {
 // Sweep is the state of an alternating fit.
 type Sweep struct {
 	Number int     // from 1
-	Damped float64 // the loss that the fit minimises, damping included; it never rises
-	Held   float64 // the loss on the held-out rows; 0 without them
+	Excess float64 // what the fit minimises: the damped, weighted loss beyond that of the best weight; it never rises
+	Held   float64 // the loss on the held-out rows, 0 without them; with a weight of output errors, weighted and up to a constant
 }
 
 // Fitter fits the weight of one layer in many shapes, sharing what all of them need. Its methods may not be called
@@ -38,9 +38,12 @@ type Fitter struct {
 
 	largestSystem int // const largestSystem but in tests
 
-	l    *triangle   // the Cholesky factor of the damped C
-	low  *LowRankFit // the largest so far
-	weff *mat.Dense  // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
+	l       *triangle       // the Cholesky factor of the damped C
+	low     *LowRankFit     // the largest so far
+	s       *mat.Dense      // the damped weight of output errors; nil for none
+	ls      *triangle       // its Cholesky factor
+	metrics map[int]*metric // by M1
+	weff    *mat.Dense      // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
 }
 
 // NewFitter prepares fits to the moments. It fails if they are not sound.
@@ -66,6 +69,9 @@ func NewFitter(ctx context.Context, mo *Moments, o FitOptions) (*Fitter, error) 
 	}
 	if f.lambda <= 0 { // inputs that never vary: any damping will do, all outputs are in the bias
 		f.lambda = 1
+	}
+	if err := f.prepareWeight(ctx); err != nil {
+		return nil, err
 	}
 	for {
 		c := mat.DenseCopyOf(mo.C)
@@ -112,12 +118,3 @@ func (f *Fitter) Moments() *Moments { return f.mo }
 
 // Best returns the m×ñ weight of the least damped loss that there is, of full rank and size.
 func (f *Fitter) Best() *mat.Dense { return mat.DenseCopyOf(f.weff) }
-
-// dampedEnergy is the constant of the damped loss: that of Ŵ = 0.
-func (f *Fitter) dampedEnergy() float64 {
-	e := f.mo.Energy
-	if w := f.mo.pull(); w != nil {
-		e += f.lambda * dot(w, w)
-	}
-	return e
-}

@@ -10,25 +10,33 @@ import (
 // loss, from one decomposition.
 type LowRankFit struct {
 	mo   *Moments
-	u    *mat.Dense // m×R, orthogonal columns
+	u    *mat.Dense // m×R
 	v    *mat.Dense // ñ×R; Ŵ of rank r is the first r columns of u times those of v, transposed
 	loss []float64  // undamped loss of rank 0, 1, …
 }
 
 // LowRank computes the optimal products of rank up to maxTerms. With L = chol(C), Ŵ = (Weff L)_R L⁻¹, where Weff is
-// the best weight of full rank and (·)_R the truncated singular value decomposition. The fit may hold more than was asked for.
+// the best weight of full rank and (·)_R the truncated singular value decomposition; a weight of output errors works on the other side
+// alike. The fit may hold more than was asked for.
 func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error) {
 	if f.low != nil && (f.low.MaxTerms() >= maxTerms || f.low.MaxTerms() == min(f.mo.Dims())) {
 		return f.low, nil
 	}
 	white := product(f.o.Pool, of(f.weff), of(f.l.l))
+	if f.ls != nil {
+		white = product(f.o.Pool, of(f.ls.l).t(), of(white))
+	}
 	t, err := topSVD(ctx, f.o.Pool, of(white), max(1, maxTerms), f.o.Seed)
 	if err != nil {
 		return nil, err
 	}
 	v := mat.DenseCopyOf(t.right)
 	f.l.solveT(f.o.Pool, v)
-	fit := &LowRankFit{mo: f.mo, u: mat.DenseCopyOf(t.left), v: v}
+	u := mat.DenseCopyOf(t.left)
+	if f.ls != nil {
+		f.ls.solveT(f.o.Pool, u)
+	}
+	fit := &LowRankFit{mo: f.mo, u: u, v: v}
 	fit.loss = fit.LossOn(f.mo, f.o.Options)
 	f.low = fit
 	return fit, nil
@@ -42,28 +50,20 @@ func (lr *LowRankFit) Loss(terms int) float64 {
 	return lr.loss[min(max(terms, 0), lr.MaxTerms())]
 }
 
-// LossOn returns the losses of the ranks 0, 1, … MaxTerms on other moments of the same size. The columns of u are
-// orthogonal, so that every term adds its own σ²·vᵀCv.
+// LossOn returns the losses of the ranks 0, 1, … MaxTerms on other moments of the same size.
 func (lr *LowRankFit) LossOn(mo *Moments, o Options) []float64 {
-	cv := product(o.Pool, of(mo.C), of(lr.v))
-	gv := product(o.Pool, of(mo.G), of(lr.v))
-	n, terms := lr.v.Dims()
-	square, cross, norm2 := make([]float64, terms), make([]float64, terms), make([]float64, terms)
-	for i := range n {
-		for r, v := range lr.v.RawRowView(i) {
-			square[r] += v * cv.At(i, r)
-		}
-	}
-	for a := range gv.RawMatrix().Rows {
-		for r, u := range lr.u.RawRowView(a) {
-			cross[r] += u * gv.At(a, r)
-			norm2[r] += u * u
-		}
-	}
+	uu := product(o.Pool, of(lr.u).t(), of(lr.u))
+	vcv := product(o.Pool, of(lr.v).t(), of(product(o.Pool, of(mo.C), of(lr.v))))
+	ugv := product(o.Pool, of(lr.u).t(), of(product(o.Pool, of(mo.G), of(lr.v))))
+	terms := uu.RawMatrix().Rows
 	loss := make([]float64, terms+1)
 	loss[0] = mo.Energy
 	for r := range terms {
-		loss[r+1] = loss[r] - 2*cross[r] + norm2[r]*square[r]
+		square := uu.At(r, r) * vcv.At(r, r)
+		for s := range r {
+			square += 2 * uu.At(r, s) * vcv.At(r, s)
+		}
+		loss[r+1] = loss[r] - 2*ugv.At(r, r) + square
 	}
 	return loss
 }

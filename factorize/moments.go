@@ -21,7 +21,11 @@ type Moments struct {
 	Mean    []float64  // ñ, μ̃
 	OutMean []float64  // m, W μ
 	W       *mat.Dense // m×n, what damping pulls Ŵ to where n = ñ; may be nil, then it pulls to zero
-	Rows    int        // the samples behind the averages; 0 if they are enough
+	// Weight is m×m and says how much errors of the outputs matter together: fits then minimise tr(Weight·E[e eᵀ]) for
+	// the error e, instead of its trace. It is symmetric and has no negative eigenvalues; nil is the identity. See
+	// PropagateWeight. Losses that are reported do not contain it.
+	Weight *mat.Dense
+	Rows   int // the samples behind the averages; 0 if they are enough
 }
 
 // SymmetricMoments returns the moments of a layer whose inputs are those of the original: w is m×n, cov the n×n
@@ -81,6 +85,14 @@ func (mo *Moments) Check() error {
 			return fmt.Errorf("moments: W has %d rows, want %d", r, m)
 		}
 		if err := checkFinite("W", mo.W); err != nil {
+			return fmt.Errorf("moments: %w", err)
+		}
+	}
+	if mo.Weight != nil {
+		if r, c := mo.Weight.Dims(); r != m || c != m {
+			return fmt.Errorf("moments: weight of output errors is [%d %d], want [%d %d]", r, c, m, m)
+		}
+		if err := checkFinite("weight of output errors", mo.Weight); err != nil {
 			return fmt.Errorf("moments: %w", err)
 		}
 	}

@@ -14,19 +14,20 @@ const (
 	// classTries is the number of shapes that speak for a rank class.
 	classTries = 2
 	// searchEffort bounds the time of a search, in products of Ŵ and C: a few seconds for 1024×1024 on one core. A
-	// shape that does not fit into what is left is passed over. finalShare of it is kept for the finalists.
-	searchEffort, finalShare = 60, 0.3
+	// shape that does not fit into what is left is passed over. finalShare of it is kept for the finalists. Small
+	// layers have leastEffort, in multiplications.
+	searchEffort, finalShare, leastEffort = 60, 0.3, 2e9
 )
 
-// Candidate is a fitted approximation of a layer's weight. Losses are those of Moments.Loss.
+// Candidate is a fitted approximation of a layer's weight. Its losses are those of Moments.Loss.
 type Candidate struct {
 	*Kronecker
 	FitResult
 }
 
 // Search returns approximations of at most params numbers, the best one first: the optimal product of low rank, and
-// fits of the shapes that promise most, each with as many terms as fit. They are ranked by the loss on the held-out
-// rows, or by the damped loss without them. The result is empty if nothing fits.
+// fits of the shapes that promise most, each with as many terms as fit. They are ranked by FitResult.Score. The
+// result is empty if nothing fits.
 //
 // What decides between shapes is the rank that a term can have (TermRank). So Search tries two shapes of every power of
 // two of it, then all shapes around the best one, as time allows. The candidates are of many ranks on purpose: the
@@ -34,7 +35,7 @@ type Candidate struct {
 // high one.
 func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 	m, n := f.mo.Dims()
-	effort := searchEffort * float64(m) * float64(n) * float64(n)
+	effort := max(leastEffort, searchEffort*float64(m)*float64(n)*float64(n))
 	s := &search{f: f, ctx: ctx, params: params, left: (1 - finalShare) * effort}
 	if terms := LowRankShape(m, n).TermsWithin(params); terms > 0 {
 		low, err := f.LowRank(ctx, terms)
@@ -42,10 +43,7 @@ func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 			return nil, err
 		}
 		c := Candidate{Kronecker: low.Terms(min(terms, low.MaxTerms()))}
-		c.Loss, c.Damped = f.losses(c.Kronecker)
-		if f.o.Held != nil {
-			c.Held = lossOf(f.o.Pool, f.o.Held, c.Kronecker)
-		}
+		f.judge(c.Kronecker, &c.FitResult)
 		s.done = append(s.done, c)
 	}
 	if err := s.scan(Shapes(m, n)[1:]); err != nil {
@@ -68,7 +66,7 @@ type search struct {
 }
 
 // scan fits the shapes of every rank class that are quickest to fit, then what is left of the best class and its
-// neighbours.
+// neighbours, and of the others where that takes next to no time.
 func (s *search) scan(shapes []Shape) error {
 	classes := map[int][]Shape{}
 	top := 0
@@ -91,17 +89,33 @@ func (s *search) scan(shapes []Shape) error {
 			if got == nil {
 				continue
 			}
-			if score := s.f.score(got); score < least {
-				best, least = c, score
+			if got.Score < least {
+				best, least = c, got.Score
 			}
 		}
 	}
-	var rest []Shape
-	for c := max(best-1, 0); c <= min(best+1, top); c++ {
-		rest = append(rest, classes[c]...)
+	var near, far []Shape
+	for c := range top + 1 {
+		if best-1 <= c && c <= best+1 {
+			near = append(near, classes[c]...)
+		} else {
+			far = append(far, classes[c]...)
+		}
 	}
-	s.byCost(rest)
-	for _, sh := range rest {
+	if err := s.tryAll(near); err != nil {
+		return err
+	}
+	left := s.left
+	s.left = min(left, leastEffort)
+	err := s.tryAll(far)
+	s.left += left - min(left, leastEffort)
+	return err
+}
+
+// tryAll fits shapes, the quickest ones first.
+func (s *search) tryAll(shapes []Shape) error {
+	s.byCost(shapes)
+	for _, sh := range shapes {
 		if _, err := s.try(sh); err != nil {
 			return err
 		}
@@ -138,7 +152,7 @@ func (s *search) try(sh Shape) (*Candidate, error) {
 
 // finish sorts the candidates, sweeps the best ones on and sorts again.
 func (s *search) finish() error {
-	byScore := func(a, b Candidate) int { return cmp.Compare(s.f.score(&a), s.f.score(&b)) }
+	byScore := func(a, b Candidate) int { return cmp.Compare(a.Score, b.Score) }
 	slices.SortStableFunc(s.done, byScore)
 	for i := range s.done[:min(finalists, len(s.done))] {
 		c := &s.done[i]
@@ -157,14 +171,6 @@ func (s *search) finish() error {
 	}
 	slices.SortStableFunc(s.done, byScore)
 	return nil
-}
-
-// score is what candidates are ranked by.
-func (f *Fitter) score(c *Candidate) float64 {
-	if f.o.Held != nil {
-		return c.Held
-	}
-	return c.Damped
 }
 
 // TermRank bounds the rank of one term by the channels between its two factors: 1 for low rank, most for balanced

@@ -13,17 +13,21 @@ const startDamping = 1e-3
 
 // Start returns a Kronecker sum for Fit to start from: with the nearest C1 ⊗ C2 to the damped C and its Cholesky
 // factors L1 and L2, it is the nearest sum to Weff (L1 ⊗ L2), every A multiplied by L1⁻¹ and every B by L2⁻¹. That
-// would be the optimum if C were a Kronecker product. It holds terms terms, at most s.MaxTerms().
+// would be the optimum if C were a Kronecker product. A weight of output errors is treated alike. It holds terms terms, at most s.MaxTerms().
 func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, error) {
 	m, n := f.mo.Dims()
 	if err := s.check(m, n); err != nil {
 		return nil, err
 	}
-	l1, l2, err := f.kroneckerCholesky(ctx, newCovariance(f.o.Pool, f.mo, s, f.lambda), s)
+	l1, l2, err := f.kroneckerCholesky(ctx, newCovariance(f.o.Pool, f.mo, s, f.lambda), s.N1, s.N2)
 	if err != nil {
 		return nil, err
 	}
-	re := rearrange(f.o.Pool, f.weff, s) // row (a, i), column (b, j)
+	out, err := f.metricFor(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	re := rearrange(f.o.Pool, out.rows(f.o.Pool, s, f.weff), s) // row (a, i), column (b, j)
 	// Over j: rows (a, i, b) times L2. Over i: L1ᵀ times the rows of every a.
 	byJ := view{re.RawMatrix().Data, s.M1 * s.N1 * s.M2, s.N2, s.N2, 1}
 	white := product(f.o.Pool, byJ, of(l2.l))
@@ -44,7 +48,7 @@ func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, err
 		sum.A[r] = f.unwhiten(sum.A[r], l1)
 		sum.B[r] = f.unwhiten(sum.B[r], l2)
 	}
-	sum.balance()
+	out.outOf(f.o.Pool, sum)
 	return sum, nil
 }
 
@@ -70,16 +74,16 @@ func (f *Fitter) unwhiten(x *mat.Dense, l *triangle) *mat.Dense {
 	return copyOf(of(y).t())
 }
 
-// kroneckerCholesky returns the Cholesky factors of C1 and C2, C1 ⊗ C2 nearest to the covariance rearranged in c but
-// for a factor, which the start does not depend on. It overwrites c.
-func (f *Fitter) kroneckerCholesky(ctx context.Context, c *mat.Dense, s Shape) (l1, l2 *triangle, err error) {
+// kroneckerCholesky returns the Cholesky factors of C1 of size n1 and C2 of size n2, C1 ⊗ C2 nearest to the symmetric
+// matrix rearranged in c but for a factor. It overwrites c.
+func (f *Fitter) kroneckerCholesky(ctx context.Context, c *mat.Dense, n1, n2 int) (l1, l2 *triangle, err error) {
 	toUnit(c)
 	t, err := quickSVD(ctx, f.o.Pool, of(c), 1, f.o.Seed)
 	if err != nil {
 		return nil, nil, err
 	}
-	c1 := mat.NewDense(s.N1, s.N1, mat.Col(nil, 0, t.left))
-	c2 := mat.NewDense(s.N2, s.N2, mat.Col(nil, 0, t.right))
+	c1 := mat.NewDense(n1, n1, mat.Col(nil, 0, t.left))
+	c2 := mat.NewDense(n2, n2, mat.Col(nil, 0, t.right))
 	if trace(c1) < 0 {
 		c1.Scale(-1, c1)
 		c2.Scale(-1, c2)

@@ -1,0 +1,141 @@
+package factorize
+
+import (
+	"context"
+	"fmt"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// weightDamping is added to the diagonal of a weight of output errors, as a part of its mean: outputs that hardly
+// matter to the next layer may still matter to those beyond it.
+const weightDamping = 0.1
+
+// PropagateWeight returns the m×m weight of a layer's output errors (Moments.Weight) for an activation and a layer
+// after it: next is that layer's k×m weight, nextWeight the k×k weight of its own output errors or nil for the
+// identity, and slopes the m×m average of d·dᵀ over the rows, d the activation's derivatives; nil for no activation.
+// To first order the errors e of this layer's output then cost what they do to the next layer's,
+// E‖next·(d∘e)‖² = tr(S E[e eᵀ]) with S = (nextᵀ·nextWeight·next) ∘ slopes.
+func PropagateWeight(next, nextWeight, slopes *mat.Dense, o Options) (*mat.Dense, error) {
+	k, m := next.Dims()
+	through := next
+	if nextWeight != nil {
+		if r, c := nextWeight.Dims(); r != k || c != k {
+			return nil, fmt.Errorf("weight of the next layer's errors is [%d %d], want [%d %d]", r, c, k, k)
+		}
+		through = product(o.Pool, of(nextWeight), of(next))
+	}
+	s := product(o.Pool, of(next).t(), of(through))
+	if slopes != nil {
+		if r, c := slopes.Dims(); r != m || c != m {
+			return nil, fmt.Errorf("slopes are [%d %d], want [%d %d]", r, c, m, m)
+		}
+		s.MulElem(s, slopes)
+	}
+	return s, checkFinite("weight of output errors", s)
+}
+
+// prepareWeight damps and factors the weight of output errors, if there is one.
+func (f *Fitter) prepareWeight(ctx context.Context) error {
+	if f.mo.Weight == nil {
+		return nil
+	}
+	s := mat.DenseCopyOf(f.mo.Weight)
+	symmetrise(s)
+	m := s.RawMatrix().Rows
+	damping := weightDamping * trace(s) / float64(m)
+	if !(damping > 0) { // no error matters: then all matter alike
+		s.Zero()
+		damping = 1
+	}
+	for i := range m {
+		s.Set(i, i, s.At(i, i)+damping)
+	}
+	f.s = mat.DenseCopyOf(s)
+	var err error
+	if f.ls, err = cholesky(ctx, f.o.Pool, s); err != nil {
+		return fmt.Errorf("weight of output errors: %w", err)
+	}
+	return nil
+}
+
+// metric is a weight of output errors as (l1 l1ᵀ) ⊗ (l2 l2ᵀ) for the rows of the left and of the right factors: with
+// it, fitting (l1 ⊗ l2)ᵀŴ = Σ l1ᵀA_r ⊗ l2ᵀB_r is an unweighted fit. A nil metric is the identity.
+type metric struct{ l1, l2 *triangle }
+
+// metricFor returns the weight's nearest Kronecker product in a shape. It is exact where one of the left and right
+// factors has one row. Padded rows have no weight to speak of, so those shapes are fitted without.
+func (f *Fitter) metricFor(ctx context.Context, s Shape) (*metric, error) {
+	m, _ := f.mo.Dims()
+	if f.s == nil || s.M1*s.M2 != m {
+		return nil, nil
+	}
+	if have := f.metrics[s.M1]; have != nil {
+		return have, nil
+	}
+	one := &triangle{identity(1), []*mat.Dense{identity(1)}}
+	mt := &metric{one, f.ls}
+	switch {
+	case s.M1 == 1:
+	case s.M2 == 1:
+		mt = &metric{f.ls, one}
+	default:
+		var err error
+		blocks := Shape{s.M1, s.M1, s.M2, s.M2}
+		if mt.l1, mt.l2, err = f.kroneckerCholesky(ctx, rearrange(f.o.Pool, f.s, blocks), s.M1, s.M2); err != nil {
+			return nil, err
+		}
+	}
+	if f.metrics == nil {
+		f.metrics = map[int]*metric{}
+	}
+	f.metrics[s.M1] = mt
+	return mt, nil
+}
+
+// rows returns (l1 ⊗ l2)ᵀ·x for an x of M1·M2 rows.
+func (mt *metric) rows(p *pool, s Shape, x *mat.Dense) *mat.Dense {
+	if mt == nil || x == nil {
+		return x
+	}
+	n := x.RawMatrix().Cols
+	wide := view{rowsOf(x), s.M1, s.M2 * n, s.M2 * n, 1}
+	t := mat.NewDense(s.M1*s.M2, n, product(p, of(mt.l1.l).t(), wide).RawMatrix().Data)
+	out := mat.NewDense(s.M1*s.M2, n, nil)
+	for a := range s.M1 {
+		mul(p, of(out).block(a*s.M2, (a+1)*s.M2, 0, n), of(mt.l2.l).t(), of(t).block(a*s.M2, (a+1)*s.M2, 0, n), false)
+	}
+	return out
+}
+
+// moments returns what a fit of (l1 ⊗ l2)ᵀŴ sees. Energies are not carried over.
+func (mt *metric) moments(p *pool, s Shape, mo *Moments) *Moments {
+	if mt == nil || mo == nil {
+		return mo
+	}
+	return &Moments{C: mo.C, G: mt.rows(p, s, mo.G), Mean: mo.Mean, OutMean: mo.OutMean, W: mt.rows(p, s, mo.pull()), Rows: mo.Rows}
+}
+
+// into replaces the factors of k by l1ᵀA and l2ᵀB, on memory of their own.
+func (mt *metric) into(p *pool, k *Kronecker) *Kronecker {
+	if mt == nil {
+		return k
+	}
+	out := &Kronecker{Shape: k.Shape, Rows: k.Rows, Cols: k.Cols}
+	for r := range k.A {
+		out.A = append(out.A, product(p, of(mt.l1.l).t(), of(k.A[r])))
+		out.B = append(out.B, product(p, of(mt.l2.l).t(), of(k.B[r])))
+	}
+	return out
+}
+
+// outOf undoes into, in place, and balances the factors.
+func (mt *metric) outOf(p *pool, k *Kronecker) {
+	if mt != nil {
+		for r := range k.A {
+			mt.l1.solveT(p, k.A[r])
+			mt.l2.solveT(p, k.B[r])
+		}
+	}
+	k.balance()
+}
