@@ -56,6 +56,17 @@ func addBack(name string, dout, din []tensor.Value) error {
 		func() { addTo(gradient[float64](din, 0), gradient[float64](dout, 0)) })
 }
 
+// addWide adds a gradient that was computed in float64.
+func addWide(name string, din tensor.Value, g []float64) error {
+	return byFloat(name, din.Tensor.DType(),
+		func() {
+			for i, d := 0, tensor.Data[float32](din.Tensor); i < len(d); i++ {
+				d[i] += float32(g[i])
+			}
+		},
+		func() { addTo(tensor.Data[float64](din.Tensor), g) })
+}
+
 // boxBack is the backward of an op that fills its first output by copying b:
 // each element of the gradient goes back to where it came from, to the sum of
 // those that came from the same place.

@@ -274,6 +274,126 @@ func TestMovementBackward(t *testing.T) {
 	})
 }
 
+// away is a tensor whose elements keep clear of the kinks at the numbers.
+func away(x *tensor.Tensor, kinks ...float32) *tensor.Tensor {
+	for i, v := 0, tensor.Data[float32](x); i < len(v); i++ {
+		for _, k := range kinks {
+			if math.Abs(float64(v[i]-k)) < 1e-2 {
+				v[i] += 0.05
+			}
+		}
+	}
+	return x
+}
+
+// within maps normal numbers into an interval.
+func within(lo, hi float64, x *tensor.Tensor) *tensor.Tensor {
+	for i, v := 0, tensor.Data[float32](x); i < len(v); i++ {
+		v[i] = float32(lo + (hi-lo)*sigmoid(float64(v[i])))
+	}
+	return x
+}
+
+func TestUnaryBackward(t *testing.T) {
+	x := func() *tensor.Tensor { return away(random(5, 3, 17), -3, -0.5, 0, 0.5, 1, 3) }
+	var tests []gradTest
+	for _, name := range []string{"Exp", "Erf", "Sin", "Cos", "Atan", "Sinh", "Cosh", "Tanh", "Asinh", "Sigmoid", "Softplus",
+		"Softsign", "Mish", "HardSwish", "Abs", "Neg", "Relu", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid",
+		"ThresholdedRelu", "Shrink", "Gelu", "Reciprocal"} {
+		tests = append(tests, gradTest{op: name, opset: 20, in: tensors{x()}})
+	}
+	for _, name := range []string{"Sqrt", "Log"} {
+		tests = append(tests, gradTest{op: name, opset: 13, in: tensors{positive(random(6, 20))}})
+	}
+	tests = append(tests,
+		gradTest{op: "Tan", opset: 13, in: tensors{within(-1.2, 1.2, random(1, 20))}},
+		gradTest{op: "Asin", opset: 13, in: tensors{within(-0.9, 0.9, random(1, 20))}},
+		gradTest{op: "Acos", opset: 13, in: tensors{within(-0.9, 0.9, random(1, 20))}},
+		gradTest{op: "Atanh", opset: 13, in: tensors{within(-0.9, 0.9, random(1, 20))}},
+		gradTest{op: "Acosh", opset: 13, in: tensors{within(1.2, 4, random(1, 20))}},
+		gradTest{op: "Floor", opset: 13, in: tensors{within(0.1, 0.9, random(1, 20))}},
+		gradTest{op: "Ceil", opset: 13, in: tensors{within(0.1, 0.9, random(1, 20))}},
+		gradTest{op: "Round", opset: 13, in: tensors{within(0.1, 0.4, random(1, 20))}},
+		gradTest{op: "Sign", opset: 13, in: tensors{x()}},
+		gradTest{name: "alpha", op: "LeakyRelu", opset: 16, attrs: []*graph.Attr{attrFloat("alpha", -0.3)}, in: tensors{x()}},
+		gradTest{name: "alpha", op: "Elu", opset: 6, attrs: []*graph.Attr{attrFloat("alpha", 2)}, in: tensors{x()}},
+		gradTest{name: "alpha", op: "Celu", opset: 12, attrs: []*graph.Attr{attrFloat("alpha", 2)}, in: tensors{x()}},
+		gradTest{name: "alpha", op: "Selu", opset: 6, attrs: []*graph.Attr{attrFloat("alpha", 2), attrFloat("gamma", 3)}, in: tensors{x()}},
+		gradTest{name: "slope", op: "HardSigmoid", opset: 6, attrs: []*graph.Attr{attrFloat("alpha", 0.4)}, in: tensors{x()}},
+		gradTest{name: "tanh", op: "Gelu", opset: 20, attrs: []*graph.Attr{attrString("approximate", "tanh")}, in: tensors{x()}},
+		gradTest{op: "PRelu", opset: 16, in: tensors{away(random(1, 2, 3, 4), 0), random(2, 3, 1)}},
+		gradTest{name: "same", op: "PRelu", opset: 9, in: tensors{away(random(1, 2, 3), 0), random(2, 2, 3)}},
+		gradTest{op: "Identity", opset: 13, in: tensors{x()}},
+		gradTest{op: "Dropout", opset: 13, in: tensors{x()}},
+		gradTest{name: "mask", op: "Dropout", opset: 7, in: tensors{x()}},
+	)
+	runGradTests(t, tests)
+}
+
+func TestSelectionBackward(t *testing.T) {
+	cond := tensor.Of([]bool{true, false, true, true, false, false}, 2, 3)
+	runGradTests(t, []gradTest{
+		{op: "Min", opset: 13, in: tensors{random(1, 2, 3), random(2, 3), random(3, 2, 1)}},
+		{op: "Max", opset: 8, in: tensors{random(1, 3), random(2, 2, 3)}},
+		{op: "Sum", opset: 13, in: tensors{random(1, 3), random(2, 2, 3), random(3)}},
+		{op: "Mean", opset: 13, in: tensors{random(1, 3), random(2, 2, 3)}},
+		{op: "Clip", opset: 6, attrs: []*graph.Attr{attrFloat("min", -0.5), attrFloat("max", 0.5)}, in: tensors{away(random(1, 20), -0.5, 0.5)}},
+		{op: "Clip", opset: 13, name: "inputs", in: tensors{random(1, 20), tensor.Scalar[float32](-0.4), tensor.Scalar[float32](0.6)}},
+		{op: "Clip", opset: 13, name: "above", in: tensors{random(1, 20), nil, tensor.Scalar[float32](0.6)}},
+		{op: "Clip", opset: 13, name: "crossing", in: tensors{random(1, 20), tensor.Scalar[float32](0.5), tensor.Scalar[float32](-0.5)}},
+		{op: "Where", opset: 16, in: tensors{cond, random(1, 2, 3), random(2, 3)}},
+		{op: "Where", opset: 9, name: "condition broadcast", in: tensors{list(true, false, true), random(1, 2, 1, 3), random(2, 4, 1)}},
+		{op: "Pow", opset: 15, in: tensors{positive(random(1, 2, 3)), random(2, 3)}},
+		{op: "Pow", opset: 13, name: "square", in: tensors{away(random(1, 2, 3), 0), tensor.Scalar[float32](2)}, fixed: []int{1}},
+		{op: "Pow", opset: 13, name: "integer", in: tensors{away(random(1, 2, 3), 0), list[int64](0, 1, 3)}},
+		{op: "Cast", opset: 13, attrs: []*graph.Attr{attrInt("to", int64(tensor.Float64))}, in: tensors{random(1, 4)}},
+	})
+}
+
+func TestReduceBackward(t *testing.T) {
+	for _, name := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"} {
+		x := func() *tensor.Tensor {
+			if name == "ReduceLogSum" {
+				return positive(random(3, 2, 3, 4))
+			}
+			return away(random(3, 2, 3, 4), 0)
+		}
+		runGradTests(t, []gradTest{
+			{name: "all", op: name, opset: 11, in: tensors{x()}},
+			{name: "middle", op: name, opset: 11, attrs: []*graph.Attr{attrInts("axes", -2), attrInt("keepdims", 0)}, in: tensors{x()}},
+			{name: "two", op: name, opset: 18, in: tensors{x(), list[int64](0, -1)}},
+			{name: "last", op: name, opset: 18, attrs: []*graph.Attr{attrInt("keepdims", 0)}, in: tensors{x(), list[int64](2)}},
+			{name: "none", op: name, opset: 18, attrs: []*graph.Attr{attrInt("noop_with_empty_axes", 1)}, in: tensors{x()}},
+		})
+	}
+}
+
+func TestNormBackward(t *testing.T) {
+	var tests []gradTest
+	for _, name := range []string{"Softmax", "LogSoftmax"} {
+		tests = append(tests,
+			gradTest{op: name, opset: 13, in: tensors{random(1, 2, 3, 4)}},
+			gradTest{name: "inner", op: name, opset: 13, attrs: []*graph.Attr{attrInt("axis", -2)}, in: tensors{random(1, 2, 3, 4)}},
+			gradTest{name: "matrix", op: name, opset: 11, in: tensors{random(1, 2, 3, 4)}},
+			gradTest{name: "whole", op: name, opset: 11, attrs: []*graph.Attr{attrInt("axis", 0)}, in: tensors{random(1, 2, 3)}})
+	}
+	tests = append(tests,
+		gradTest{op: "LayerNormalization", opset: 17, in: tensors{random(1, 3, 2, 5), random(2, 5), random(3, 5)}},
+		gradTest{name: "two axes", op: "LayerNormalization", opset: 17, attrs: []*graph.Attr{attrInt("axis", -2)},
+			in: tensors{random(1, 3, 2, 5), random(2, 2, 5), random(3, 2, 5)}},
+		gradTest{name: "broadcast", op: "LayerNormalization", opset: 17, attrs: []*graph.Attr{attrInt("axis", 1)},
+			in: tensors{random(1, 3, 2, 5), random(2, 1, 2, 1), random(3)}},
+		gradTest{name: "no bias", op: "LayerNormalization", opset: 17, attrs: []*graph.Attr{attrFloat("epsilon", 0.1)}, in: tensors{random(1, 4, 6), random(2, 6)}},
+		gradTest{name: "many rows", op: "LayerNormalization", opset: 17, attrs: []*graph.Attr{attrInt("axis", 1)},
+			in: tensors{random(1, 9000, 2), random(2, 2)}, fixed: []int{0}},
+		gradTest{op: "BatchNormalization", opset: 15, in: tensors{random(1, 2, 3, 4), random(2, 3), random(3, 3), random(4, 3), positive(random(5, 3))}},
+		gradTest{name: "rank 2", op: "BatchNormalization", opset: 9, in: tensors{random(1, 4, 3), random(2, 3), random(3, 3), random(4, 3), positive(random(5, 3))}},
+		gradTest{op: "InstanceNormalization", opset: 6, in: tensors{random(1, 2, 3, 4), random(2, 3), random(3, 3)}},
+		gradTest{op: "GroupNormalization", opset: 18, attrs: []*graph.Attr{attrInt("num_groups", 2)}, in: tensors{random(1, 2, 4, 3), random(2, 2), random(3, 2)}},
+		gradTest{name: "per channel", op: "GroupNormalization", opset: 21, attrs: []*graph.Attr{attrInt("num_groups", 2)}, in: tensors{random(1, 2, 4, 3), random(2, 4), random(3, 4)}})
+	runGradTests(t, tests)
+}
+
 // Where both inputs are one value, both gradients go to one tensor.
 func TestBackwardIntoOneTensor(t *testing.T) {
 	x := as(tensor.Float64, random(1, 3, 3))

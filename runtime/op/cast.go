@@ -36,6 +36,20 @@ func (o *cast) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return castTo(in[0].Tensor, out[0].Tensor)
 }
 
+// Backward casts the gradient back, between floating-point types.
+func (o *cast) Backward(_ *Ctx, _, _, dout, din []tensor.Value) error { return castBack(dout, din) }
+
+func castBack(dout, din []tensor.Value) error {
+	if !present(dout, 0) || !present(din, 0) {
+		return nil
+	}
+	g, err := tensor.Float64s(dout[0].Tensor)
+	if err != nil {
+		return unsupportedType("Cast", dout[0].Tensor.DType())
+	}
+	return addWide("Cast", din[0], g)
+}
+
 // castLike is cast to the element type of the second input.
 type castLike struct{}
 
@@ -57,6 +71,8 @@ func (castLike) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (castLike) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return castTo(in[0].Tensor, out[0].Tensor)
 }
+
+func (castLike) Backward(_ *Ctx, _, _, dout, din []tensor.Value) error { return castBack(dout, din) }
 
 func castTo(x, y *tensor.Tensor) error {
 	from, to := x.DType(), y.DType()

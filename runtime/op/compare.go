@@ -195,3 +195,30 @@ func (where) Forward(_ *Ctx, in, out []tensor.Value) error {
 	})
 	return nil
 }
+
+func (where) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat("Where", out[0].Tensor.DType(),
+		func() { whereBack[float32](in, out, dout, din) },
+		func() { whereBack[float64](in, out, dout, din) })
+}
+
+// whereBack gives each element's gradient to the input that was picked.
+func whereBack[T float](in, out, dout, din []tensor.Value) {
+	cond, dz := tensor.Data[bool](in[0].Tensor), gradient[T](dout, 0)
+	for i := 1; i <= 2; i++ {
+		dx, picked := gradient[T](din, i), i == 1
+		if dx == nil {
+			continue
+		}
+		newWalk(out[0].Tensor.Shape(), in[0].Tensor.Shape(), in[i].Tensor.Shape()).rows(func(at, n int, offs, steps []int) {
+			for k := range n {
+				if cond[offs[0]+k*steps[0]] == picked {
+					dx[offs[1]+k*steps[1]] += dz[at+k]
+				}
+			}
+		})
+	}
+}

@@ -26,6 +26,10 @@ func (identity) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return out[0].Tensor.CopyFrom(in[0].Tensor)
 }
 
+func (identity) Backward(_ *Ctx, _, _, dout, din []tensor.Value) error {
+	return addBack("Identity", dout, din)
+}
+
 func unsupportedKind(opType string, k tensor.Kind) error {
 	return &Unsupported{OpType: opType, Detail: "for a " + k.String()}
 }
@@ -78,4 +82,8 @@ func (o *dropout) Forward(_ *Ctx, in, out []tensor.Value) error {
 		}
 	}
 	return out[0].Tensor.CopyFrom(in[0].Tensor)
+}
+
+func (o *dropout) Backward(_ *Ctx, _, _, dout, din []tensor.Value) error {
+	return addBack("Dropout", dout, din)
 }

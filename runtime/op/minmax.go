@@ -84,6 +84,55 @@ func fold[T integer | float32 | float64](in []tensor.Value, c *tensor.Tensor, me
 	}
 }
 
+func (o *variadic) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat(o.name, out[0].Tensor.DType(),
+		func() { variadicBack[float32](o, in, out, dout, din) },
+		func() { variadicBack[float64](o, in, out, dout, din) })
+}
+
+// variadicBack shares the gradient of an extreme evenly among the inputs that
+// are equal to it.
+func variadicBack[T float](o *variadic, in, out, dout, din []tensor.Value) {
+	y, shape, dy := tensor.Data[T](out[0].Tensor), out[0].Tensor.Shape(), gradient[T](dout, 0)
+	extreme := o.name == "Min" || o.name == "Max"
+	if extreme {
+		ties := make([]T, len(y))
+		for _, v := range in {
+			zipBack(ties, ties, shape, tensor.Data[T](v.Tensor), v.Tensor.Shape(), y, shape, func(_, x, y T) T {
+				if x == y {
+					return 1
+				}
+				return 0
+			})
+		}
+		shared := make([]T, len(y))
+		for i, g := range dy {
+			shared[i] = g / max(1, ties[i])
+		}
+		dy = shared
+	}
+	for k, v := range in {
+		dx, x, xs := gradient[T](din, k), tensor.Data[T](v.Tensor), v.Tensor.Shape()
+		switch {
+		case dx == nil:
+		case extreme:
+			zipBack(dx, x, xs, y, shape, dy, shape, func(x, y, g T) T {
+				if x == y {
+					return g
+				}
+				return 0
+			})
+		case o.mean:
+			addReduced(dx, xs, 1/T(len(in)), dy, shape)
+		default:
+			addReduced(dx, xs, 1, dy, shape)
+		}
+	}
+}
+
 // clip keeps elements between two bounds, each of which may be left out; they
 // are attributes before opset 11 and inputs from there on.
 type clip struct {
@@ -185,6 +234,38 @@ func clipTo[T integer | float32 | float64](in, out []tensor.Value, lo, hi T) {
 	}
 }
 
+func (o *clip) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat("Clip", out[0].Tensor.DType(),
+		func() { clipBack(o, in, dout, din, float32(math.Inf(-1)), float32(math.Inf(1))) },
+		func() { clipBack(o, in, dout, din, math.Inf(-1), math.Inf(1)) })
+}
+
+// clipBack gives each element's gradient to what the element came from: x or
+// one of the bounds.
+func clipBack[T float](o *clip, in, dout, din []tensor.Value, lo, hi T) {
+	lo, hi = clipBounds(o, in, lo, hi)
+	dy, dx := gradient[T](dout, 0), gradient[T](din, 0)
+	var below, above T
+	for i, v := range tensor.Data[T](in[0].Tensor) {
+		switch {
+		case v > hi || v < lo && lo > hi:
+			above += dy[i]
+		case v < lo:
+			below += dy[i]
+		case dx != nil:
+			dx[i] += dy[i]
+		}
+	}
+	for k, s := range []T{below, above} {
+		if d := gradient[T](din, 1+k); d != nil {
+			d[0] += s
+		}
+	}
+}
+
 // pow raises the first input to the power of the second, whose element type
 // may differ.
 type pow struct{}
@@ -216,6 +297,50 @@ func (pow) Forward(_ *Ctx, in, out []tensor.Value) error {
 	r := tensor.New(tensor.Float64, c.Shape()...)
 	zip(wide[0], wide[1], r, math.Pow)
 	return storeFloats(tensor.Data[float64](r), c)
+}
+
+// Backward is dx += p·x^(p−1)·dy and dp += ln x·x^p·dy, in float64. A power of
+// 0 does not vary with p.
+func (pow) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	xs, ps, shape := in[0].Tensor.Shape(), in[1].Tensor.Shape(), out[0].Tensor.Shape()
+	x, err := tensor.Float64s(in[0].Tensor)
+	if err != nil {
+		return unsupportedType("Pow", in[0].Tensor.DType())
+	}
+	p, err := tensor.Float64s(in[1].Tensor)
+	if err != nil {
+		return unsupportedType("Pow", in[1].Tensor.DType())
+	}
+	dy, err := tensor.Float64s(dout[0].Tensor)
+	if err != nil {
+		return unsupportedType("Pow", dout[0].Tensor.DType())
+	}
+	if present(din, 0) {
+		dx := make([]float64, len(x))
+		zipBack(dx, x, xs, p, ps, dy, shape, func(x, p, g float64) float64 {
+			if p == 0 {
+				return 0
+			}
+			return p * math.Pow(x, p-1) * g
+		})
+		if err := addWide("Pow", din[0], dx); err != nil {
+			return err
+		}
+	}
+	if present(din, 1) {
+		dp := make([]float64, len(p))
+		zipBack(dp, p, ps, x, xs, dy, shape, func(p, x, g float64) float64 {
+			if x == 0 {
+				return 0
+			}
+			return math.Log(x) * math.Pow(x, p) * g
+		})
+		return addWide("Pow", din[1], dp)
+	}
+	return nil
 }
 
 // mod is the remainder: with fmod 1 as C's fmod has it (the sign of the

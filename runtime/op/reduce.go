@@ -172,6 +172,84 @@ func (o *reduce) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return storeFloats(acc, y)
 }
 
+func (o *reduce) hasGradient() bool { return o.name != "ReduceProd" }
+
+// Backward is dx += ∂y/∂x·dy; the gradient of an extreme is shared evenly
+// among the elements that are equal to it.
+func (o *reduce) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) || !present(din, 0) {
+		return nil
+	}
+	axes := o.axes
+	if present(in, 1) {
+		axes, _ = intsIn(in[1].Tensor)
+	}
+	mask, err := o.resolve(axes, in[0].Tensor.Rank())
+	if err != nil {
+		return err
+	}
+	return byFloat(o.name, out[0].Tensor.DType(),
+		func() { reduceBack[float32](o, mask, in, out, dout, din) },
+		func() { reduceBack[float64](o, mask, in, out, dout, din) })
+}
+
+func reduceBack[T float](o *reduce, mask []bool, in, out, dout, din []tensor.Value) {
+	shape, count := in[0].Tensor.Shape(), 1
+	kept := make([]int, len(shape)) // y's shape with the reduced axes kept
+	for k, d := range shape {
+		if kept[k] = d; mask[k] {
+			kept[k] = 1
+			count *= d
+		}
+	}
+	x, dx := tensor.Data[T](in[0].Tensor), gradient[T](din, 0)
+	y, dy := tensor.Data[T](out[0].Tensor), gradient[T](dout, 0)
+	if o.name == "ReduceMean" || o.name == "ReduceSum" {
+		scale := T(1)
+		if o.name == "ReduceMean" {
+			scale = 1 / T(count)
+		}
+		newWalk(shape, kept).rows(func(at, n int, offs, steps []int) {
+			if steps[0] == 1 {
+				addScaled(dx[at:at+n], scale, dy[offs[0]:])
+				return
+			}
+			g := scale * dy[offs[0]]
+			for k := at; k < at+n; k++ {
+				dx[k] += g
+			}
+		})
+		return
+	}
+	var ties []float64
+	if o.name == "ReduceMax" || o.name == "ReduceMin" {
+		ties = make([]float64, len(y))
+		eachReduced(shape, mask, func(i, j int) {
+			if x[i] == y[j] {
+				ties[j]++
+			}
+		})
+	}
+	eachReduced(shape, mask, func(i, j int) {
+		v, w, d := float64(x[i]), float64(y[j]), 0.0
+		switch o.name {
+		case "ReduceMax", "ReduceMin":
+			d = stepped(v == w, 1/ties[j], 0)
+		case "ReduceL1":
+			d = sign(v)
+		case "ReduceL2":
+			d = stepped(w > 0, v/w, 0)
+		case "ReduceSumSquare":
+			d = 2 * v
+		case "ReduceLogSum":
+			d = math.Exp(-w)
+		case "ReduceLogSumExp":
+			d = math.Exp(v - w)
+		}
+		dx[i] += T(d * float64(dy[j]))
+	})
+}
+
 func filled(n int, v float64) []float64 {
 	out := make([]float64, n)
 	for i := range out {

@@ -131,3 +131,49 @@ func softmaxRows[T float32 | float64](kind softmaxKind, x, y []T, outer, n, inne
 		}
 	}
 }
+
+func (o *softmax) hasGradient() bool { return o.kind != softmaxHard }
+
+// Backward is dx += y·(dy − Σ y·dy), and dx += dy − e^y·Σ dy for the logarithm.
+func (o *softmax) Backward(ctx *Ctx, _, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) || !present(din, 0) {
+		return nil
+	}
+	y := out[0].Tensor
+	outer, n, inner, err := o.layout(y.Shape())
+	if err != nil {
+		return err
+	}
+	return byFloat(o.name, y.DType(),
+		func() {
+			softmaxBack(ctx, o.kind, tensor.Data[float32](y), gradient[float32](dout, 0), gradient[float32](din, 0), outer, n, inner)
+		},
+		func() {
+			softmaxBack(ctx, o.kind, tensor.Data[float64](y), gradient[float64](dout, 0), gradient[float64](din, 0), outer, n, inner)
+		})
+}
+
+func softmaxBack[T float](ctx *Ctx, kind softmaxKind, y, dy, dx []T, outer, n, inner int) {
+	ctx.Pool.For(outer, max(1, elementGrain/max(1, n*inner)), func(lo, hi int) {
+		for base := lo * n * inner; base < hi*n*inner; base += n * inner {
+			for j := base; j < base+inner; j++ {
+				total := 0.0
+				for k := j; k < base+n*inner; k += inner {
+					if kind == softmaxLog {
+						total += float64(dy[k])
+					} else {
+						total += float64(y[k] * dy[k])
+					}
+				}
+				s := T(total)
+				for k := j; k < base+n*inner; k += inner {
+					if kind == softmaxLog {
+						dx[k] += dy[k] - T(math.Exp(float64(y[k])))*s
+					} else {
+						dx[k] += y[k] * (dy[k] - s)
+					}
+				}
+			}
+		}
+	})
+}

@@ -13,11 +13,12 @@ import (
 type unary struct {
 	name string
 	f    func(float64) float64
+	df   derivative
 }
 
 // parseUnary serves operators without attributes.
 func parseUnary(name string, f func(float64) float64) parser {
-	return func(*attrs) Op { return &unary{name, f} }
+	return func(*attrs) Op { return &unary{name, f, derivatives[name]} }
 }
 
 func (o *unary) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) { return inferSame(o.name, in) }
@@ -90,7 +91,7 @@ func parseLeakyRelu(a *attrs) Op {
 			return alpha * x
 		}
 		return x
-	}}
+	}, func(x, _ float64) float64 { return stepped(x > 0, 1, alpha) }}
 }
 
 func parseElu(a *attrs) Op {
@@ -100,14 +101,14 @@ func parseElu(a *attrs) Op {
 			return alpha * math.Expm1(x)
 		}
 		return x
-	}}
+	}, func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }}
 }
 
 func parseCelu(a *attrs) Op {
 	alpha := float64(a.float("alpha", 1))
 	return &unary{"Celu", func(x float64) float64 {
 		return math.Max(0, x) + math.Min(0, alpha*math.Expm1(x/alpha))
-	}}
+	}, func(x, _ float64) float64 { return stepped(x > 0, 1, math.Exp(x/alpha)) }}
 }
 
 func parseSelu(a *attrs) Op {
@@ -117,12 +118,13 @@ func parseSelu(a *attrs) Op {
 			return gamma * alpha * math.Expm1(x)
 		}
 		return gamma * x
-	}}
+	}, func(x, y float64) float64 { return stepped(x > 0, gamma, y+gamma*alpha) }}
 }
 
 func parseHardSigmoid(a *attrs) Op {
 	alpha, beta := float64(a.float("alpha", 0.2)), float64(a.float("beta", 0.5))
-	return &unary{"HardSigmoid", func(x float64) float64 { return math.Max(0, math.Min(1, alpha*x+beta)) }}
+	return &unary{"HardSigmoid", func(x float64) float64 { return math.Max(0, math.Min(1, alpha*x+beta)) },
+		func(_, y float64) float64 { return stepped(y > 0 && y < 1, alpha, 0) }}
 }
 
 func parseThresholdedRelu(a *attrs) Op {
@@ -132,7 +134,7 @@ func parseThresholdedRelu(a *attrs) Op {
 			return x
 		}
 		return 0
-	}}
+	}, func(x, _ float64) float64 { return stepped(x > alpha, 1, 0) }}
 }
 
 func parseShrink(a *attrs) Op {
@@ -145,16 +147,22 @@ func parseShrink(a *attrs) Op {
 			return x - bias
 		}
 		return 0
-	}}
+	}, func(x, _ float64) float64 { return stepped(x < -lambd || x > lambd, 1, 0) }}
 }
 
 func parseGelu(a *attrs) Op {
 	if a.string("approximate", "none") == "tanh" {
 		return &unary{"Gelu", func(x float64) float64 {
 			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+		}, func(x, _ float64) float64 {
+			t := math.Tanh(math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x))
+			return 0.5*(1+t) + 0.5*x*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
 		}}
 	}
-	return &unary{"Gelu", func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) }}
+	return &unary{"Gelu", func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) },
+		func(x, _ float64) float64 {
+			return 0.5*(1+math.Erf(x/math.Sqrt2)) + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
+		}}
 }
 
 // numeric is a unary operator that also serves integers: Abs, Neg, Sign.
@@ -164,7 +172,7 @@ type numeric struct {
 }
 
 func parseNumeric(name string, f func(float64) float64, ints func(int64) int64) parser {
-	return func(*attrs) Op { return &numeric{unary{name, f}, ints} }
+	return func(*attrs) Op { return &numeric{unary{name, f, derivatives[name]}, ints} }
 }
 
 func (o *numeric) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
@@ -220,7 +228,7 @@ func signInt(v int64) int64 {
 // relu and its like are float32's hot loops and have no call per element.
 type reluOp struct{ unary }
 
-func parseRelu(*attrs) Op { return &reluOp{unary{"Relu", relu}} }
+func parseRelu(*attrs) Op { return &reluOp{unary{"Relu", relu, nil}} }
 
 func (o *reluOp) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err := arity(in, 1, 1); err != nil {
@@ -252,6 +260,27 @@ func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return o.unary.Forward(ctx, in, out)
 	}
 	return nil
+}
+
+func (o *reluOp) hasGradient() bool { return true }
+
+func (o *reluOp) Backward(_ *Ctx, _, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) || !present(din, 0) {
+		return nil
+	}
+	return byFloat(o.name, out[0].Tensor.DType(),
+		func() { reluBack[float32](out, dout, din) },
+		func() { reluBack[float64](out, dout, din) })
+}
+
+func reluBack[T float](out, dout, din []tensor.Value) {
+	y, dy, dx := tensor.Data[T](out[0].Tensor), gradient[T](dout, 0), gradient[T](din, 0)
+	y, dy = y[:len(dx)], dy[:len(dx)]
+	for i := range dx {
+		if y[i] > 0 {
+			dx[i] += dy[i]
+		}
+	}
 }
 
 // parsePRelu: a slope per element for what is below 0.
@@ -293,4 +322,29 @@ func (o *prelu) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return unsupportedType("PRelu", c.DType())
 	}
 	return nil
+}
+
+func (o *prelu) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat("PRelu", out[0].Tensor.DType(),
+		func() { preluBack[float32](in, out, dout, din) },
+		func() { preluBack[float64](in, out, dout, din) })
+}
+
+func preluBack[T float](in, out, dout, din []tensor.Value) {
+	a, b, shape := in[0].Tensor, in[1].Tensor, out[0].Tensor.Shape()
+	x, s, dy := tensor.Data[T](a), tensor.Data[T](b), gradient[T](dout, 0)
+	if dx := gradient[T](din, 0); dx != nil {
+		zipBack(dx, x, a.Shape(), s, b.Shape(), dy, shape, func(x, s, g T) T {
+			if x > 0 {
+				return g
+			}
+			return s * g
+		})
+	}
+	if ds := gradient[T](din, 1); ds != nil {
+		zipBack(ds, s, b.Shape(), x, a.Shape(), dy, shape, func(_, x, g T) T { return min(x, 0) * g })
+	}
 }
