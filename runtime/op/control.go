@@ -242,7 +242,8 @@ func stack(v *graph.Value, parts []*tensor.Tensor, axis int, reverse bool) (*ten
 func sliceAt(x *tensor.Tensor, axis, i int) (*tensor.Tensor, error) {
 	shape := slices.Delete(slices.Clone(x.Shape()), axis, axis+1)
 	strides := tensor.Strides(x.Shape())
-	b := box{shape: shape, src: i * strides[axis], dstStrides: tensor.Strides(shape), srcStrides: slices.Delete(strides, axis, axis+1)}
+	from := i * strides[axis] // before Delete moves the strides
+	b := box{shape: shape, src: from, dstStrides: tensor.Strides(shape), srcStrides: slices.Delete(strides, axis, axis+1)}
 	y := tensor.New(x.DType(), shape...)
 	return y, copyBox("Scan", y, x, b)
 }
