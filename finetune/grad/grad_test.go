@@ -129,7 +129,7 @@ func near(got, want []float64, tol float64) error {
 
 // Every constant and every activation, element by element.
 func TestSmallModels(t *testing.T) {
-	for name, build := range map[string]func(*testing.T) *graph.Model{"mlp": mlp, "transformer": transformer} {
+	for name, build := range map[string]func(*testing.T) *graph.Model{"mlp": mlp, "transformer": transformer, "cnn": cnn} {
 		t.Run(name, func(t *testing.T) {
 			m := build(t)
 			shape, _ := graph.Ints(m.Graph.Inputs[0].Type.Shape)

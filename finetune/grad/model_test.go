@@ -113,7 +113,7 @@ func cnn(t *testing.T) *graph.Model {
 	n, x := newNet(t, "x", 2, 2, 9, 8)
 	h := n.node("Conv", values{x, n.weight("c1", 0, 0.5, 4, 2, 3, 3), n.weight("c1.bias", 0, 0.5, 4)}, attrInts("pads", 1, 1, 1, 1))
 	h = n.node("BatchNormalization", values{h, n.weight("scale", 1, 0.2, 4), n.weight("shift", 0, 0.2, 4), n.weight("mean", 0, 0.2, 4), n.weight("var", 2, 0.1, 4)})
-	h = n.node("MaxPool", values{n.node("Relu", values{h})}, attrInts("kernel_shape", 2, 2), attrInts("strides", 2, 2))
+	h = n.node("MaxPool", values{n.node("LeakyRelu", values{h})}, attrInts("kernel_shape", 2, 2), attrInts("strides", 2, 2))
 	h = n.node("Sigmoid", values{n.node("Conv", values{h, n.weight("c2", 0, 0.5, 6, 2, 3, 3)}, attrInt("group", 2), attrInts("strides", 1, 2))})
 	h = n.node("Concat", values{n.node("GlobalAveragePool", values{h}), n.node("AveragePool", values{h}, attrInts("kernel_shape", 2, 1))}, attrInt("axis", 2))
 	return n.done(n.node("Gemm", values{n.node("Flatten", values{h}), n.weight("fc", 0, 1, 12, 3)}))

@@ -195,3 +195,14 @@ func zipBack[T float](dx, x []T, xs []int, y []T, ys []int, dz []T, zs []int, f 
 		}
 	})
 }
+
+// scatterBack adds the k-th size elements of dy to those of dx from pos[k] on:
+// the backward of taking them. Either may be nil.
+func scatterBack[T float](dx, dy []T, pos []int, size int) {
+	if dx == nil || dy == nil {
+		return
+	}
+	for k, p := range pos {
+		addTo(dx[p:p+size], dy[k*size:])
+	}
+}

@@ -394,6 +394,135 @@ func TestNormBackward(t *testing.T) {
 	runGradTests(t, tests)
 }
 
+func TestConvBackward(t *testing.T) {
+	runGradTests(t, []gradTest{
+		{op: "Conv", opset: 11, in: tensors{random(1, 2, 3, 5, 6), random(2, 4, 3, 3, 2), random(3, 4)}},
+		{name: "padded groups", op: "Conv", opset: 11, in: tensors{random(1, 2, 4, 5, 6), random(2, 6, 2, 3, 3), random(3, 6)},
+			attrs: []*graph.Attr{attrInt("group", 2), attrInts("pads", 1, 0, 2, 1), attrInts("strides", 2, 1)}},
+		{name: "dilated", op: "Conv", opset: 11, in: tensors{random(1, 1, 2, 7, 6), random(2, 2, 2, 3, 2)},
+			attrs: []*graph.Attr{attrInts("dilations", 2, 3), attrInts("pads", 2, 2, 2, 2)}},
+		{name: "1x1", op: "Conv", opset: 11, in: tensors{random(1, 2, 3, 4, 2), random(2, 5, 3, 1, 1), random(3, 5)}},
+		{name: "1x1 strided", op: "Conv", opset: 11, in: tensors{random(1, 2, 3, 4, 3), random(2, 5, 3, 1, 1)}, attrs: []*graph.Attr{attrInts("strides", 2, 2)}},
+		{name: "depthwise", op: "Conv", opset: 11, in: tensors{random(1, 2, 3, 9), random(2, 3, 1, 4)}, attrs: []*graph.Attr{attrInt("group", 3), attrString("auto_pad", "SAME_LOWER")}},
+		{name: "three axes", op: "Conv", opset: 11, in: tensors{random(1, 1, 2, 3, 4, 3), random(2, 2, 2, 2, 3, 2), random(3, 2)}},
+	})
+}
+
+func TestPoolBackward(t *testing.T) {
+	x := func() *tensor.Tensor { return random(4, 2, 2, 6, 5) }
+	odd := []*graph.Attr{attrInts("kernel_shape", 3, 2), attrInts("strides", 2, 1), attrInts("pads", 1, 0, 1, 1)}
+	runGradTests(t, []gradTest{
+		{op: "MaxPool", opset: 12, attrs: odd, in: tensors{x()}},
+		{name: "dilated", op: "MaxPool", opset: 12, attrs: []*graph.Attr{attrInts("kernel_shape", 2, 2), attrInts("dilations", 2, 3)}, in: tensors{x()}},
+		{name: "ceil", op: "MaxPool", opset: 12, attrs: []*graph.Attr{attrInts("kernel_shape", 4), attrInts("strides", 3), attrInt("ceil_mode", 1)}, in: tensors{random(1, 2, 3, 9)}},
+		{op: "AveragePool", opset: 11, attrs: odd, in: tensors{x()}},
+		{name: "padding counts", op: "AveragePool", opset: 11, attrs: append([]*graph.Attr{attrInt("count_include_pad", 1), attrInt("ceil_mode", 1)}, odd...), in: tensors{x()}},
+		{op: "LpPool", opset: 18, attrs: odd, in: tensors{x()}},
+		{name: "p 3", op: "LpPool", opset: 11, attrs: append([]*graph.Attr{attrInt("p", 3)}, odd...), in: tensors{x()}},
+		{name: "p 1", op: "LpPool", opset: 11, attrs: append([]*graph.Attr{attrInt("p", 1)}, odd...), in: tensors{x()}},
+		{op: "GlobalMaxPool", opset: 1, in: tensors{x()}},
+		{op: "GlobalAveragePool", opset: 1, in: tensors{x()}},
+		{op: "GlobalLpPool", opset: 2, in: tensors{x()}},
+	})
+}
+
+func TestIndexingBackward(t *testing.T) {
+	runGradTests(t, []gradTest{
+		{op: "Pad", opset: 13, in: tensors{random(1, 2, 3), list[int64](1, -1, 0, 2), tensor.Scalar[float32](0.5)}},
+		{name: "attributes", op: "Pad", opset: 2, attrs: []*graph.Attr{attrInts("pads", 0, 2, 1, 0)}, in: tensors{random(1, 2, 3)}},
+		{name: "nothing kept", op: "Pad", opset: 13, in: tensors{random(1, 2, 2), list[int64](-2, 0, 3, 0), tensor.Scalar[float32](0.5)}},
+		{name: "reflect", op: "Pad", opset: 13, attrs: []*graph.Attr{attrString("mode", "reflect")}, in: tensors{random(1, 2, 3), list[int64](1, 2, 0, 1)}},
+		{name: "edge", op: "Pad", opset: 18, attrs: []*graph.Attr{attrString("mode", "edge")}, in: tensors{random(1, 2, 3), list[int64](2, 1), nil, list[int64](-1)}},
+		{op: "GatherElements", opset: 13, attrs: []*graph.Attr{attrInt("axis", 1)}, in: tensors{random(1, 2, 3), tensor.Of([]int64{0, -1, 2, 1}, 2, 2)}},
+		{op: "GatherND", opset: 13, in: tensors{random(1, 2, 3, 2), tensor.Of([]int64{0, 1, -1, 0, 0, 1}, 3, 2)}},
+		{op: "ScatterElements", opset: 13, attrs: []*graph.Attr{attrInt("axis", -1)}, in: tensors{random(1, 2, 3), tensor.Of([]int64{0, -1, 1, 1}, 2, 2), random(2, 2, 2)}},
+		{op: "ScatterND", opset: 13, in: tensors{random(1, 3, 2), tensor.Of([]int64{2, 0}, 2, 1), random(2, 2, 2)}},
+		{name: "add", op: "ScatterND", opset: 16, attrs: []*graph.Attr{attrString("reduction", "add")}, in: tensors{random(1, 3, 2), tensor.Of([]int64{2, 2}, 2, 1), random(2, 2, 2)}},
+		{op: "DepthToSpace", opset: 13, attrs: []*graph.Attr{attrInt("blocksize", 2)}, in: tensors{random(1, 2, 8, 2, 3)}},
+		{name: "CRD", op: "DepthToSpace", opset: 13, attrs: []*graph.Attr{attrInt("blocksize", 2), attrString("mode", "CRD")}, in: tensors{random(1, 2, 8, 2, 3)}},
+		{op: "SpaceToDepth", opset: 13, attrs: []*graph.Attr{attrInt("blocksize", 2)}, in: tensors{random(1, 2, 3, 4, 2)}},
+	})
+}
+
+func TestEinsumBackward(t *testing.T) {
+	equation := func(s string) []*graph.Attr { return []*graph.Attr{attrString("equation", s)} }
+	runGradTests(t, []gradTest{
+		{name: "product", op: "Einsum", opset: 12, attrs: equation("ij,jk->ik"), in: tensors{random(1, 2, 3), random(2, 3, 4)}},
+		{name: "batches", op: "Einsum", opset: 12, attrs: equation("...ij,...jk"), in: tensors{random(1, 2, 1, 2, 3), random(2, 2, 3, 2)}},
+		{name: "diagonal", op: "Einsum", opset: 12, attrs: equation("ii->i"), in: tensors{random(1, 3, 3)}},
+		{name: "three", op: "Einsum", opset: 12, attrs: equation("ab,ba,a->"), in: tensors{random(1, 2, 3), random(2, 3, 2), random(3, 2)}},
+	})
+}
+
+// Where equal elements compete, an extreme's gradient is shared, MaxPool's
+// goes to the first.
+func TestTies(t *testing.T) {
+	same := tensor.Of([]float64{1, 1, 0, 1}, 1, 1, 4)
+	for _, c := range []struct {
+		op    string
+		attrs []*graph.Attr
+		in    tensors
+		want  []float64
+	}{
+		{"ReduceMax", []*graph.Attr{attrInts("axes", 2)}, tensors{same}, []float64{1. / 3, 1. / 3, 0, 1. / 3}},
+		{"Max", nil, tensors{same, tensor.Scalar(1.0)}, []float64{0.5, 0.5, 0, 0.5}},
+		{"MaxPool", []*graph.Attr{attrInts("kernel_shape", 4)}, tensors{same}, []float64{1, 0, 0, 0}},
+		{"GlobalMaxPool", nil, tensors{same}, []float64{1, 0, 0, 0}},
+	} {
+		o, err := parseOp(opTest{op: c.op, opset: 13, attrs: c.attrs, in: c.in}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := make([]tensor.Value, len(c.in))
+		for i, x := range c.in {
+			in[i] = tensor.ValueOf(x)
+		}
+		out, err := Eval(&Ctx{}, o, in, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ones := tensor.New(tensor.Float64, out[0].Tensor.Shape()...)
+		for i := range tensor.Data[float64](ones) {
+			tensor.Data[float64](ones)[i] = 1
+		}
+		din := []tensor.Value{tensor.ValueOf(tensor.New(tensor.Float64, 1, 1, 4))}
+		if err := AsDifferentiable(o).Backward(&Ctx{}, in, out, []tensor.Value{tensor.ValueOf(ones)}, din); err != nil {
+			t.Fatal(err)
+		}
+		if err := near(tensor.Data[float64](din[0].Tensor), c.want, 1e-15); err != nil {
+			t.Errorf("%s: %v", c.op, err)
+		}
+	}
+}
+
+func TestWithoutGradient(t *testing.T) {
+	x := random(1, 2, 3)
+	for _, c := range []opTest{
+		{op: "Hardmax", opset: 13, in: tensors{x}},
+		{op: "ReduceProd", opset: 13, in: tensors{x}},
+		{op: "ArgMax", opset: 13, in: tensors{x}},
+		{op: "ScatterND", opset: 16, attrs: []*graph.Attr{attrString("reduction", "mul")}, in: tensors{x, tensor.Of([]int64{0}, 1, 1), random(2, 1, 3)}},
+	} {
+		o, err := parseOp(c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if AsDifferentiable(o) != nil {
+			t.Errorf("%s has a gradient", c.op)
+		}
+	}
+	half := as(tensor.Float16, x)
+	o, err := parseOp(opTest{op: "Add", opset: 13, in: tensors{half, half}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := []tensor.Value{tensor.ValueOf(half), tensor.ValueOf(half)}
+	err = AsDifferentiable(o).Backward(&Ctx{}, v, v[:1], v[:1], v)
+	if err == nil || !strings.Contains(err.Error(), "backward for float16") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 // Where both inputs are one value, both gradients go to one tensor.
 func TestBackwardIntoOneTensor(t *testing.T) {
 	x := as(tensor.Float64, random(1, 3, 3))

@@ -150,19 +150,23 @@ func (o *einsum) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return unsupportedType("Einsum", out[0].Tensor.DType())
 }
 
-// einsumAs sums products of T in A, by the definition: one loop over the
-// output's labels, one over the others.
-func einsumAs[T, A float32 | float64 | int32 | int64](o *einsum, in []tensor.Value, y *tensor.Tensor) error {
+// A summation is the two nested loops of an einsum, over the output's labels
+// and over the others, with the operands' strides along each.
+type summation struct {
+	outer, inner               []int   // sizes
+	outerStrides, innerStrides [][]int // per operand
+}
+
+func (o *einsum) summation(in []tensor.Value) (*summation, error) {
 	sizes, steps := map[int]int{}, make([]map[int]int, len(in))
 	ellipsis := 0
 	var summed []int // labels, in order of appearance
-	data := make([][]T, len(in))
 	for i, v := range in {
 		x := v.Tensor
-		data[i], steps[i] = tensor.Data[T](x), map[int]int{}
+		steps[i] = map[int]int{}
 		names, err := labels(o.terms[i], x.Rank())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for k, s := range tensor.Strides(x.Shape()) {
 			name, d := names[k], x.Shape()[k]
@@ -180,7 +184,6 @@ func einsumAs[T, A float32 | float64 | int32 | int64](o *einsum, in []tensor.Val
 	}
 	kept := o.outputLabels(ellipsis)
 	summed = slices.DeleteFunc(summed, func(n int) bool { return slices.Contains(kept, n) })
-	// nest is the shape of a loop over labels, and the operands' strides.
 	nest := func(names []int) (shape []int, strides [][]int) {
 		strides = make([][]int, len(in))
 		for _, n := range names {
@@ -191,30 +194,105 @@ func einsumAs[T, A float32 | float64 | int32 | int64](o *einsum, in []tensor.Val
 		}
 		return shape, strides
 	}
-	outShape, outStrides := nest(kept)
-	sumShape, sumStrides := nest(summed)
-	terms := product(sumShape)
-	outIdx, sumIdx := make([]int, len(outShape)), make([]int, len(sumShape))
-	z := tensor.Data[T](y)
-	for k := range z {
-		var sum A
+	s := &summation{}
+	s.outer, s.outerStrides = nest(kept)
+	s.inner, s.innerStrides = nest(summed)
+	return s, nil
+}
+
+// each calls f for every term of the output's k-th sum with the positions of
+// its factors; done, where it is not nil, after the last term.
+func (s *summation) each(f func(k int, at []int), done func(k int)) {
+	outer, inner := make([]int, len(s.outer)), make([]int, len(s.inner))
+	at := make([]int, len(s.outerStrides))
+	terms := product(s.inner)
+	for k := range product(s.outer) {
 		for range terms {
-			p := A(1)
-			for i, x := range data {
-				at := 0
-				for a, n := range outIdx {
-					at += n * outStrides[i][a]
+			for i := range at {
+				at[i] = 0
+				for a, n := range outer {
+					at[i] += n * s.outerStrides[i][a]
 				}
-				for a, n := range sumIdx {
-					at += n * sumStrides[i][a]
+				for a, n := range inner {
+					at[i] += n * s.innerStrides[i][a]
 				}
-				p *= A(x[at])
 			}
-			sum += p
-			advance(sumIdx, sumShape)
+			f(k, at)
+			advance(inner, s.inner)
 		}
-		z[k] = T(sum)
-		advance(outIdx, outShape)
+		if done != nil {
+			done(k)
+		}
+		advance(outer, s.outer)
 	}
+}
+
+// einsumAs sums products of T in A, by the definition.
+func einsumAs[T, A float32 | float64 | int32 | int64](o *einsum, in []tensor.Value, y *tensor.Tensor) error {
+	s, err := o.summation(in)
+	if err != nil {
+		return err
+	}
+	data := make([][]T, len(in))
+	for i, v := range in {
+		data[i] = tensor.Data[T](v.Tensor)
+	}
+	z := tensor.Data[T](y)
+	var sum A
+	s.each(func(_ int, at []int) {
+		p := A(1)
+		for i, x := range data {
+			p *= A(x[at[i]])
+		}
+		sum += p
+	}, func(k int) {
+		z[k] = T(sum)
+		sum = 0
+	})
 	return nil
+}
+
+func (o *einsum) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	s, err := o.summation(in)
+	if err != nil {
+		return err
+	}
+	return byFloat("Einsum", out[0].Tensor.DType(),
+		func() { einsumBack[float32](s, in, dout, din) },
+		func() { einsumBack[float64](s, in, dout, din) })
+}
+
+// einsumBack adds, for each term, the product of the gradient and of the other
+// factors to the gradient of a factor.
+func einsumBack[T float](s *summation, in, dout, din []tensor.Value) {
+	data, grads, dz := make([][]T, len(in)), make([][]float64, len(in)), gradient[T](dout, 0)
+	for i, v := range in {
+		data[i] = tensor.Data[T](v.Tensor)
+		if present(din, i) {
+			grads[i] = make([]float64, len(data[i]))
+		}
+	}
+	s.each(func(k int, at []int) {
+		for i, d := range grads {
+			if d == nil {
+				continue
+			}
+			p := float64(dz[k])
+			for j, x := range data {
+				if j != i {
+					p *= float64(x[at[j]])
+				}
+			}
+			d[at[i]] += p
+		}
+	}, nil)
+	for i, d := range grads {
+		dx := gradient[T](din, i)
+		for k, v := range d {
+			dx[k] += T(v)
+		}
+	}
 }

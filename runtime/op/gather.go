@@ -208,6 +208,16 @@ func (o *gatherElements) Forward(_ *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
+func (o *gatherElements) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, err := elementPositions(in[0].Tensor, in[1].Tensor, o.axis)
+	if err != nil {
+		return err
+	}
+	return byFloat("GatherElements", in[0].Tensor.DType(),
+		func() { scatterBack(gradient[float32](din, 0), gradient[float32](dout, 0), pos, 1) },
+		func() { scatterBack(gradient[float64](din, 0), gradient[float64](dout, 0), pos, 1) })
+}
+
 // gatherND takes slices of its input: the last axis of the indices is the
 // position of a slice, after batchDims axes that both share.
 type gatherND struct{ batchDims int }
@@ -294,4 +304,14 @@ func (o *gatherND) Forward(_ *Ctx, in, out []tensor.Value) error {
 		to.copy(k*size, from, p, size)
 	}
 	return nil
+}
+
+func (o *gatherND) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, o.batchDims)
+	if err != nil {
+		return err
+	}
+	return byFloat("GatherND", in[0].Tensor.DType(),
+		func() { scatterBack(gradient[float32](din, 0), gradient[float32](dout, 0), pos, size) },
+		func() { scatterBack(gradient[float64](din, 0), gradient[float64](dout, 0), pos, size) })
 }

@@ -113,8 +113,8 @@ func (o *pad) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[0].DType, shape...), nil
 }
 
-func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
+// before is the numbers before each axis in a run.
+func (o *pad) before(in []tensor.Value) ([]int, error) {
 	pads, axes := o.pads, []int(nil)
 	if o.asInput {
 		pads, _ = intsIn(in[1].Tensor)
@@ -122,7 +122,13 @@ func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
 			axes, _ = intsIn(in[3].Tensor)
 		}
 	}
-	before, _, err := margins(pads, axes, x.Rank())
+	before, _, err := margins(pads, axes, in[0].Tensor.Rank())
+	return before, err
+}
+
+func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	before, err := o.before(in)
 	if err != nil {
 		return err
 	}
@@ -141,15 +147,63 @@ func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err := fill("Pad", y, value); err != nil {
 		return err
 	}
-	b := box{shape: make([]int, x.Rank()), dstStrides: tensor.Strides(y.Shape()), srcStrides: tensor.Strides(x.Shape())}
-	for i, d := range x.Shape() {
-		lo := max(0, -before[i])             // the first of x that is kept
-		hi := min(d, y.Shape()[i]-before[i]) // and the end
+	return copyBox("Pad", y, x, keptBox(x.Shape(), y.Shape(), before))
+}
+
+// keptBox is the part of x that stays in y.
+func keptBox(x, y, before []int) box {
+	b := box{shape: make([]int, len(x)), dstStrides: tensor.Strides(y), srcStrides: tensor.Strides(x)}
+	for i, d := range x {
+		lo := max(0, -before[i])     // the first of x that is kept
+		hi := min(d, y[i]-before[i]) // and the end
 		b.shape[i] = max(0, hi-lo)
 		b.src += lo * b.srcStrides[i]
 		b.dstAt += (lo + before[i]) * b.dstStrides[i]
 	}
-	return copyBox("Pad", y, x, b)
+	return b
+}
+
+// Backward gives the gradient of each element to where it came from: x, or
+// the constant value.
+func (o *pad) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	x, y := in[0].Tensor, out[0].Tensor
+	before, err := o.before(in)
+	if err != nil {
+		return err
+	}
+	if o.mode != "constant" {
+		pos := o.positions(x.Shape(), y.Shape(), before)
+		return byFloat("Pad", y.DType(),
+			func() { scatterBack(gradient[float32](din, 0), gradient[float32](dout, 0), pos, 1) },
+			func() { scatterBack(gradient[float64](din, 0), gradient[float64](dout, 0), pos, 1) })
+	}
+	kept := keptBox(x.Shape(), y.Shape(), before)
+	if present(din, 2) {
+		if err := byFloat("Pad", y.DType(),
+			func() { padValueBack(kept, gradient[float32](din, 2), gradient[float32](dout, 0)) },
+			func() { padValueBack(kept, gradient[float64](din, 2), gradient[float64](dout, 0)) }); err != nil {
+			return err
+		}
+	}
+	return boxBack("Pad", kept, dout, din)
+}
+
+// padValueBack adds the gradient of all that lies outside the kept part.
+func padValueBack[T float](kept box, dvalue, dy []T) {
+	outside := append([]T(nil), dy...)
+	if product(kept.shape) > 0 {
+		b := kept.merged()
+		n, step := b.shape[len(b.shape)-1], b.dstStrides[len(b.shape)-1]
+		b.rows(func(at, _ int) {
+			for k := range n {
+				outside[at+k*step] = 0
+			}
+		})
+	}
+	dvalue[0] += sumOf(outside)
 }
 
 // fill makes every element of y the one of value.
@@ -163,24 +217,30 @@ func (o *pad) fold(x, y *tensor.Tensor, before []int) error {
 	if err != nil {
 		return err
 	}
-	strides := tensor.Strides(x.Shape())
-	tables := make([][]int, x.Rank()) // per axis: where in x each position lies
-	for i, n := range y.Shape() {
-		tables[i] = make([]int, n)
-		for k := range tables[i] {
-			tables[i][k] = o.inside(k-before[i], x.Shape()[i]) * strides[i]
-		}
-	}
-	idx := make([]int, y.Rank())
-	for k := range y.Len() {
-		p := 0
-		for i, n := range idx {
-			p += tables[i][n]
-		}
+	for k, p := range o.positions(x.Shape(), y.Shape(), before) {
 		to.copy(k, from, p, 1)
-		advance(idx, y.Shape())
 	}
 	return nil
+}
+
+// positions is where in x, seen as a list, each element of y comes from.
+func (o *pad) positions(x, y, before []int) []int {
+	strides := tensor.Strides(x)
+	tables := make([][]int, len(x)) // per axis: where in x each position lies
+	for i, n := range y {
+		tables[i] = make([]int, n)
+		for k := range tables[i] {
+			tables[i][k] = o.inside(k-before[i], x[i]) * strides[i]
+		}
+	}
+	pos, idx := make([]int, product(y)), make([]int, len(y))
+	for k := range pos {
+		for i, n := range idx {
+			pos[k] += tables[i][n]
+		}
+		advance(idx, y)
+	}
+	return pos
 }
 
 // inside is the position among d elements that position p, which may lie

@@ -53,8 +53,8 @@ func (o *depthToSpace) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[0].DType, x[0], x[1].Div(graph.Size(o.size*o.size)), x[2].Mul(s), x[3].Mul(s)), nil
 }
 
-func (o *depthToSpace) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
+// box is what DepthToSpace copies to make y of x.
+func (o *depthToSpace) box(x, y *tensor.Tensor) box {
 	n, c, h, w, s := x.Shape()[0], y.Shape()[1], x.Shape()[2], x.Shape()[3], o.size
 	// The axes of y: N C H size W size.
 	plane := h * w
@@ -63,8 +63,16 @@ func (o *depthToSpace) Forward(_ *Ctx, in, out []tensor.Value) error {
 		channel, row, col = s*s*plane, s*plane, plane // x is [N C size size H W]
 	}
 	shape := []int{n, c, h, s, w, s}
-	return copyBox("DepthToSpace", y, x, box{shape: shape, dstStrides: tensor.Strides(shape),
-		srcStrides: []int{s * s * c * plane, channel, w, row, 1, col}})
+	return box{shape: shape, dstStrides: tensor.Strides(shape), srcStrides: []int{s * s * c * plane, channel, w, row, 1, col}}
+}
+
+func (o *depthToSpace) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	return copyBox("DepthToSpace", y, x, o.box(x, y))
+}
+
+func (o *depthToSpace) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	return boxBack("DepthToSpace", o.box(in[0].Tensor, out[0].Tensor), dout, din)
 }
 
 // spaceToDepth moves size·size blocks of the plane of [N C H W] into
@@ -92,14 +100,23 @@ func (o *spaceToDepth) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[0].DType, x[0], x[1].Mul(graph.Size(o.size*o.size)), x[2].Div(s), x[3].Div(s)), nil
 }
 
-func (o *spaceToDepth) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y, s := in[0].Tensor, out[0].Tensor, o.size
+// box is what SpaceToDepth copies to make y of x.
+func (o *spaceToDepth) box(x, y *tensor.Tensor) box {
+	s := o.size
 	n, c, h, w := x.Shape()[0], x.Shape()[1], y.Shape()[2], y.Shape()[3]
 	// The axes of y: N size size C H W.
 	shape := []int{n, s, s, c, h, w}
 	full := h * s * w * s
-	return copyBox("SpaceToDepth", y, x, box{shape: shape, dstStrides: tensor.Strides(shape),
-		srcStrides: []int{c * full, w * s, 1, full, s * w * s, s}})
+	return box{shape: shape, dstStrides: tensor.Strides(shape), srcStrides: []int{c * full, w * s, 1, full, s * w * s, s}}
+}
+
+func (o *spaceToDepth) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	return copyBox("SpaceToDepth", y, x, o.box(x, y))
+}
+
+func (o *spaceToDepth) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+	return boxBack("SpaceToDepth", o.box(in[0].Tensor, out[0].Tensor), dout, din)
 }
 
 // reverseSequence turns around the first elements of each sequence: as many

@@ -122,6 +122,61 @@ func (o *scatterND) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return scatter(ctx, o.reduce, in[0].Tensor, in[2].Tensor, out[0].Tensor, pos, size)
 }
 
+func (o *scatterElements) hasGradient() bool { return o.reduce.linear() }
+
+func (o *scatterElements) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, err := elementPositions(in[0].Tensor, in[1].Tensor, o.axis)
+	if err != nil {
+		return err
+	}
+	return o.reduce.back(pos, 1, dout, din)
+}
+
+func (o *scatterND) hasGradient() bool { return o.reduce.linear() }
+
+func (o *scatterND) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, 0)
+	if err != nil {
+		return err
+	}
+	return o.reduce.back(pos, size, dout, din)
+}
+
+// linear reports whether the rule's output is linear in data and updates.
+func (r scatterRule) linear() bool { return r == "none" || r == "add" }
+
+// back is the backward of scatter by a linear rule.
+func (r scatterRule) back(pos []int, size int, dout, din []tensor.Value) error {
+	if !present(dout, 0) {
+		return nil
+	}
+	return byFloat("Scatter", dout[0].Tensor.DType(),
+		func() { scatterFrom[float32](r, pos, size, dout, din) },
+		func() { scatterFrom[float64](r, pos, size, dout, din) })
+}
+
+// scatterFrom gives an element's gradient to the data and to the updates that
+// were added to it, or to the last update that replaced it alone.
+func scatterFrom[T float](r scatterRule, pos []int, size int, dout, din []tensor.Value) {
+	dx, du := gradient[T](din, 0), gradient[T](din, 2)
+	dy := append([]T(nil), gradient[T](dout, 0)...)
+	if r == "add" && dx != nil {
+		addTo(dx, dy)
+	}
+	for k := len(pos) - 1; k >= 0; k-- {
+		g := dy[pos[k] : pos[k]+size]
+		if du != nil {
+			addTo(du[k*size:(k+1)*size], g)
+		}
+		if r == "none" {
+			clear(g)
+		}
+	}
+	if r == "none" && dx != nil {
+		addTo(dx, dy)
+	}
+}
+
 // scatter copies x to y and puts the k-th size elements of updates to pos[k],
 // in order, so that of two to one place the later wins.
 func scatter(ctx *Ctx, reduce scatterRule, x, updates, y *tensor.Tensor, pos []int, size int) error {
