@@ -14,6 +14,7 @@ import (
 
 	"bilinc/convert/onnx"
 	"bilinc/runtime"
+	"bilinc/runtime/graph"
 	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
@@ -43,15 +44,32 @@ var suites = []struct {
 	name         string
 	cases, floor int
 }{
-	{"node", 932, 116},
-	{"pytorch-converted", 82, 4},
-	{"pytorch-operator", 35, 8},
-	{"simple", 23, 4},
+	{"node", 932, 694},
+	{"pytorch-converted", 82, 59},
+	{"pytorch-operator", 35, 24},
+	{"simple", 23, 7},
 }
 
 // knownFailures is the official cases that are run and do not give what the
 // files say, with the reason. One that passes must go from the list.
-var knownFailures = map[string]string{}
+var knownFailures = map[string]string{
+	"node/test_bernoulli":                           randomDraw,
+	"node/test_bernoulli_double":                    randomDraw,
+	"node/test_bernoulli_double_expanded":           randomDraw,
+	"node/test_bernoulli_expanded":                  randomDraw,
+	"node/test_bernoulli_seed":                      randomDraw,
+	"node/test_bernoulli_seed_expanded":             randomDraw,
+	"node/test_cast_FLOAT_to_BFLOAT16":              "the file's numbers are cut off, where ONNX asks for rounding to nearest",
+	"node/test_castlike_BFLOAT16_to_FLOAT":          oddShape,
+	"node/test_castlike_BFLOAT16_to_FLOAT_expanded": oddShape,
+	"node/test_castlike_FLOAT_to_BFLOAT16":          oddShape,
+	"node/test_castlike_FLOAT_to_BFLOAT16_expanded": oddShape,
+}
+
+const (
+	randomDraw = "the file holds one draw of numpy's generator"
+	oddShape   = "the model declares [3 4] for an input that the file gives as [1]"
+)
 
 // TestConformance runs the official tests. A case whose operators are not all
 // implemented is skipped and counted by operator.
@@ -169,9 +187,22 @@ func readValues(set, kind string, ports []runtime.Port) ([]tensor.Value, error) 
 		if err != nil {
 			return nil, fmt.Errorf("%s of data set %s: %w", filepath.Base(path), filepath.Base(set), err)
 		}
-		values[i] = v
+		values[i] = asDeclared(v, port.Type)
 	}
 	return values, nil
+}
+
+// asDeclared gives v the type bfloat16 where the model declares that: the
+// official files hold the bits as uint16.
+func asDeclared(v tensor.Value, t graph.Type) tensor.Value {
+	if v.Kind != tensor.KindTensor || t.DType != tensor.BFloat16 || v.Tensor.DType() != tensor.Uint16 {
+		return v
+	}
+	b, err := tensor.FromBytes(tensor.BFloat16, v.Tensor.Shape(), v.Tensor.Bytes())
+	if err != nil {
+		return v
+	}
+	return tensor.ValueOf(b)
 }
 
 // sameValue fails unless got is want, floats within the tolerances.

@@ -55,10 +55,6 @@ func compileFile(t *testing.T, path string) *runtime.Program {
 		t.Fatal(err)
 	}
 	p, err := runtime.Compile(m, runtime.Options{Threads: 1})
-	var missing *runtime.UnsupportedError
-	if errors.As(err, &missing) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +145,17 @@ func agree(s *ortest.Session, path string, p *runtime.Program, in []tensor.Value
 
 // knownDifferences is the official cases on which ONNX Runtime and this runtime
 // differ by more than the tolerance, with the reason.
-var knownDifferences = map[string]string{}
+var knownDifferences = map[string]string{
+	"node/test_cast_FLOAT_to_STRING":                eightDigits,
+	"node/test_castlike_FLOAT_to_STRING":            eightDigits,
+	"node/test_castlike_FLOAT_to_STRING_expanded":   eightDigits,
+	"node/test_castlike_BFLOAT16_to_FLOAT":          oddShape,
+	"node/test_castlike_BFLOAT16_to_FLOAT_expanded": oddShape,
+	"node/test_castlike_FLOAT_to_BFLOAT16":          oddShape,
+	"node/test_castlike_FLOAT_to_BFLOAT16_expanded": oddShape,
+}
+
+const eightDigits = "ONNX Runtime prints eight digits, the official files the shortest form that reads back"
 
 // TestAgainstONNXRuntimeOfficial compares the official cases on their first
 // data set, which is a tighter test than the files' own expected outputs.

@@ -222,6 +222,10 @@ func (f *frame) late(s *planStep) error {
 			in[i] = f.values[k]
 		}
 	}
+	if v, ok := s.op.(op.View); ok && len(in) == 1 && len(s.out) == 1 && in[0].Kind != tensor.KindTensor && v.IsView(make([]graph.Fact, 1)) {
+		f.values[s.out[0]] = in[0] // a sequence or optional, as it is
+		return nil
+	}
 	f.seed(s)
 	out, err := op.Eval(&f.op, s.op, in, len(s.out))
 	if err != nil {

@@ -19,6 +19,8 @@ func (identity) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return []graph.Fact{in[0]}, nil
 }
 
+func (identity) IsView([]graph.Fact) bool { return true }
+
 func (identity) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if in[0].Kind != tensor.KindTensor {
 		return unsupportedKind("Identity", in[0].Kind)
@@ -74,6 +76,8 @@ func (o *dropout) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 	}
 	return out, nil
 }
+
+func (o *dropout) IsView([]graph.Fact) bool { return true }
 
 func (o *dropout) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if len(out) > 1 && out[1].Kind == tensor.KindTensor {
