@@ -1,6 +1,7 @@
 package op
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -40,39 +41,55 @@ func (rangeOf) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return rankFact(d, 1), nil
 }
 
+// maxRange bounds what Range counts, so that its length is exact as a number.
+const maxRange = 1 << 40
+
 // rangeLen is max(0, ceil((limit − start) / delta)).
 func rangeLen(start, limit, delta *tensor.Tensor) (int, error) {
+	a, ok := intsIn(start)
+	b, ok2 := intsIn(limit)
+	d, ok3 := intsIn(delta)
+	if ok && ok2 && ok3 {
+		return intRangeLen(a[0], b[0], d[0])
+	}
 	var v [3]float64
-	var whole [3]int
-	isInt := true
 	for i, t := range []*tensor.Tensor{start, limit, delta} {
 		f, err := tensor.Float64s(t)
 		if err != nil {
 			return 0, err
 		}
 		v[i] = f[0]
-		if n, ok := intsIn(t); ok {
-			whole[i] = n[0]
-		} else {
-			isInt = false
-		}
-	}
-	if v[2] == 0 {
-		return 0, fmt.Errorf("delta is 0")
 	}
 	n := math.Ceil((v[1] - v[0]) / v[2])
-	if n <= 0 {
+	switch {
+	case v[2] == 0:
+		return 0, errNoStep
+	case n <= 0:
 		return 0, nil
-	}
-	if !(n < 1<<40) {
+	case !(n < maxRange):
 		return 0, fmt.Errorf("from %v to %v by %v is too much", v[0], v[1], v[2])
 	}
-	if isInt { // exact beyond 2⁵³
-		span, step := whole[1]-whole[0], whole[2]
-		if step < 0 {
-			span, step = -span, -step
-		}
-		return (span-1)/step + 1, nil
+	return int(n), nil
+}
+
+var errNoStep = errors.New("delta is 0")
+
+func intRangeLen(start, limit, delta int) (int, error) {
+	// Differences as uint cannot overflow.
+	var span, step uint
+	switch {
+	case delta == 0:
+		return 0, errNoStep
+	case delta > 0 && limit > start:
+		span, step = uint(limit)-uint(start), uint(delta)
+	case delta < 0 && limit < start:
+		span, step = uint(start)-uint(limit), -uint(delta)
+	default:
+		return 0, nil
+	}
+	n := (span-1)/step + 1
+	if n >= maxRange {
+		return 0, fmt.Errorf("from %d to %d by %d is too much", start, limit, delta)
 	}
 	return int(n), nil
 }

@@ -204,7 +204,13 @@ func parseTopK(a *attrs) Op {
 	return o
 }
 
-func (o *topK) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+func (o *topK) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
+	out, err := o.infer(in)
+	return out[:min(nOut, len(out))], err
+}
+
+// infer gives the facts of both outputs.
+func (o *topK) infer(in []graph.Fact) ([]graph.Fact, error) {
 	k := graph.Unknown
 	if o.k >= 0 {
 		if err := arity(in, 1, 1); err != nil {
