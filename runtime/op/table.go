@@ -123,6 +123,18 @@ var onnxOps = []entry{
 	{"LogSoftmax", 13, parseSoftmax13("LogSoftmax", softmaxLog)},
 	{"Hardmax", 1, parseSoftmax1("Hardmax", softmaxHard)},
 	{"Hardmax", 13, parseSoftmax13("Hardmax", softmaxHard)},
+	// sequence.go, optional.go
+	{"SequenceConstruct", 11, parseSequenceConstruct},
+	{"SequenceEmpty", 11, parseSequenceEmpty},
+	{"SequenceAt", 11, parseSequenceAt},
+	{"SequenceErase", 11, parseSequenceErase},
+	{"SequenceInsert", 11, parseSequenceInsert},
+	{"SequenceLength", 11, parseSequenceLength},
+	{"ConcatFromSequence", 11, parseConcatFromSequence},
+	{"SplitToSequence", 11, parseSplitToSequence},
+	{"Optional", 15, parseOptional},
+	{"OptionalGetElement", 15, parseOptionalGet},
+	{"OptionalHasElement", 15, parseOptionalHas},
 	// norm.go
 	{"LayerNormalization", 17, parseLayerNorm},
 	{"BatchNormalization", 7, parseBatchNorm},
@@ -168,6 +180,9 @@ var onnxOps = []entry{
 	{"GlobalMaxPool", 1, parseGlobalPool("GlobalMaxPool")},
 	{"GlobalAveragePool", 1, parseGlobalPool("GlobalAveragePool")},
 	{"GlobalLpPool", 2, parseGlobalPool("GlobalLpPool")},
+	// resize.go
+	{"Upsample", 7, parseUpsample},
+	{"Resize", 10, parseResize},
 	// control.go
 	{"If", 1, parseIf},
 	{"Loop", 1, parseLoop},
@@ -176,6 +191,17 @@ var onnxOps = []entry{
 	{"Einsum", 12, parseEinsum},
 	{"MatMulInteger", 10, parseMatMulInteger},
 	{"QLinearMatMul", 10, parseQLinearMatMul},
+	// quantize.go
+	{"QuantizeLinear", 10, parseQuantize},
+	{"DequantizeLinear", 10, parseDequantize},
+	{"DynamicQuantizeLinear", 11, parseDynamicQuantize},
+	// bits.go, det.go
+	{"BitShift", 11, parseBitShift},
+	{"BitwiseAnd", 18, parseBitwise("BitwiseAnd", bitAnd)},
+	{"BitwiseOr", 18, parseBitwise("BitwiseOr", bitOr)},
+	{"BitwiseXor", 18, parseBitwise("BitwiseXor", bitXor)},
+	{"BitwiseNot", 18, parseBitwise("BitwiseNot", bitNot)},
+	{"Det", 11, parseDet},
 	// gather.go, scatter.go
 	{"Gather", 1, parseGather},
 	{"GatherElements", 11, parseGatherElements},
