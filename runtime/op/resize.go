@@ -1,0 +1,474 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
+)
+
+// resize samples its input anew along each axis, by so many times (scales) or
+// to so many elements (sizes). Upsample is its old name. The formulas are
+// those of ONNX's Resize.
+type resize struct {
+	name       string
+	inputs     resizeInputs
+	scales     []float32 // Upsample's attribute
+	mode       string    // nearest, linear or cubic
+	transform  string
+	nearest    string
+	cubicA     float64
+	exclude    bool // taps outside the input do not count
+	outside    float64
+	antialias  bool
+	axes       []int
+	aspect     string
+	simpleDown bool // before opset 11: nearest rounds up where it shrinks
+}
+
+// resizeInputs is where an operator's inputs are; 0 where it has none.
+type resizeInputs struct{ roi, scales, sizes, least, most int }
+
+func parseUpsample(a *attrs) Op {
+	o := &resize{name: "Upsample", mode: a.string("mode", "nearest"), transform: "asymmetric", nearest: "floor", simpleDown: true}
+	if a.opset >= 9 {
+		o.inputs = resizeInputs{scales: 1, least: 2, most: 2}
+	} else {
+		a.require("scales")
+		o.scales = a.floats("scales")
+		o.inputs = resizeInputs{least: 1, most: 1}
+	}
+	o.check(a)
+	return o
+}
+
+func parseResize(a *attrs) Op {
+	if a.opset < 11 {
+		o := parseUpsample(a).(*resize)
+		o.name = "Resize"
+		return o
+	}
+	o := &resize{name: "Resize", inputs: resizeInputs{roi: 1, scales: 2, sizes: 3, least: 1, most: 4},
+		mode: a.string("mode", "nearest"), transform: a.string("coordinate_transformation_mode", "half_pixel"),
+		nearest: a.string("nearest_mode", "round_prefer_floor"), cubicA: float64(a.float("cubic_coeff_a", -0.75)),
+		exclude: a.bool("exclude_outside", false), outside: float64(a.float("extrapolation_value", 0))}
+	if a.opset >= 18 {
+		o.antialias, o.axes = a.bool("antialias", false), a.ints("axes")
+		o.aspect = a.string("keep_aspect_ratio_policy", "stretch")
+	}
+	o.check(a)
+	return o
+}
+
+// check fails on names that ONNX does not know.
+func (o *resize) check(a *attrs) {
+	for _, c := range []struct {
+		attr, value string
+		known       []string
+	}{
+		{"mode", o.mode, []string{"nearest", "linear", "cubic"}},
+		{"coordinate_transformation_mode", o.transform, []string{"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",
+			"align_corners", "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"}},
+		{"nearest_mode", o.nearest, []string{"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}},
+		{"keep_aspect_ratio_policy", o.aspect, []string{"", "stretch", "not_larger", "not_smaller"}},
+	} {
+		if !slices.Contains(c.known, c.value) {
+			a.fail(fmt.Errorf("attribute %s is %q", c.attr, c.value))
+		}
+	}
+}
+
+func (o *resize) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
+	if err := arity(in, o.inputs.least, o.inputs.most); err != nil {
+		return nil, err
+	}
+	if !in[0].Ranked {
+		return unrankedFact(in[0].DType), nil
+	}
+	x := in[0].Shape
+	shape := unknownDims(len(x))
+	axes, err := o.axesOf(len(x))
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range x {
+		if !slices.Contains(axes, i) {
+			shape[i] = d
+		}
+	}
+	scales, sizes := o.scales, []graph.Dim(nil)
+	if o.listed(in, o.inputs.scales) && in[o.inputs.scales].Const != nil {
+		if scales, err = floatsIn(in[o.inputs.scales].Const); err != nil {
+			return nil, err
+		}
+	}
+	if o.listed(in, o.inputs.sizes) {
+		sizes = intsOf(in[o.inputs.sizes])
+		if v, ok := constInts(in[o.inputs.sizes]); ok {
+			if _, err := tensor.Elements(v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch {
+	case len(scales) > 0 && len(sizes) > 0:
+		return nil, fmt.Errorf("both scales and sizes are given")
+	case len(scales) > 0 && len(scales) != len(axes), len(sizes) > 0 && len(sizes) != len(axes):
+		return nil, fmt.Errorf("%d scales or sizes for %d axes", max(len(scales), len(sizes)), len(axes))
+	case len(scales) > 0:
+		for i, a := range axes {
+			if shape[a], err = scaled(x[a], scales[i]); err != nil {
+				return nil, err
+			}
+		}
+	case len(sizes) > 0:
+		if shape, err = o.sized(x, shape, axes, sizes); err != nil {
+			return nil, err
+		}
+	case o.name == "Resize" && !o.listed(in, o.inputs.scales) && !o.listed(in, o.inputs.sizes):
+		return nil, fmt.Errorf("neither scales nor sizes are given")
+	}
+	for i, d := range shape {
+		if n, ok := d.Const(); ok && n > 0 && x[i].Is(0) {
+			return nil, fmt.Errorf("cannot sample %s", in[0].Type)
+		}
+	}
+	return tensorFact(in[0].DType, shape...), nil
+}
+
+// listed reports whether a list is given: an empty one counts as left out.
+func (o *resize) listed(in []graph.Fact, i int) bool {
+	return i > 0 && given(in, i) && !(in[i].Ranked && len(in[i].Shape) == 1 && in[i].Shape[0].Is(0))
+}
+
+func (o *resize) axesOf(rank int) ([]int, error) {
+	if o.axes == nil {
+		return upTo(rank), nil
+	}
+	return normAxes(o.axes, rank)
+}
+
+func floatsIn(t *tensor.Tensor) ([]float32, error) {
+	v, err := tensor.Float64s(t)
+	out := make([]float32, len(v))
+	for i, f := range v {
+		out[i] = float32(f)
+	}
+	return out, err
+}
+
+// scaled is floor(d·scale), in float32 as ONNX Runtime computes it.
+func scaled(d graph.Dim, scale float32) (graph.Dim, error) {
+	if !(scale > 0 && scale < 1<<24) {
+		return d, fmt.Errorf("scale %v is not positive", scale)
+	}
+	if n, ok := d.Const(); ok {
+		v := math.Floor(float64(float32(n) * scale))
+		if v > tensor.MaxElements {
+			return d, fmt.Errorf("scale %v is too large", scale)
+		}
+		return graph.Size(int(v)), nil
+	}
+	if scale == float32(int(scale)) {
+		return d.Mul(graph.Size(int(scale))), nil
+	}
+	return graph.Unknown, nil
+}
+
+// sized is the output's shape for sizes of some axes, which the policy may
+// change so that all are scaled alike.
+func (o *resize) sized(x, shape []graph.Dim, axes []int, sizes []graph.Dim) ([]graph.Dim, error) {
+	for i, a := range axes {
+		shape[a] = sizes[i]
+	}
+	if o.aspect == "" || o.aspect == "stretch" {
+		return shape, nil
+	}
+	scale := math.Inf(1)
+	if o.aspect == "not_smaller" {
+		scale = 0
+	}
+	for i, a := range axes {
+		n, ok := x[a].Const()
+		m, ok2 := sizes[i].Const()
+		if !ok || !ok2 {
+			for _, a := range axes {
+				shape[a] = graph.Unknown
+			}
+			return shape, nil
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("axis %d has no elements to keep the aspect of", a)
+		}
+		if s := float64(m) / float64(n); o.aspect == "not_smaller" {
+			scale = max(scale, s)
+		} else {
+			scale = min(scale, s)
+		}
+	}
+	for _, a := range axes {
+		n, _ := x[a].Const()
+		shape[a] = graph.Size(int(math.Floor(scale*float64(n) + 0.5)))
+	}
+	return shape, nil
+}
+
+// A sampling is how one axis is sampled: n elements become out.
+type sampling struct {
+	n, out     int
+	scale      float64
+	start, end float64 // of the region, for tf_crop_and_resize
+}
+
+// at is the position in the input that output i samples.
+func (o *resize) at(s sampling, i int) float64 {
+	x, n := float64(i), float64(s.n)
+	wide := s.scale * n // the output's size before it is rounded down
+	switch o.transform {
+	case "asymmetric":
+		return x / s.scale
+	case "align_corners":
+		if wide == 1 {
+			return 0
+		}
+		return x * (n - 1) / (wide - 1)
+	case "tf_half_pixel_for_nn":
+		return (x + 0.5) / s.scale
+	case "tf_crop_and_resize":
+		if wide == 1 {
+			return (s.start + s.end) * (n - 1) / 2
+		}
+		return s.start*(n-1) + x*(s.end-s.start)*(n-1)/(wide-1)
+	case "pytorch_half_pixel":
+		if wide == 1 {
+			return 0
+		}
+	case "half_pixel_symmetric":
+		return n/2*(1-float64(s.out)/wide) + (x+0.5)/s.scale - 0.5
+	}
+	return (x+0.5)/s.scale - 0.5
+}
+
+// pick is the element that nearest takes for a position.
+func (o *resize) pick(s sampling, x float64) int {
+	switch {
+	case o.simpleDown && s.scale < 1, o.nearest == "ceil":
+		x = math.Ceil(x)
+	case o.nearest == "floor":
+		x = math.Floor(x)
+	case o.nearest == "round_prefer_ceil":
+		x = math.Floor(x + 0.5)
+	default:
+		x = math.Ceil(x - 0.5)
+	}
+	return int(min(max(x, 0), float64(s.n-1)))
+}
+
+// taps is the elements around a position and their weights.
+func (o *resize) taps(s sampling, x float64) (at []int, weights []float64) {
+	base := math.Floor(x)
+	reach, filter := 1.0, func(d float64) float64 { return max(0, 1-math.Abs(d)) }
+	if o.mode == "cubic" {
+		reach, filter = 2, o.cubic
+	}
+	shrink := 1.0 // antialias widens the filter where the axis shrinks
+	if o.antialias && s.scale < 1 {
+		shrink = s.scale
+	}
+	first := math.Floor(-reach/shrink) + 1
+	sum := 0.0
+	for k := first; k <= 1-first; k++ {
+		p := base + k
+		w := filter((p - x) * shrink)
+		if o.exclude && (p < 0 || p >= float64(s.n)) {
+			w = 0
+		}
+		at = append(at, int(min(max(p, 0), float64(s.n-1))))
+		weights = append(weights, w)
+		sum += w
+	}
+	if (o.exclude || shrink < 1) && sum != 0 {
+		for i := range weights {
+			weights[i] /= sum
+		}
+	}
+	return at, weights
+}
+
+// cubic is the convolution kernel of Keys (1981) with a in place of −1/2.
+func (o *resize) cubic(d float64) float64 {
+	a := o.cubicA
+	switch d = math.Abs(d); {
+	case d <= 1:
+		return ((a+2)*d-(a+3))*d*d + 1
+	case d < 2:
+		return ((a*d-5*a)*d+8*a)*d - 4*a
+	}
+	return 0
+}
+
+func (o *resize) Forward(_ *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
+	if y.Len() == 0 {
+		return nil
+	}
+	plan, err := o.samplings(in, x, y)
+	if err != nil {
+		return err
+	}
+	crops := o.transform == "tf_crop_and_resize"
+	if o.mode == "nearest" && !crops {
+		return o.sampleNearest(plan, x, y)
+	}
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return unsupportedType(o.name, x.DType())
+	}
+	shape := slices.Clone(x.Shape())
+	for a, s := range plan {
+		if s.n == s.out && s.scale == 1 && !crops {
+			continue
+		}
+		v = o.sampleAxis(s, v, product(shape[:a]), product(shape[a+1:]))
+		shape[a] = s.out
+	}
+	if crops {
+		o.extrapolate(plan, shape, v)
+	}
+	return storeNumbers(o.name, v, y)
+}
+
+// samplings is the plan for every axis.
+func (o *resize) samplings(in []tensor.Value, x, y *tensor.Tensor) ([]sampling, error) {
+	axes, err := o.axesOf(x.Rank())
+	if err != nil {
+		return nil, err
+	}
+	scales, roi := o.scales, []float32(nil)
+	if k := o.inputs.scales; k > 0 && present(in, k) {
+		if scales, err = floatsIn(in[k].Tensor); err != nil {
+			return nil, err
+		}
+	}
+	if k := o.inputs.roi; k > 0 && present(in, k) {
+		if roi, err = floatsIn(in[k].Tensor); err != nil {
+			return nil, err
+		}
+	}
+	if o.transform == "tf_crop_and_resize" && len(roi) != 2*len(axes) {
+		return nil, fmt.Errorf("roi has %d numbers for %d axes", len(roi), len(axes))
+	}
+	plan := make([]sampling, x.Rank())
+	for a := range plan {
+		n, m := x.Shape()[a], y.Shape()[a]
+		plan[a] = sampling{n: n, out: m, scale: float64(m) / float64(n), end: 1}
+	}
+	for i, a := range axes {
+		if len(scales) > 0 {
+			plan[a].scale = float64(scales[i])
+		}
+		if len(roi) == 2*len(axes) {
+			plan[a].start, plan[a].end = float64(roi[i]), float64(roi[len(axes)+i])
+		}
+	}
+	return plan, nil
+}
+
+// sampleNearest moves elements, whatever their type.
+func (o *resize) sampleNearest(plan []sampling, x, y *tensor.Tensor) error {
+	to, from, err := cellsPair(o.name, y, x)
+	if err != nil {
+		return err
+	}
+	strides := tensor.Strides(x.Shape())
+	tables := make([][]int, len(plan))
+	for a, s := range plan {
+		tables[a] = make([]int, s.out)
+		for i := range tables[a] {
+			tables[a][i] = o.pick(s, o.at(s, i)) * strides[a]
+		}
+	}
+	idx := make([]int, len(plan))
+	for k := range y.Len() {
+		p := 0
+		for a, n := range idx {
+			p += tables[a][n]
+		}
+		to.copy(k, from, p, 1)
+		advance(idx, y.Shape())
+	}
+	return nil
+}
+
+// sampleAxis resizes v[outer s.n inner] to [outer s.out inner].
+func (o *resize) sampleAxis(s sampling, v []float64, outer, inner int) []float64 {
+	y := make([]float64, outer*s.out*inner)
+	for i := range s.out {
+		at, weights := []int{o.pick(s, o.at(s, i))}, []float64{1}
+		if o.mode != "nearest" {
+			at, weights = o.taps(s, o.at(s, i))
+		}
+		for b := range outer {
+			row := y[(b*s.out+i)*inner : (b*s.out+i+1)*inner]
+			for k, w := range weights {
+				if w == 0 {
+					continue
+				}
+				from := v[(b*s.n+at[k])*inner : (b*s.n+at[k]+1)*inner]
+				for j, e := range from {
+					row[j] += w * e
+				}
+			}
+		}
+	}
+	return y
+}
+
+// extrapolate overwrites what samples positions outside the input.
+func (o *resize) extrapolate(plan []sampling, shape []int, v []float64) {
+	outside := make([][]bool, len(plan))
+	for a, s := range plan {
+		outside[a] = make([]bool, s.out)
+		for i := range outside[a] {
+			x := o.at(s, i)
+			outside[a][i] = x < 0 || x > float64(s.n-1)
+		}
+	}
+	idx := make([]int, len(shape))
+	for k := range v {
+		for a, i := range idx {
+			if outside[a][i] {
+				v[k] = o.outside
+			}
+		}
+		advance(idx, shape)
+	}
+}
+
+// storeNumbers writes v into y: rounded where y is floating-point, cut off
+// towards zero and saturated where it is an integer.
+func storeNumbers(name string, v []float64, y *tensor.Tensor) error {
+	switch y.DType() {
+	case tensor.Uint8:
+		storeCut(v, tensor.Data[uint8](y), 0, math.MaxUint8)
+	case tensor.Int8:
+		storeCut(v, tensor.Data[int8](y), math.MinInt8, math.MaxInt8)
+	case tensor.Int32:
+		storeCut(v, tensor.Data[int32](y), math.MinInt32, math.MaxInt32)
+	default:
+		t, err := tensor.FromFloat64s(y.DType(), v, y.Shape()...)
+		if err != nil {
+			return unsupportedType(name, y.DType())
+		}
+		return y.CopyFrom(t)
+	}
+	return nil
+}
+
+func storeCut[T uint8 | int8 | int32](v []float64, y []T, lo, hi float64) {
+	for i, x := range v {
+		y[i] = T(min(max(x, lo), hi))
+	}
+}
