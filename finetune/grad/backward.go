@@ -9,6 +9,20 @@ import (
 	"bilinc/runtime/tensor"
 )
 
+// A gradient is that of one slot; nil where none has come yet.
+type gradient struct {
+	buf  *buffer
+	head *tensor.Tensor // buf in the value's shape; kept for the next run
+}
+
+// tensor is the gradient as an argument of Backward.
+func (g *gradient) tensor() *tensor.Tensor {
+	if g.buf == nil {
+		return nil
+	}
+	return g.head
+}
+
 // Backward computes the gradients of Σ_i ⟨dout[i], out[i]⟩, where out is
 // Outputs; the zero Value (or the end of dout) stands for a gradient of zero.
 // It may be called again with other gradients: each call starts anew, and the
@@ -28,12 +42,12 @@ func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
 			continue
 		}
 		if !alike(v, s.values[k]) {
-			return fmt.Errorf("gradient of output %d is %v, the output is %v", i, v.Tensor, s.values[k].Tensor)
+			return fmt.Errorf("gradient of output %d is %v, the output is %v", i, describe(v), describe(s.values[k]))
 		}
 		if !p.carries[k] {
 			continue
 		}
-		if err := s.add(k, v); err != nil {
+		if err := s.seed(k, v.Tensor); err != nil {
 			return err
 		}
 	}
@@ -48,10 +62,9 @@ func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
 			return fmt.Errorf("gradient of %v: %w", p.steps[i].node, err)
 		}
 	}
-	// No gradient came by a path: it is zero.
-	for k, carries := range p.carries {
-		if carries && p.wrt[k] && s.grads[k] == nil {
-			if err := s.gradient(k); err != nil {
+	for k, wanted := range p.wrt {
+		if wanted && p.carries[k] {
+			if err := s.begin(k); err != nil {
 				return err
 			}
 		}
@@ -59,20 +72,23 @@ func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
 	return nil
 }
 
-// add adds v to the gradient of slot k.
-func (s *State) add(k int, v tensor.Value) error {
-	if s.grads[k] == nil {
-		if err := s.gradient(k); err != nil {
-			return err
-		}
-		return s.grads[k].CopyFrom(v.Tensor)
+func describe(v tensor.Value) string {
+	if v.Kind == tensor.KindTensor {
+		return v.Tensor.String()
 	}
-	// An output that is listed twice.
-	switch v.Tensor.DType() {
-	case tensor.Float32:
-		addTo(tensor.Data[float32](s.grads[k]), tensor.Data[float32](v.Tensor))
-	case tensor.Float64:
-		addTo(tensor.Data[float64](s.grads[k]), tensor.Data[float64](v.Tensor))
+	return v.Kind.String()
+}
+
+// seed adds t, of an output's type, to the gradient of slot k: an output may be
+// listed twice.
+func (s *State) seed(k int, t *tensor.Tensor) error {
+	if err := s.begin(k); err != nil {
+		return err
+	}
+	if t.DType() == tensor.Float64 {
+		addTo(tensor.Data[float64](s.grads[k].head), tensor.Data[float64](t))
+	} else {
+		addTo(tensor.Data[float32](s.grads[k].head), tensor.Data[float32](t))
 	}
 	return nil
 }
@@ -83,35 +99,69 @@ func addTo[T float32 | float64](y, x []T) {
 	}
 }
 
+// begin gives slot k a gradient of zeros where it has none.
+func (s *State) begin(k int) error {
+	g, x := &s.grads[k], s.values[k]
+	if g.buf != nil {
+		return nil
+	}
+	if x.Kind != tensor.KindTensor || x.Tensor.DType() != tensor.Float32 && x.Tensor.DType() != tensor.Float64 {
+		return fmt.Errorf("%s has no gradient", describe(x))
+	}
+	g.buf = s.mem.take(x.Tensor.DType(), x.Tensor.Len())
+	clear(g.buf.t.Bytes())
+	return g.show(x.Tensor)
+}
+
+// show makes head a view of buf in the type of x.
+func (g *gradient) show(x *tensor.Tensor) error {
+	return show(&g.head, g.buf.t, x.DType(), x.Shape())
+}
+
+// show makes *head a tensor of the given type over the elements of t, the same
+// one as before where its type is.
+func show(head **tensor.Tensor, t *tensor.Tensor, d tensor.DType, shape []int) (err error) {
+	if h := *head; h != nil && h.DType() == d && slices.Equal(h.Shape(), shape) {
+		return h.See(t)
+	}
+	*head, err = t.Reshaped(shape...)
+	return err
+}
+
+// drop gives back the memory of slot k's gradient.
+func (s *State) drop(k int) { s.grads[k].buf = s.mem.release(s.grads[k].buf) }
+
 // backward runs the i-th step backwards.
 func (s *State) backward(i int) error {
-	st, m := &s.p.steps[i], &s.made[i]
-	dout, din := make([]tensor.Value, len(st.out)), make([]tensor.Value, len(st.in))
+	st, m := &s.p.steps[i], &s.steps[i]
+	if m.dout == nil {
+		m.dout, m.din = make([]tensor.Value, len(st.out)), make([]tensor.Value, len(st.in))
+	}
 	some := false
 	for j, k := range st.out {
 		if k >= 0 {
-			dout[j] = tensor.ValueOf(s.grads[k])
-			some = some || s.grads[k] != nil
+			m.dout[j] = tensor.ValueOf(s.grads[k].tensor())
+			some = some || s.grads[k].buf != nil
 		}
 	}
 	if !some {
 		return nil
 	}
-	if m.view && s.pass(st) {
-		return nil
+	if m.view {
+		if passed, err := s.pass(st); passed || err != nil {
+			return err
+		}
 	}
 	for j, k := range st.in {
 		if k < 0 || !s.p.carries[k] {
 			continue
 		}
-		if s.grads[k] == nil {
-			if err := s.gradient(k); err != nil {
-				return err
-			}
+		if err := s.begin(k); err != nil {
+			return err
 		}
-		din[j] = tensor.ValueOf(s.grads[k])
+		m.din[j] = tensor.ValueOf(s.grads[k].head)
 	}
-	if err := st.back.Backward(&s.ctx, m.in, m.out, dout, din); err != nil {
+	if err := st.back.Backward(&s.ctx, m.in, m.out, m.dout, m.din); err != nil {
 		return err
 	}
 	for _, k := range st.out {
@@ -123,46 +173,14 @@ func (s *State) backward(i int) error {
 }
 
 // pass hands the gradient of a view, whose elements are those of its input,
-// on to the input; it does not where either of them still needs its own.
-func (s *State) pass(st *step) bool {
-	from, to := st.out[0], st.in[0]
-	if s.p.wrt[from] || s.grads[to] != nil || !s.p.carries[to] || slices.Contains(st.in[1:], to) {
-		return false
+// on to the input; it does not where either of them needs one of its own.
+func (s *State) pass(st *step) (bool, error) {
+	from, to := &s.grads[st.out[0]], &s.grads[st.in[0]]
+	if s.p.wrt[st.out[0]] || from.buf == nil || to.buf != nil || !s.p.carries[st.in[0]] {
+		return false, nil
 	}
-	g, err := s.grads[from].Reshaped(s.values[to].Tensor.Shape()...)
-	if err != nil || g.DType() != s.values[to].Tensor.DType() {
-		return false
-	}
-	s.grads[from], s.grads[to] = nil, g
-	return true
-}
-
-// gradient gives slot k a gradient of zeros.
-func (s *State) gradient(k int) error {
-	x := s.values[k].Tensor
-	if x == nil {
-		return fmt.Errorf("the gradient of a %v is not defined", s.values[k].Kind)
-	}
-	size := len(x.Bytes())
-	spare := s.spare[size]
-	if len(spare) == 0 {
-		s.grads[k] = tensor.New(x.DType(), x.Shape()...)
-		return nil
-	}
-	b := spare[len(spare)-1].Bytes()
-	s.spare[size] = spare[:len(spare)-1]
-	clear(b)
-	var err error
-	s.grads[k], err = tensor.FromBytes(x.DType(), x.Shape(), b)
-	return err
-}
-
-// drop keeps the memory of slot k's gradient for others.
-func (s *State) drop(k int) {
-	if g := s.grads[k]; g != nil {
-		s.spare[len(g.Bytes())] = append(s.spare[len(g.Bytes())], g)
-		s.grads[k] = nil
-	}
+	from.buf, to.buf = nil, from.buf
+	return true, to.show(s.values[st.in[0]].Tensor)
 }
 
 // Grad is the gradient by v, a value of Options.Wrt, that the last Backward
@@ -170,7 +188,7 @@ func (s *State) drop(k int) {
 // next Backward or Release.
 func (s *State) Grad(v *graph.Value) *tensor.Tensor {
 	if k, ok := s.p.slots[v]; ok && s.p.wrt[k] {
-		return s.grads[k]
+		return s.grads[k].tensor()
 	}
 	return nil
 }

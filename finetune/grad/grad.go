@@ -26,7 +26,10 @@ type Options struct {
 	Wrt []*graph.Value
 	// Outputs is the values that are differentiated; nil: the graph's outputs.
 	Outputs []*graph.Value
-	Seed    uint64 // of random operators, which draw anew in each Forward
+	// Keep is further values that State.Value is to give out. Those of Wrt and
+	// Outputs are kept anyway, others only for as long as they are needed.
+	Keep []*graph.Value
+	Seed uint64 // of random operators, which draw anew in each Forward
 }
 
 // A Program computes the gradients of some values of a graph by others. Its
@@ -40,8 +43,11 @@ type Program struct {
 	consts  []*graph.Value
 	steps   []step
 	outputs []int
-	wrt     []bool // by slot
-	carries []bool // by slot: it lies on a path from a Wrt value to an output
+	// By slot:
+	wrt     []bool
+	carries []bool // it lies on a path from a Wrt value to an output
+	keep    []bool // its elements are read after the forward run
+	readers []int  // how many inputs of steps it is
 
 	mu   sync.Mutex
 	runs uint64
@@ -80,7 +86,7 @@ func New(m *graph.Model, o Options) (*Program, error) {
 	if outputs == nil {
 		outputs = m.Graph.Outputs
 	}
-	for _, v := range slices.Concat(o.Wrt, outputs) {
+	for _, v := range slices.Concat(o.Wrt, outputs, o.Keep) {
 		if v == nil || m.Graph.Value(v.Name()) != v {
 			return nil, fmt.Errorf("%v is no value of the model's graph", v)
 		}
@@ -100,7 +106,7 @@ func New(m *graph.Model, o Options) (*Program, error) {
 			p.slot(v)
 		}
 	}
-	nodes := needed(order, outputs)
+	nodes := needed(order, slices.Concat(outputs, o.Keep))
 	if err := runnable(nodes, facts); err != nil {
 		return nil, err
 	}
@@ -110,7 +116,14 @@ func New(m *graph.Model, o Options) (*Program, error) {
 	for _, v := range outputs {
 		p.outputs = append(p.outputs, p.slot(v))
 	}
-	return p, p.paths(facts, o.Wrt)
+	for _, v := range o.Keep {
+		p.slot(v)
+	}
+	if err := p.paths(facts, o.Wrt); err != nil {
+		return nil, err
+	}
+	p.lifetimes(facts, o.Keep)
+	return p, nil
 }
 
 // needed is the nodes of order that outputs depend on, without those that
@@ -260,6 +273,47 @@ func (p *Program) paths(facts *op.Facts, wrt []*graph.Value) error {
 		return &bad
 	}
 	return nil
+}
+
+// lifetimes finds out which elements are read after the forward run.
+func (p *Program) lifetimes(facts *op.Facts, keep []*graph.Value) {
+	p.keep, p.readers = slices.Clone(p.wrt), make([]int, len(p.slots))
+	for v, k := range p.slots {
+		// Indices and the like, which any Backward may read.
+		p.keep[k] = p.keep[k] || !facts.Of(v).DType.IsFloat()
+	}
+	for _, k := range p.outputs {
+		p.keep[k] = true
+	}
+	for _, v := range keep {
+		p.keep[p.slots[v]] = true
+	}
+	for i := range p.steps {
+		s := &p.steps[i]
+		for _, k := range s.in {
+			if k >= 0 {
+				p.readers[k]++
+			}
+		}
+		if s.back == nil {
+			continue
+		}
+		want := make([]bool, len(s.in))
+		for j, k := range s.in {
+			want[j] = k >= 0 && p.carries[k]
+		}
+		in, out := op.Saves(s.back, want)
+		for j, k := range s.in {
+			if k >= 0 && in[j] {
+				p.keep[k] = true
+			}
+		}
+		for _, k := range s.out {
+			if k >= 0 && out {
+				p.keep[k] = true
+			}
+		}
+	}
 }
 
 // Inputs is the graph inputs that a Forward takes, in order: those without

@@ -65,24 +65,20 @@ func offset(t *testing.T, m *graph.Model, v *graph.Value, shape []int) *tensor.T
 	return delta
 }
 
-// floating is every value of m with a gradient that differences can check:
-// floating-point constants and activations with readers.
-func floating(s *State, m *graph.Model) values {
+// floating is every floating-point value of m: inputs, constants and
+// activations, in the order of the nodes.
+func floating(t *testing.T, m *graph.Model, x *tensor.Tensor) values {
+	t.Helper()
 	var all values
-	seen := map[*graph.Value]bool{}
-	add := func(v *graph.Value) {
-		if v == nil || seen[v] || s.Value(v).Kind != tensor.KindTensor || s.Value(v).Tensor.DType() != tensor.Float64 {
-			return
-		}
-		seen[v] = true
-		all = append(all, v)
-	}
 	for _, n := range m.Graph.Nodes() {
 		for _, v := range slices.Concat(n.Inputs(), n.Outputs()) {
-			add(v)
+			if v != nil && !slices.Contains(all, v) {
+				all = append(all, v)
+			}
 		}
 	}
-	return all
+	s := forward(t, program(t, m, Options{Keep: all}), x)
+	return slices.DeleteFunc(all, func(v *graph.Value) bool { return s.Value(v).Tensor.DType() != tensor.Float64 })
 }
 
 func forward(t *testing.T, p *Program, in ...*tensor.Tensor) *State {
@@ -135,7 +131,7 @@ func TestSmallModels(t *testing.T) {
 			shape, _ := graph.Ints(m.Graph.Inputs[0].Type.Shape)
 			r := rand.New(rand.NewPCG(3, 4))
 			x := normals(r, shape...)
-			wrt := floating(forward(t, program(t, m, Options{}), x), m)
+			wrt := floating(t, m, x)
 			p := program(t, m, Options{Wrt: wrt, Pool: kernel.NewPool(2)})
 			s := forward(t, p, x)
 			dout := normals(r, s.Outputs()[0].Tensor.Shape()...)
@@ -191,7 +187,7 @@ func TestShippedModels(t *testing.T) {
 			r := rand.New(rand.NewPCG(5, 6))
 			x := normals(r, 3, 784)
 			var wrt, narrowWrt values
-			for _, v := range floating(forward(t, program(t, m, Options{}), x), m) {
+			for _, v := range floating(t, m, x) {
 				if among == nil || slices.Contains(among, v.Name()) {
 					wrt = append(wrt, v)
 					narrowWrt = append(narrowWrt, narrowModel.Graph.Value(v.Name()))
@@ -280,6 +276,39 @@ func TestRepeated(t *testing.T) {
 			}
 			s.Release()
 		}
+	}
+}
+
+// Elements that nobody reads any more make room for others; what is kept is
+// what the run computed, and stays it through a Backward.
+func TestKeep(t *testing.T) {
+	m := transformer(t)
+	r := rand.New(rand.NewPCG(9, 9))
+	x := normals(r, 2, 5, 8)
+	w := m.Graph.Value("f2.weight")
+	all := floating(t, m, x)
+	whole := forward(t, program(t, m, Options{Wrt: values{w}, Keep: all}), x)
+	s := forward(t, program(t, m, Options{Wrt: values{w}, Keep: values{m.Graph.Value("Softmax")}}), x)
+	for range 2 {
+		if err := s.Backward(context.Background(), asValues([]*tensor.Tensor{normals(r, 2, 3)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := 0
+	for _, v := range all {
+		got := s.Value(v)
+		if got.Kind == tensor.KindNone {
+			continue
+		}
+		if kept++; !tensor.Equal(got.Tensor, whole.Value(v).Tensor) {
+			t.Errorf("%s is not what was computed", v.Name())
+		}
+	}
+	if s.Value(m.Graph.Value("Softmax")).Kind == tensor.KindNone {
+		t.Error("what was to be kept is gone")
+	}
+	if kept == len(all) {
+		t.Errorf("all of %d values are kept", kept)
 	}
 }
 

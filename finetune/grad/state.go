@@ -12,24 +12,31 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// A State is one forward run with all its activations. It is for one
-// goroutine at a time.
+// A State is one forward run with the activations that its gradients need. It
+// is for one goroutine at a time.
 type State struct {
-	p      *Program
-	ctx    op.Ctx
-	pcg    *rand.PCG
-	values []tensor.Value // by slot
-	made   []made         // by step
-	grads  []*tensor.Tensor
-	spare  map[int][]*tensor.Tensor // gradients no longer needed, by bytes
+	p     *Program
+	ctx   op.Ctx
+	pcg   *rand.PCG
+	steps []memory // by step
+	mem   arena
+
+	// By slot. A value whose elements nobody reads any more keeps its type; its
+	// elements are then someone else's.
+	values []tensor.Value
+	bufs   []*buffer // of what steps made
+	unread []int     // inputs of steps that have still to read it
+	grads  []gradient
 }
 
-// made is what a state keeps of a step for the next run: its outputs' memory
-// and the types of inputs that these are for.
-type made struct {
-	in, out []tensor.Value // arguments of the step, in the last run
-	fixed   bool           // the outputs' types follow from those of the inputs
-	view    bool           // the first output shares the first input's elements
+// memory is what a state keeps of a step for the next run.
+type memory struct {
+	in, out   []tensor.Value // the arguments of the last run
+	dout, din []tensor.Value
+	dtypes    []tensor.DType // of the outputs
+	shapes    [][]int
+	fixed     bool // the outputs' types follow from those of the inputs
+	view      bool // the first output shares the first input's elements
 }
 
 // Forward runs the model on in, the values of Inputs in order, and keeps what
@@ -45,13 +52,14 @@ func (p *Program) Forward(ctx context.Context, in []tensor.Value) (*State, error
 			return nil, err
 		}
 	}
-	s, run := p.state()
+	s, run := p.state(in)
 	for i, v := range p.inputs {
 		s.values[p.slots[v]] = in[i]
 	}
 	for _, v := range p.consts {
 		s.values[p.slots[v]] = tensor.ValueOf(v.Const())
 	}
+	copy(s.unread, p.readers)
 	for i := range p.steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -83,20 +91,37 @@ func checkInput(v *graph.Value, x tensor.Value) error {
 	return nil
 }
 
-// state is a new state, or one that was released, and the number of the run.
-func (p *Program) state() (s *State, run uint64) {
+// state is a state that was released after a run on inputs like in, or a new
+// one, and the number of the run.
+func (p *Program) state(in []tensor.Value) (s *State, run uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	run = p.runs
 	p.runs++
-	if n := len(p.free); n > 0 {
+	for n := len(p.free); n > 0; n = len(p.free) {
 		s, p.free = p.free[n-1], p.free[:n-1]
-		return s, run
+		same := true
+		for i, v := range p.inputs {
+			same = same && alike(s.values[p.slots[v]], in[i])
+		}
+		if same {
+			s.clear()
+			return s, run
+		}
 	}
-	s = &State{p: p, values: make([]tensor.Value, len(p.slots)), made: make([]made, len(p.steps)),
-		grads: make([]*tensor.Tensor, len(p.slots)), spare: map[int][]*tensor.Tensor{}, pcg: rand.NewPCG(0, 0)}
+	n := len(p.slots)
+	s = &State{p: p, pcg: rand.NewPCG(0, 0), steps: make([]memory, len(p.steps)), values: make([]tensor.Value, n),
+		bufs: make([]*buffer, n), unread: make([]int, n), grads: make([]gradient, n), mem: arena{}}
 	s.ctx = op.Ctx{Pool: p.pool, Rand: rand.New(s.pcg)}
 	return s, run
+}
+
+// clear gives back the memory of the last run.
+func (s *State) clear() {
+	for k := range s.bufs {
+		s.bufs[k] = s.mem.release(s.bufs[k])
+		s.drop(k)
+	}
 }
 
 // Release gives the state's memory, and that of all tensors that came from
@@ -109,13 +134,13 @@ func (s *State) Release() {
 
 // forward runs the i-th step.
 func (s *State) forward(i int, run uint64) error {
-	st, m := &s.p.steps[i], &s.made[i]
+	st, m := &s.p.steps[i], &s.steps[i]
 	if st.random {
 		s.pcg.Seed(s.p.seed, st.seed+run*0x9e3779b97f4a7c15)
 	}
-	fresh := m.out == nil || !m.fixed
+	fresh := !m.fixed
 	if m.in == nil {
-		m.in = make([]tensor.Value, len(st.in))
+		m.in, m.out = make([]tensor.Value, len(st.in)), make([]tensor.Value, len(st.out))
 	}
 	for j, k := range st.in {
 		if k >= 0 {
@@ -123,44 +148,83 @@ func (s *State) forward(i int, run uint64) error {
 			m.in[j] = s.values[k]
 		}
 	}
+	var err error
 	if st.dynamic {
-		out, err := op.Eval(&s.ctx, st.op, m.in, len(st.out))
-		if err != nil {
-			return err
-		}
-		m.out = out
+		m.out, err = op.Eval(&s.ctx, st.op, m.in, len(st.out))
 	} else {
-		if fresh {
-			if err := s.make(st, m); err != nil {
-				return err
-			}
-		}
-		if m.view {
-			if err := m.out[0].Tensor.See(m.in[0].Tensor); err != nil {
-				return err
-			}
-		} else if err := st.op.Forward(&s.ctx, m.in, m.out); err != nil {
-			return err
-		}
+		err = s.static(st, m, fresh)
+	}
+	if err != nil {
+		return err
 	}
 	for j, k := range st.out {
 		if k >= 0 {
 			s.values[k] = m.out[j]
+			s.forget(k)
+		}
+	}
+	for _, k := range st.in {
+		if k >= 0 {
+			s.unread[k]--
+			s.forget(k)
 		}
 	}
 	return nil
 }
 
-// alike reports whether two values have the same type.
+// forget gives back the memory of what nobody will read.
+func (s *State) forget(k int) {
+	if s.unread[k] == 0 && !s.p.keep[k] {
+		s.bufs[k] = s.mem.release(s.bufs[k])
+	}
+}
+
+// static runs a step whose outputs' types can be told before.
+func (s *State) static(st *step, m *memory, fresh bool) error {
+	if fresh {
+		if err := m.infer(st); err != nil {
+			return err
+		}
+	}
+	for j, k := range st.out {
+		if k < 0 {
+			continue
+		}
+		var elements *tensor.Tensor
+		if m.view && j == 0 {
+			elements = m.in[0].Tensor
+			if s.bufs[k] = s.bufs[st.in[0]]; s.bufs[k] != nil {
+				s.bufs[k].refs++
+			}
+		} else {
+			n, err := tensor.Elements(m.shapes[j])
+			if err != nil {
+				return err
+			}
+			s.bufs[k] = s.mem.take(m.dtypes[j], n)
+			elements = s.bufs[k].t
+		}
+		if err := show(&m.out[j].Tensor, elements, m.dtypes[j], m.shapes[j]); err != nil {
+			return err
+		}
+		m.out[j].Kind = tensor.KindTensor
+	}
+	if m.view {
+		return nil
+	}
+	return st.op.Forward(&s.ctx, m.in, m.out)
+}
+
+// alike reports whether two values are tensors of the same type.
 func alike(a, b tensor.Value) bool {
-	if a.Kind != b.Kind || a.Kind != tensor.KindTensor {
+	if a.Kind != tensor.KindTensor || b.Kind != tensor.KindTensor {
 		return false
 	}
 	return a.Tensor == b.Tensor || a.Tensor.DType() == b.Tensor.DType() && slices.Equal(a.Tensor.Shape(), b.Tensor.Shape())
 }
 
-// make gives a step outputs of the types that follow from its inputs.
-func (s *State) make(st *step, m *made) error {
+// infer finds out the types of a step's outputs.
+func (m *memory) infer(st *step) error {
 	types, facts := make([]graph.Fact, len(m.in)), make([]graph.Fact, len(m.in))
 	for j, v := range m.in {
 		types[j].Kind, facts[j].Kind = v.Kind, v.Kind
@@ -177,9 +241,8 @@ func (s *State) make(st *step, m *made) error {
 		}
 	}
 	v, ok := st.op.(op.View)
-	m.view = ok && v.IsView(facts)
-	old := m.out
-	m.out = make([]tensor.Value, len(st.out))
+	m.view = ok && st.out[0] >= 0 && v.IsView(facts)
+	m.dtypes, m.shapes = make([]tensor.DType, len(st.out)), make([][]int, len(st.out))
 	for j, k := range st.out {
 		if k < 0 {
 			continue
@@ -188,18 +251,7 @@ func (s *State) make(st *step, m *made) error {
 		if !ok {
 			return fmt.Errorf("output %d is %v even from the inputs' contents", j, out[j].Type)
 		}
-		switch {
-		case m.view && j == 0:
-			t, err := m.in[0].Tensor.Reshaped(shape...)
-			if err != nil {
-				return err
-			}
-			m.out[0] = tensor.ValueOf(t)
-		case j < len(old) && old[j].Kind == tensor.KindTensor && old[j].Tensor.DType() == out[j].DType && slices.Equal(old[j].Tensor.Shape(), shape):
-			m.out[j] = old[j]
-		default:
-			m.out[j] = tensor.ValueOf(tensor.New(out[j].DType, shape...))
-		}
+		m.dtypes[j], m.shapes[j] = out[j].DType, shape
 	}
 	return nil
 }
@@ -217,13 +269,15 @@ func exact(f graph.Fact) ([]int, bool) {
 	return shape, err == nil
 }
 
-// Value is what v was in the run, the zero Value where the outputs do not need
-// it. It is valid until Release.
+// Value is what v was in the run, for a value of Options.Wrt, Outputs or Keep,
+// a constant or an input; the zero Value for others, whose elements may be
+// gone. It is valid until Release.
 func (s *State) Value(v *graph.Value) tensor.Value {
-	if k, ok := s.p.slots[v]; ok {
-		return s.values[k]
+	k, ok := s.p.slots[v]
+	if !ok || !s.p.keep[k] && v.Producer() != nil && v.Const() == nil {
+		return tensor.Value{}
 	}
-	return tensor.Value{}
+	return s.values[k]
 }
 
 // Outputs is the values of Options.Outputs in order, valid until Release.

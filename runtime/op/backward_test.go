@@ -94,6 +94,7 @@ func runGradTest(t *testing.T, c gradTest) {
 			checkDifferences(t, ctx, o, in, some, backward(t, ctx, d, in, out, some, start))
 		}
 	}
+	checkSaves(t, ctx, d, in, out, dout, start, whole)
 	none := make([]tensor.Value, nOut)
 	for i, g := range backward(t, ctx, d, in, out, none, start) {
 		if slices.ContainsFunc(g, func(v float64) bool { return math.Abs(v) > 1e-12 }) {
@@ -192,6 +193,45 @@ func checkDifferences(t *testing.T, ctx *Ctx, o Op, in, dout []tensor.Value, gra
 		}
 		if err := near(g, want, differences); err != nil {
 			t.Errorf("input %d: %v", i, err)
+		}
+	}
+}
+
+// checkSaves overwrites the elements that Backward is said not to read.
+func checkSaves(t *testing.T, ctx *Ctx, d Differentiable, in, out, dout, start []tensor.Value, whole [][]float64) {
+	t.Helper()
+	lost := func(v tensor.Value) tensor.Value {
+		if v.Kind == tensor.KindTensor && v.Tensor.DType() == tensor.Float64 {
+			v.Tensor = v.Tensor.Clone()
+			for i := range tensor.Data[float64](v.Tensor) {
+				tensor.Data[float64](v.Tensor)[i] = math.NaN()
+			}
+		}
+		return v
+	}
+	for only := -1; only < len(start); only++ {
+		wanted, want := make([]tensor.Value, len(start)), make([]bool, len(start))
+		for i := range start {
+			if want[i] = start[i].Kind == tensor.KindTensor && (only < 0 || i == only); want[i] {
+				wanted[i] = start[i]
+			}
+		}
+		readIn, readOut := Saves(d, want)
+		savedIn, savedOut := slices.Clone(in), slices.Clone(out)
+		for i := range in {
+			if !readIn[i] {
+				savedIn[i] = lost(in[i])
+			}
+		}
+		for i := range out {
+			if !readOut {
+				savedOut[i] = lost(out[i])
+			}
+		}
+		for i, g := range backward(t, ctx, d, savedIn, savedOut, dout, wanted) {
+			if want[i] && !slices.Equal(g, whole[i]) {
+				t.Errorf("input %d: the gradient differs where only saved elements are there", i)
+			}
 		}
 	}
 }
