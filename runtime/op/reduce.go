@@ -1,6 +1,7 @@
 package op
 
 import (
+	"fmt"
 	"math"
 
 	"bilinc/runtime/graph"
@@ -12,56 +13,47 @@ import (
 // others) on an input; none means all, unless noop says that it means none.
 type reduce struct {
 	name      string
-	k         reduction
 	axes      []int // attribute; nil: all
 	axesInput bool
 	keep      bool
 	noop      bool
 }
 
-// A reduction starts at init, folds, and may finish with the count n.
-type reduction struct {
-	init float64
-	step func(acc, x float64) float64
-	end  func(acc float64, n int) float64
-}
+// A folding is what a reduction adds up, or which element it keeps.
+type folding uint8
 
-func identityEnd(acc float64, _ int) float64 { return acc }
+const (
+	foldSum folding = iota
+	foldAbs
+	foldSquare
+	foldProd
+	foldMax
+	foldMin
+	foldExp // e^(x − the largest)
+)
 
-func square(acc, x float64) float64 { return acc + x*x }
-
-func addAbs(acc, x float64) float64 { return acc + math.Abs(x) }
-
-var reductions = map[string]reduction{
-	"ReduceSum":       {0, plus, identityEnd},
-	"ReduceMean":      {0, plus, func(a float64, n int) float64 { return a / float64(n) }},
-	"ReduceMax":       {math.Inf(-1), maximum, identityEnd},
-	"ReduceMin":       {math.Inf(1), minimum, identityEnd},
-	"ReduceProd":      {1, func(a, x float64) float64 { return a * x }, identityEnd},
-	"ReduceL1":        {0, addAbs, identityEnd},
-	"ReduceL2":        {0, square, func(a float64, _ int) float64 { return math.Sqrt(a) }},
-	"ReduceSumSquare": {0, square, identityEnd},
-	"ReduceLogSum":    {0, plus, func(a float64, _ int) float64 { return math.Log(a) }},
-	// The maximum is taken out first, see reduceRows.
-	"ReduceLogSumExp": {0, plus, func(a float64, _ int) float64 { return math.Log(a) }},
+// foldings is the folding of each operator; what follows it, finish says.
+var foldings = map[string]folding{
+	"ReduceSum": foldSum, "ReduceMean": foldSum, "ReduceLogSum": foldSum,
+	"ReduceL1": foldAbs, "ReduceL2": foldSquare, "ReduceSumSquare": foldSquare,
+	"ReduceProd": foldProd, "ReduceMax": foldMax, "ReduceMin": foldMin, "ReduceLogSumExp": foldExp,
 }
 
 // parseReduce serves the form with an attribute, parseReduceInput the later one.
 func parseReduce(name string) parser {
 	return func(a *attrs) Op {
-		return &reduce{name: name, k: reductions[name], axes: a.ints("axes"), keep: a.bool("keepdims", true)}
+		return &reduce{name: name, axes: a.ints("axes"), keep: a.bool("keepdims", true)}
 	}
 }
 
 func parseReduceInput(name string) parser {
 	return func(a *attrs) Op {
-		return &reduce{name: name, k: reductions[name], axesInput: true, keep: a.bool("keepdims", true),
+		return &reduce{name: name, axesInput: true, keep: a.bool("keepdims", true),
 			noop: a.bool("noop_with_empty_axes", false)}
 	}
 }
 
-// resolve is the axes to reduce for an input of a rank; known is false where
-// they come from an input whose contents are not.
+// resolve marks the axes to reduce of an input of a rank.
 func (o *reduce) resolve(axes []int, rank int) ([]bool, error) {
 	mask := make([]bool, rank)
 	if len(axes) == 0 {
@@ -91,8 +83,14 @@ func (o *reduce) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	x := in[0]
 	axes := o.axes
 	if given(in, 1) {
-		var ok bool
-		if axes, ok = constInts(in[1]); !ok {
+		if d := in[1].DType; d != tensor.Int64 && d != tensor.Undefined {
+			return nil, fmt.Errorf("axes are %v, wanted int64", in[1].Type)
+		}
+		list, ok, err := axesOf(in, 1)
+		if err != nil {
+			return nil, err
+		}
+		if axes = list; !ok {
 			if x.Ranked && o.keep {
 				return rankFact(x.DType, len(x.Shape)), nil
 			}
@@ -106,7 +104,12 @@ func (o *reduce) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tensorFact(x.DType, reducedDims(x.Shape, mask, o.keep)...), nil
+	shape := reducedDims(x.Shape, mask, o.keep)
+	if o.name == "ReduceProd" && len(mask) == 1 && mask[0] && x.Ints != nil {
+		// The number of elements of a tensor, from its shape.
+		return []graph.Fact{contents(x.DType, []graph.Dim{graph.Product(x.Ints)}, shape...)}, nil
+	}
+	return tensorFact(x.DType, shape...), nil
 }
 
 func reducedDims(shape []graph.Dim, mask []bool, keep bool) []graph.Dim {
@@ -122,7 +125,7 @@ func reducedDims(shape []graph.Dim, mask []bool, keep bool) []graph.Dim {
 	return out
 }
 
-func (o *reduce) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *reduce) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	axes := o.axes
 	if present(in, 1) {
@@ -132,44 +135,31 @@ func (o *reduce) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	if x.DType() == tensor.Int64 || x.DType() == tensor.Uint64 {
-		if f := int64Reduction(o.name); f != nil {
-			return reduceInt64(x, y, mask, f)
-		}
+	switch d := x.DType(); d {
+	case tensor.Float32:
+		reduceAs(o.name, x, y, mask, math.Inf(-1), math.Inf(1), tensor.Data[float32](x), tensor.Data[float32](y))
+	case tensor.Float64:
+		reduceAs(o.name, x, y, mask, math.Inf(-1), math.Inf(1), tensor.Data[float64](x), tensor.Data[float64](y))
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	case tensor.Int64:
+		reduceAs[int64, int64](o.name, x, y, mask, math.MinInt64, math.MaxInt64, tensor.Data[int64](x), tensor.Data[int64](y))
+	case tensor.Int32:
+		reduceAs[int32, int64](o.name, x, y, mask, math.MinInt32, math.MaxInt32, tensor.Data[int32](x), tensor.Data[int32](y))
+	case tensor.Int8:
+		reduceAs[int8, int64](o.name, x, y, mask, math.MinInt8, math.MaxInt8, tensor.Data[int8](x), tensor.Data[int8](y))
+	case tensor.Uint64:
+		reduceAs[uint64, uint64](o.name, x, y, mask, 0, math.MaxUint64, tensor.Data[uint64](x), tensor.Data[uint64](y))
+	case tensor.Uint32:
+		reduceAs[uint32, uint64](o.name, x, y, mask, 0, math.MaxUint32, tensor.Data[uint32](x), tensor.Data[uint32](y))
+	case tensor.Uint8:
+		reduceAs[uint8, uint64](o.name, x, y, mask, 0, math.MaxUint8, tensor.Data[uint8](x), tensor.Data[uint8](y))
+	case tensor.Bool:
+		return o.reduceBool(x, y, mask)
+	default:
+		return unsupportedType(o.name, d)
 	}
-	v, err := tensor.Float64s(x)
-	if err != nil {
-		return unsupportedType(o.name, x.DType())
-	}
-	acc := make([]float64, y.Len())
-	var shift []float64
-	if o.name == "ReduceLogSumExp" {
-		shift = filled(len(acc), math.Inf(-1))
-		eachReduced(x.Shape(), mask, func(i, j int) { shift[j] = math.Max(shift[j], v[i]) })
-		for j, s := range shift {
-			if math.IsInf(s, 0) {
-				shift[j] = 0 // e^(x−∞) would be NaN
-			}
-		}
-		eachReduced(x.Shape(), mask, func(i, j int) { v[i] = math.Exp(v[i] - shift[j]) })
-	}
-	for j := range acc {
-		acc[j] = o.k.init
-	}
-	eachReduced(x.Shape(), mask, func(i, j int) { acc[j] = o.k.step(acc[j], v[i]) })
-	n := 1
-	for i, d := range x.Shape() {
-		if mask[i] {
-			n *= d
-		}
-	}
-	for j := range acc {
-		acc[j] = o.k.end(acc[j], n)
-		if shift != nil {
-			acc[j] += shift[j]
-		}
-	}
-	return storeFloats(acc, y)
+	return nil
 }
 
 func (o *reduce) hasGradient() bool { return o.name != "ReduceProd" }
@@ -250,60 +240,6 @@ func reduceBack[T float](o *reduce, mask []bool, in, out, dout, din []tensor.Val
 	})
 }
 
-func filled(n int, v float64) []float64 {
-	out := make([]float64, n)
-	for i := range out {
-		out[i] = v
-	}
-	return out
-}
-
-// int64Reduction is the exact form of reductions whose results may pass the
-// 53 bits that float64 holds; nil where there is none.
-func int64Reduction(name string) func(acc, x int64, first bool) int64 {
-	switch name {
-	case "ReduceSum":
-		return func(a, x int64, _ bool) int64 { return a + x }
-	case "ReduceProd":
-		return func(a, x int64, first bool) int64 {
-			if first {
-				return x
-			}
-			return a * x
-		}
-	case "ReduceMax":
-		return func(a, x int64, first bool) int64 {
-			if first {
-				return x
-			}
-			return max(a, x)
-		}
-	case "ReduceMin":
-		return func(a, x int64, first bool) int64 {
-			if first {
-				return x
-			}
-			return min(a, x)
-		}
-	case "ReduceSumSquare":
-		return func(a, x int64, _ bool) int64 { return a + x*x }
-	}
-	return nil
-}
-
-func reduceInt64(x, y *tensor.Tensor, mask []bool, f func(acc, x int64, first bool) int64) error {
-	v, err := tensor.Int64s(x)
-	if err != nil {
-		return err
-	}
-	acc, seen := make([]int64, y.Len()), make([]bool, y.Len())
-	eachReduced(x.Shape(), mask, func(i, j int) {
-		acc[j] = f(acc[j], v[i], !seen[j])
-		seen[j] = true
-	})
-	return storeInts(acc, y)
-}
-
 // eachReduced calls f with the position of each element of a tensor and that
 // of the element it is reduced into, in order.
 func eachReduced(shape []int, mask []bool, f func(i, j int)) {
@@ -332,133 +268,6 @@ func eachReduced(shape []int, mask []bool, f func(i, j int)) {
 			}
 			j -= strides[k] * shape[k]
 			idx[k] = 0
-		}
-	}
-}
-
-// argReduce is ArgMax or ArgMin: the position of the extreme along one axis.
-type argReduce struct {
-	name string
-	axis int
-	keep bool
-	last bool
-	max  bool
-}
-
-func parseArg(name string, isMax bool) parser {
-	return func(a *attrs) Op {
-		return &argReduce{name, int(a.int("axis", 0)), a.bool("keepdims", true), a.bool("select_last_index", false), isMax}
-	}
-}
-
-func (o *argReduce) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
-	if err := arity(in, 1, 1); err != nil {
-		return nil, err
-	}
-	if !in[0].Ranked {
-		return unrankedFact(tensor.Int64), nil
-	}
-	axis, err := normAxis(o.axis, len(in[0].Shape))
-	if err != nil {
-		return nil, err
-	}
-	mask := make([]bool, len(in[0].Shape))
-	mask[axis] = true
-	return tensorFact(tensor.Int64, reducedDims(in[0].Shape, mask, o.keep)...), nil
-}
-
-func (o *argReduce) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x := in[0].Tensor
-	v, err := tensor.Float64s(x)
-	if err != nil {
-		return unsupportedType(o.name, x.DType())
-	}
-	axis, err := normAxis(o.axis, x.Rank())
-	if err != nil {
-		return err
-	}
-	outer, n, inner := around(x.Shape(), axis)
-	dst := tensor.Data[int64](out[0].Tensor)
-	for i := range outer {
-		for j := range inner {
-			row, best := v[i*n*inner+j:], 0
-			for k := 1; k < n; k++ {
-				a, b := row[k*inner], row[best*inner]
-				if a == b && o.last || a != b && (a > b) == o.max {
-					best = k
-				}
-			}
-			dst[i*inner+j] = int64(best)
-		}
-	}
-	return nil
-}
-
-// around is the number of elements before, along and after an axis.
-func around(shape []int, axis int) (outer, n, inner int) {
-	return product(shape[:axis]), shape[axis], product(shape[axis+1:])
-}
-
-// cumSum adds up along an axis that an input gives.
-type cumSum struct{ exclusive, reverse bool }
-
-func parseCumSum(a *attrs) Op { return &cumSum{a.bool("exclusive", false), a.bool("reverse", false)} }
-
-func (o *cumSum) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
-	if err := arity(in, 2, 2); err != nil {
-		return nil, err
-	}
-	return []graph.Fact{{Type: in[0].Type}}, nil
-}
-
-func (o *cumSum) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x, y := in[0].Tensor, out[0].Tensor
-	list, ok := intsIn(in[1].Tensor)
-	if !ok || len(list) != 1 {
-		return unsupportedType("CumSum", in[1].Tensor.DType())
-	}
-	axis, err := normAxis(list[0], x.Rank())
-	if err != nil {
-		return err
-	}
-	switch x.DType() {
-	case tensor.Float32:
-		cumulate[float32](o, x, y, axis)
-	case tensor.Float64:
-		cumulate[float64](o, x, y, axis)
-	case tensor.Int32:
-		cumulate[int32](o, x, y, axis)
-	case tensor.Int64:
-		cumulate[int64](o, x, y, axis)
-	case tensor.Uint32:
-		cumulate[uint32](o, x, y, axis)
-	case tensor.Uint64:
-		cumulate[uint64](o, x, y, axis)
-	default:
-		return unsupportedType("CumSum", x.DType())
-	}
-	return nil
-}
-
-func cumulate[T integer | float32 | float64](o *cumSum, x, y *tensor.Tensor, axis int) {
-	src, dst := tensor.Data[T](x), tensor.Data[T](y)
-	outer, n, inner := around(x.Shape(), axis)
-	for i := range outer {
-		for j := range inner {
-			var acc T
-			for k := range n {
-				if o.reverse {
-					k = n - 1 - k
-				}
-				at := (i*n+k)*inner + j
-				if o.exclusive {
-					dst[at] = acc
-					acc += src[at]
-				} else {
-					acc += src[at]
-					dst[at] = acc
-				}
-			}
 		}
 	}
 }
