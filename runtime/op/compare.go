@@ -2,6 +2,7 @@ package op
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 
 	"bilinc/runtime/graph"
@@ -161,6 +162,9 @@ func parseWhere(*attrs) Op { return where{} }
 func (where) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err := arity(in, 3, 3); err != nil {
 		return nil, err
+	}
+	if d := in[0].DType; d != tensor.Bool && d != tensor.Undefined {
+		return nil, fmt.Errorf("condition is %v, wanted bool", in[0].Type)
 	}
 	d, err := sameDType(in[1:])
 	if err != nil {

@@ -154,8 +154,12 @@ func (o *clip) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err := arity(in, 1, most); err != nil {
 		return nil, err
 	}
-	if _, err := sameDType(in); err != nil {
+	d, err := sameDType(in)
+	if err != nil {
 		return nil, err
+	}
+	if !o.inputs && d != tensor.Undefined && !d.IsFloat() {
+		return nil, unsupportedType("Clip", d)
 	}
 	for i := 1; i < len(in); i++ {
 		if given(in, i) && in[i].Ranked {

@@ -24,6 +24,12 @@ func (o *layerNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 	if err := arity(in, 2, 3); err != nil {
 		return nil, err
 	}
+	if _, err := sameDType(in); err != nil {
+		return nil, err
+	}
+	if nOut > 3 {
+		return nil, fmt.Errorf("found %d outputs, wanted at most 3", nOut)
+	}
 	x := in[0]
 	out := []graph.Fact{{Type: x.Type}}
 	stats := unrankedFact(tensor.Float32)[0]
@@ -162,7 +168,9 @@ type channelNorm struct {
 func parseBatchNorm(a *attrs) Op {
 	a.float("momentum", 0.9)
 	if a.opset < 9 {
-		a.int("spatial", 1)
+		if a.int("spatial", 1) != 1 {
+			a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "with moments for each position (spatial = 0)"})
+		}
 	}
 	if a.opset >= 14 && a.bool("training_mode", false) {
 		a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "in training mode"})
@@ -176,9 +184,15 @@ func parseInstanceNorm(a *attrs) Op {
 
 func parseGroupNorm(a *attrs) Op {
 	a.require("num_groups")
-	a.int("stash_type", 1)
-	return &channelNorm{name: "GroupNormalization", epsilon: float64(a.float("epsilon", 1e-5)),
+	if a.opset >= 21 {
+		a.int("stash_type", 1)
+	}
+	o := &channelNorm{name: "GroupNormalization", epsilon: float64(a.float("epsilon", 1e-5)),
 		groups: int(a.int("num_groups", 1)), perGroup: a.opset < 21}
+	if o.groups < 1 {
+		a.fail(fmt.Errorf("attribute num_groups is %d, wanted at least 1", o.groups))
+	}
+	return o
 }
 
 func (o *channelNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
@@ -193,12 +207,19 @@ func (o *channelNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 		return nil, &Unsupported{OpType: o.name, Detail: "in training mode"}
 	}
 	x := in[0]
+	for i := 1; i < n; i++ {
+		// 16-bit inputs are widened to float32, beside which float32 may stand.
+		d := in[i].DType
+		if d != x.DType && d != tensor.Undefined && x.DType != tensor.Undefined && (x.DType.Bits() != 16 || d.Bits() > 32 || !d.IsFloat()) {
+			return nil, fmt.Errorf("input %d is %v, but input 0 is %v", i, d, x.DType)
+		}
+	}
 	if x.Ranked && len(x.Shape) < 2 {
 		return nil, fmt.Errorf("input %v has no channel axis", x.Type)
 	}
 	if x.Ranked {
 		if c, ok := x.Shape[1].Const(); ok {
-			if o.groups < 0 || o.groups > 0 && c%o.groups != 0 {
+			if o.groups > 0 && c%o.groups != 0 {
 				return nil, fmt.Errorf("%d channels do not fall into %d groups", c, o.groups)
 			}
 			want := c
@@ -206,7 +227,7 @@ func (o *channelNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 				want = o.groups
 			}
 			for i := 1; i < n; i++ {
-				if in[i].Ranked && (len(in[i].Shape) != 1 || in[i].Shape[0].IsKnown() && !in[i].Shape[0].Is(want)) {
+				if in[i].Ranked && (len(in[i].Shape) != 1 || differ(in[i].Shape[0], graph.Size(want))) {
 					return nil, fmt.Errorf("input %d is %v, wanted [%d]", i, in[i].Type, want)
 				}
 			}
@@ -294,7 +315,7 @@ func (o *lpNorm) Forward(_ *Ctx, in, out []tensor.Value) error {
 	}
 	outer, n, inner := around(x.Shape(), axis)
 	for i := range outer {
-		for j := range inner {
+		for j := 0; j < inner && n > 0; j++ {
 			row, total := v[i*n*inner+j:], 0.0
 			for k := range n {
 				if o.p == 1 {

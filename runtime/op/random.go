@@ -2,8 +2,10 @@ package op
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
@@ -35,7 +37,7 @@ func parseUniform(a *attrs) Op {
 
 func parseDraw(a *attrs, next func(r *rand.Rand) float64) *draw {
 	o := &draw{name: a.node.OpType, next: next, seed: parseSeed(a)}
-	if o.like = len(a.node.Inputs()) > 0; o.like {
+	if o.like = strings.HasSuffix(o.name, "Like"); o.like {
 		o.dtype = a.dtype("dtype", tensor.Undefined)
 		return o
 	}
@@ -127,7 +129,11 @@ type multinomial struct {
 func (o *multinomial) IsRandom() {}
 
 func parseMultinomial(a *attrs) Op {
-	return &multinomial{int(a.int("sample_size", 1)), a.dtype("dtype", tensor.Int32), parseSeed(a)}
+	o := &multinomial{int(a.int("sample_size", 1)), a.dtype("dtype", tensor.Int32), parseSeed(a)}
+	if o.n < 1 {
+		a.fail(fmt.Errorf("attribute sample_size is %d, wanted at least 1", o.n))
+	}
+	return o
 }
 
 func (o *multinomial) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {

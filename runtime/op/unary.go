@@ -1,6 +1,7 @@
 package op
 
 import (
+	"fmt"
 	"math"
 
 	"bilinc/runtime/graph"
@@ -151,7 +152,11 @@ func parseShrink(a *attrs) Op {
 }
 
 func parseGelu(a *attrs) Op {
-	if a.string("approximate", "none") == "tanh" {
+	switch s := a.string("approximate", "none"); s {
+	case "none":
+	default:
+		a.fail(fmt.Errorf("attribute approximate is %q, wanted none or tanh", s))
+	case "tanh":
 		return &unary{"Gelu", func(x float64) float64 {
 			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 		}, func(x, _ float64) float64 {
@@ -194,7 +199,7 @@ func (o *numeric) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	case tensor.Int8:
 		applyInt[int8](x, y, o.ints)
 	case tensor.Uint64:
-		applyInt[uint64](x, y, o.ints)
+		applyInt[uint64](x, y, func(v int64) int64 { return o.unsigned(uint64(v)) })
 	case tensor.Uint32:
 		applyInt[uint32](x, y, o.ints)
 	case tensor.Uint16:
@@ -205,6 +210,17 @@ func (o *numeric) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return o.unary.Forward(ctx, in, out)
 	}
 	return nil
+}
+
+// unsigned is o of a number that int64 may take for a negative one.
+func (o *numeric) unsigned(v uint64) int64 {
+	switch {
+	case o.name == "Abs":
+		return int64(v)
+	case o.name == "Sign" && v > 0:
+		return 1
+	}
+	return o.ints(int64(v))
 }
 
 func applyInt[T integer](x, y *tensor.Tensor, f func(int64) int64) {
@@ -241,12 +257,11 @@ func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	switch y.DType() {
 	case tensor.Float32:
+		// No branch: half of them would be mispredicted. NaN stays.
 		src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
+		dst = dst[:len(src)]
 		for i, v := range src {
-			if v < 0 {
-				v = 0
-			}
-			dst[i] = v
+			dst[i] = max(v, 0)
 		}
 	case tensor.Int32:
 		apply(x, y, func(v int32) int32 { return max(v, 0) })
@@ -269,18 +284,23 @@ func (o *reluOp) Backward(_ *Ctx, _, out, dout, din []tensor.Value) error {
 		return nil
 	}
 	return byFloat(o.name, out[0].Tensor.DType(),
-		func() { reluBack[float32](out, dout, din) },
-		func() { reluBack[float64](out, dout, din) })
-}
-
-func reluBack[T float](out, dout, din []tensor.Value) {
-	y, dy, dx := tensor.Data[T](out[0].Tensor), gradient[T](dout, 0), gradient[T](din, 0)
-	y, dy = y[:len(dx)], dy[:len(dx)]
-	for i := range dx {
-		if y[i] > 0 {
-			dx[i] += dy[i]
-		}
-	}
+		func() {
+			y, dy, dx := tensor.Data[float32](out[0].Tensor), gradient[float32](dout, 0), gradient[float32](din, 0)
+			y, dy = y[:len(dx)], dy[:len(dx)]
+			for i := range dx {
+				mask := uint32(0) // a conditional move, no branch
+				if y[i] > 0 {
+					mask = ^mask
+				}
+				dx[i] += math.Float32frombits(math.Float32bits(dy[i]) & mask)
+			}
+		},
+		func() {
+			y, dy, dx := tensor.Data[float64](out[0].Tensor), gradient[float64](dout, 0), gradient[float64](din, 0)
+			for i := range dx {
+				dx[i] += stepped(y[i] > 0, dy[i], 0)
+			}
+		})
 }
 
 // parsePRelu: a slope per element for what is below 0.
@@ -293,8 +313,15 @@ func (o *prelu) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in[0].Ranked {
-		out.Type = in[0].Type // the slope broadcasts to the input only
+	if in[0].Ranked { // the slope broadcasts to the input only
+		wrong := out.Ranked && len(out.Shape) != len(in[0].Shape)
+		for i := 0; i < len(out.Shape) && !wrong; i++ {
+			wrong = differ(out.Shape[i], in[0].Shape[i])
+		}
+		if wrong {
+			return nil, fmt.Errorf("slope %v does not broadcast to the input %v", in[1].Type, in[0].Type)
+		}
+		out.Type = in[0].Type
 	}
 	return []graph.Fact{out}, nil
 }
