@@ -115,16 +115,88 @@ func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-func arithFloat[T float32 | float64](code arithCode, a, b, c *tensor.Tensor) {
+// arithFloat is zip without a call for each element: every run of the
+// innermost axis has a step of 1 or 0 on either side.
+func arithFloat[T float](code arithCode, a, b, c *tensor.Tensor) {
+	x, y, z := tensor.Data[T](a), tensor.Data[T](b), tensor.Data[T](c)
+	newWalk(c.Shape(), a.Shape(), b.Shape()).rows(func(at, n int, offs, steps []int) {
+		z, i, j := z[at:at+n], offs[0], offs[1]
+		switch {
+		case steps[0] == 1 && steps[1] == 1:
+			arithRows(code, z, x[i:i+n], y[j:j+n])
+		case steps[0] == 1:
+			arithRight(code, z, x[i:i+n], y[j])
+		case steps[1] == 1:
+			arithLeft(code, z, x[i], y[j:j+n])
+		default: // a single element
+			arithRows(code, z, x[i:i+1], y[j:j+1])
+		}
+	})
+}
+
+func arithRows[T float](code arithCode, z, x, y []T) {
+	x, y = x[:len(z)], y[:len(z)]
 	switch code {
 	case addCode:
-		zip(a, b, c, func(x, y T) T { return x + y })
+		for k := range z {
+			z[k] = x[k] + y[k]
+		}
 	case subCode:
-		zip(a, b, c, func(x, y T) T { return x - y })
+		for k := range z {
+			z[k] = x[k] - y[k]
+		}
 	case mulCode:
-		zip(a, b, c, func(x, y T) T { return x * y })
+		for k := range z {
+			z[k] = x[k] * y[k]
+		}
 	case divCode:
-		zip(a, b, c, func(x, y T) T { return x / y })
+		for k := range z {
+			z[k] = x[k] / y[k]
+		}
+	}
+}
+
+func arithRight[T float](code arithCode, z, x []T, y T) {
+	x = x[:len(z)]
+	switch code {
+	case addCode:
+		for k := range z {
+			z[k] = x[k] + y
+		}
+	case subCode:
+		for k := range z {
+			z[k] = x[k] - y
+		}
+	case mulCode:
+		for k := range z {
+			z[k] = x[k] * y
+		}
+	case divCode:
+		for k := range z {
+			z[k] = x[k] / y
+		}
+	}
+}
+
+func arithLeft[T float](code arithCode, z []T, x T, y []T) {
+	y = y[:len(z)]
+	switch code {
+	case addCode:
+		for k := range z {
+			z[k] = x + y[k]
+		}
+	case subCode:
+		for k := range z {
+			z[k] = x - y[k]
+		}
+	case mulCode:
+		for k := range z {
+			z[k] = x * y[k]
+		}
+	case divCode:
+		for k := range z {
+			z[k] = x / y[k]
+		}
 	}
 }
 
@@ -162,12 +234,34 @@ func arithBack[T float](code arithCode, in, out, dout, din []tensor.Value) {
 		}
 	case divCode:
 		if dx != nil {
-			zipBack(dx, x, a.Shape(), y, b.Shape(), dz, shape, func(_, y, g T) T { return g / y })
+			divBack(dx, a.Shape(), y, b.Shape(), dz, shape)
 		}
 		if dy != nil {
 			zipBack(dy, y, b.Shape(), x, a.Shape(), dz, shape, func(y, x, g T) T { return -g * (x / y) / y })
 		}
 	}
+}
+
+// divBack adds dz/y, broadcast as in mulBack, to dx.
+func divBack[T float](dx []T, xs []int, y []T, ys []int, dz []T, zs []int) {
+	newWalk(zs, xs, ys).rows(func(at, n int, offs, steps []int) {
+		g, i, j := dz[at:at+n], offs[0], offs[1]
+		switch {
+		case steps[0] == 1 && steps[1] == 1:
+			y, dx := y[j:j+n], dx[i:i+n]
+			for k := range g {
+				dx[k] += g[k] / y[k]
+			}
+		case steps[0] == 1:
+			addScaled(dx[i:i+n], 1/y[j], g)
+		case steps[1] == 1:
+			for k, v := range y[j : j+n] {
+				dx[i] += g[k] / v
+			}
+		default:
+			dx[i] += sumOf(g) / y[j]
+		}
+	})
 }
 
 // mulBack adds y·dz, y broadcast to dz, to dx, which is broadcast too.
