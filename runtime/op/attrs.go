@@ -97,6 +97,19 @@ func (a *attrs) floats(name string) []float32 {
 	return nil
 }
 
+// strings is nil where the attribute is absent.
+func (a *attrs) strings(name string) []string {
+	at := a.get(name, graph.AttrStrings)
+	if at == nil {
+		return nil
+	}
+	out := make([]string, len(at.Strings))
+	for i, s := range at.Strings {
+		out[i] = string(s)
+	}
+	return out
+}
+
 func (a *attrs) tensor(name string) *tensor.Tensor {
 	if at := a.get(name, graph.AttrTensor); at != nil {
 		return at.T

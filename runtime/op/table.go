@@ -183,6 +183,10 @@ var onnxOps = []entry{
 	// resize.go
 	{"Upsample", 7, parseUpsample},
 	{"Resize", 10, parseResize},
+	// recurrent.go
+	{"RNN", 7, parseRecurrent("RNN", 1, "Tanh")},
+	{"GRU", 7, parseRecurrent("GRU", 3, "Sigmoid", "Tanh")},
+	{"LSTM", 7, parseRecurrent("LSTM", 4, "Sigmoid", "Tanh", "Tanh")},
 	// control.go
 	{"If", 1, parseIf},
 	{"Loop", 1, parseLoop},
