@@ -187,6 +187,8 @@ var onnxOps = []entry{
 	{"RNN", 7, parseRecurrent("RNN", 1, "Tanh")},
 	{"GRU", 7, parseRecurrent("GRU", 3, "Sigmoid", "Tanh")},
 	{"LSTM", 7, parseRecurrent("LSTM", 4, "Sigmoid", "Tanh", "Tanh")},
+	// nms.go
+	{"NonMaxSuppression", 10, parseNonMaxSuppression},
 	// control.go
 	{"If", 1, parseIf},
 	{"Loop", 1, parseLoop},
