@@ -40,7 +40,12 @@ func (o *unary) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	switch y.DType() {
 	case tensor.Float32:
-		apply(x, y, func(v float32) float32 { return float32(o.f(float64(v))) })
+		src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
+		ctx.Pool.For(len(src), elementGrain, func(lo, hi int) {
+			for i, v := range src[lo:hi] {
+				dst[lo+i] = float32(o.f(float64(v)))
+			}
+		})
 	case tensor.Float64:
 		apply(x, y, o.f)
 	case tensor.Float16, tensor.BFloat16:
@@ -257,12 +262,12 @@ func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	switch y.DType() {
 	case tensor.Float32:
-		// No branch: half of them would be mispredicted. NaN stays.
 		src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
-		dst = dst[:len(src)]
-		for i, v := range src {
-			dst[i] = max(v, 0)
+		if len(src) <= reluGrain { // the common case costs no closure
+			reluRow(dst, src)
+			return nil
 		}
+		ctx.Pool.For(len(src), reluGrain, func(lo, hi int) { reluRow(dst[lo:hi], src[lo:hi]) })
 	case tensor.Int32:
 		apply(x, y, func(v int32) int32 { return max(v, 0) })
 	case tensor.Int64:
@@ -279,21 +284,35 @@ func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
 
 func (o *reluOp) hasGradient() bool { return true }
 
-func (o *reluOp) Backward(_ *Ctx, _, out, dout, din []tensor.Value) error {
+// reluGrain is the number of elements that are worth a task of their own.
+const reluGrain = 1 << 16
+
+// reluRow is max(x, 0) without a branch, which half of the time would be
+// mispredicted. NaN stays.
+func reluRow(y, x []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] = max(v, 0)
+	}
+}
+
+func (o *reluOp) Backward(ctx *Ctx, _, out, dout, din []tensor.Value) error {
 	if !present(dout, 0) || !present(din, 0) {
 		return nil
 	}
 	return byFloat(o.name, out[0].Tensor.DType(),
 		func() {
 			y, dy, dx := tensor.Data[float32](out[0].Tensor), gradient[float32](dout, 0), gradient[float32](din, 0)
-			y, dy = y[:len(dx)], dy[:len(dx)]
-			for i := range dx {
-				mask := uint32(0) // a conditional move, no branch
-				if y[i] > 0 {
-					mask = ^mask
+			ctx.Pool.For(len(dx), reluGrain, func(lo, hi int) {
+				y, dy, dx := y[lo:hi], dy[lo:hi], dx[lo:hi]
+				for i := range dx {
+					mask := uint32(0) // a conditional move, no branch
+					if y[i] > 0 {
+						mask = ^mask
+					}
+					dx[i] += math.Float32frombits(math.Float32bits(dy[i]) & mask)
 				}
-				dx[i] += math.Float32frombits(math.Float32bits(dy[i]) & mask)
-			}
+			})
 		},
 		func() {
 			y, dy, dx := tensor.Data[float64](out[0].Tensor), gradient[float64](dout, 0), gradient[float64](din, 0)
