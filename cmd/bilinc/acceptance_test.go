@@ -76,7 +76,7 @@ func TestRealModels(t *testing.T) {
 	}
 }
 
-// converts converts and checks what the command says of it against the file.
+// converts runs convert and checks what the command says of it against the file.
 func converts(t *testing.T, path, out string, ratio, params int) {
 	t.Helper()
 	budget := fmt.Sprint(ratio)

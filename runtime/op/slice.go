@@ -117,7 +117,7 @@ func (o *slice) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 			return nil, fmt.Errorf("step of axis %d is 0", a)
 		}
 		// What is known of the two positions: a number, or a dimension.
-		from, to := position{}, position{}
+		var from, to position
 		if startsKnown {
 			from = position{n: starts[i], isNumber: true}
 		} else {

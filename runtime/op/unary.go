@@ -158,9 +158,6 @@ func parseShrink(a *attrs) Op {
 
 func parseGelu(a *attrs) Op {
 	switch s := a.string("approximate", "none"); s {
-	case "none":
-	default:
-		a.fail(fmt.Errorf("attribute approximate is %q, wanted none or tanh", s))
 	case "tanh":
 		return &unary{"Gelu", func(x float64) float64 {
 			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
@@ -168,6 +165,9 @@ func parseGelu(a *attrs) Op {
 			t := math.Tanh(math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x))
 			return 0.5*(1+t) + 0.5*x*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
 		}}
+	case "none":
+	default:
+		a.fail(fmt.Errorf("attribute approximate is %q, wanted none or tanh", s))
 	}
 	return &unary{"Gelu", func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) },
 		func(x, _ float64) float64 {
