@@ -134,6 +134,11 @@ func (o *loop) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 			return nil, err
 		}
 	}
+	for i, f := range in[2:] {
+		if f.Kind == tensor.KindNone {
+			return nil, fmt.Errorf("input %d is left out", 2+i)
+		}
+	}
 	carried := len(in) - 2
 	if err := takesInputs(o.body, 2+carried); err != nil {
 		return nil, err
@@ -270,7 +275,7 @@ func parseScan(a *attrs) Op {
 }
 
 func (o *scan) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
-	if err := arity(in, o.scanned, -1); err != nil {
+	if err := arity(in, max(o.scanned, len(in)), -1); err != nil {
 		return nil, err
 	}
 	states := len(in) - o.scanned

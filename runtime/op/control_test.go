@@ -150,6 +150,9 @@ func TestScan(t *testing.T) {
 
 	got, err = runControl("Scan", attrs, 2, call, zero, counting(0, 2))
 	wantValues(t, got, err, zero, counting(0, 2))
+	if _, err = runControl("Scan", attrs, 2, call, zero, nil); err == nil || !strings.Contains(err.Error(), "input 1 is left out") {
+		t.Errorf("error is %v", err)
+	}
 	if _, err = runControl("Scan", turned, 3, call, zero, cols); err == nil || !strings.Contains(err.Error(), "has 2 outputs, wanted 3") {
 		t.Errorf("error is %v", err)
 	}

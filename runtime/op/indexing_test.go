@@ -67,6 +67,7 @@ func TestPad(t *testing.T) {
 		{name: "reflect", op: "Pad", opset: 13, attrs: mode("reflect"), in: in(x, list[int64](4, 1)), want: in(list[float32](1, 2, 3, 2, 1, 2, 3, 2))},
 		{name: "edge", op: "Pad", opset: 13, attrs: mode("edge"), in: in(x, list[int64](2, 1)), want: in(list[float32](1, 1, 1, 2, 3, 3))},
 		{name: "wrap", op: "Pad", opset: 19, attrs: mode("wrap"), in: in(x, list[int64](2, 4)), want: in(list[float32](2, 3, 1, 2, 3, 1, 2, 3, 1))},
+		{name: "nothing of much", op: "Pad", opset: 13, attrs: mode("edge"), in: in(counting(0, 1), list[int64](0, 1<<40, 0, 0)), want: in(tensor.New(tensor.Float32, 0, 1<<40+1))},
 		{name: "wrap before 19", op: "Pad", opset: 18, attrs: mode("wrap"), in: in(x, list[int64](2, 4)), err: `no mode "wrap"`},
 		{name: "count", op: "Pad", opset: 13, in: in(x, list[int64](1, 1, 1)), err: "3 pads for 1 axes"},
 		{name: "nothing left", op: "Pad", opset: 13, in: in(x, list[int64](-2, -2)), err: "leave nothing of axis 0"},

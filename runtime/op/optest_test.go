@@ -248,7 +248,7 @@ func (k knowledge) String() string {
 // fact is the knowledge of the i-th input; sizes gets the size of each symbol.
 func (k knowledge) fact(i int, v tensor.Value, sizes map[string]int) graph.Fact {
 	if v.Kind != tensor.KindTensor {
-		return graph.Fact{Type: graph.Type{Kind: v.Kind}}
+		return graph.Fact{Type: declaredType(v)}
 	}
 	full := graph.FactOf(v.Tensor)
 	shape := make([]graph.Dim, v.Tensor.Rank())
@@ -272,8 +272,28 @@ func (k knowledge) fact(i int, v tensor.Value, sizes map[string]int) graph.Fact 
 	return graph.Fact{Type: graph.TensorType(full.DType, shape...)}
 }
 
+// declaredType is what a model may say of a value: of a sequence, what all of
+// its elements are.
+func declaredType(v tensor.Value) graph.Type {
+	t := graph.Type{Kind: v.Kind}
+	if v.Kind == tensor.KindTensor {
+		return graph.TypeOf(v.Tensor)
+	}
+	for i, e := range v.Elems {
+		elem := declaredType(e)
+		if i > 0 {
+			elem = common(*t.Elem, elem)
+		}
+		t.Elem = &elem
+	}
+	return t
+}
+
 // contradiction fails where a fact is not true of a value.
 func contradiction(f graph.Fact, v tensor.Value, sizes map[string]int) error {
+	if f.Kind == tensor.KindNone {
+		return nil // a fact that says nothing
+	}
 	if f.Kind != v.Kind {
 		return fmt.Errorf("said %v of %v", f.Kind, v.Kind)
 	}

@@ -128,6 +128,9 @@ func (o *pad) before(in []tensor.Value) ([]int, error) {
 
 func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
+	if y.Len() == 0 {
+		return nil
+	}
 	before, err := o.before(in)
 	if err != nil {
 		return err

@@ -142,7 +142,10 @@ func (o *recurrent) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 		return nil, err
 	}
 	floats := slices.Clone(in)
-	if given(in, 4) { // sequence_lens is int32
+	if given(in, 4) {
+		if l := in[4].DType; l != tensor.Undefined && l != tensor.Int32 {
+			return nil, fmt.Errorf("sequence_lens is %s, wanted int32", in[4].Type)
+		}
 		floats = slices.Delete(floats, 4, 5)
 	}
 	d, err := sameDType(floats)

@@ -139,6 +139,7 @@ func TestRecurrent(t *testing.T) {
 				in:   []*tensor.Tensor{evalOne(t, batchFirst), w, r, b, lens},
 				want: []*tensor.Tensor{evalOne(t, opTest{op: "Transpose", opset: 13, attrs: []*graph.Attr{attrInts("perm", 2, 0, 1, 3)}, in: []*tensor.Tensor{y}})}},
 			{name: "weights", op: c.name, opset: 14, attrs: attrs, in: []*tensor.Tensor{x, w, random(4, 2, rows, hidden+1), b}, err: "input 2 is"},
+			{name: "type of lengths", op: c.name, opset: 14, attrs: attrs, in: []*tensor.Tensor{x, w, r, b, list[int64](4, 3)}, err: "wanted int32"},
 			{name: "lengths", op: c.name, opset: 14, attrs: attrs, in: []*tensor.Tensor{x, w, r, b, list[int32](5, 3)}, err: "a sequence of length 5 in 4 steps"},
 		})
 	}

@@ -360,6 +360,11 @@ func (o *resize) samplings(in []tensor.Value, x, y *tensor.Tensor) ([]sampling, 
 	if o.transform == "tf_crop_and_resize" && len(roi) != 2*len(axes) {
 		return nil, fmt.Errorf("roi has %d numbers for %d axes", len(roi), len(axes))
 	}
+	for _, v := range roi {
+		if v != v || math.Abs(float64(v)) > math.MaxFloat32 {
+			return nil, fmt.Errorf("roi has %v", v)
+		}
+	}
 	plan := make([]sampling, x.Rank())
 	for a := range plan {
 		n, m := x.Shape()[a], y.Shape()[a]

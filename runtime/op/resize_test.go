@@ -1,6 +1,7 @@
 package op
 
 import (
+	"math"
 	"testing"
 
 	"bilinc/runtime/graph"
@@ -46,6 +47,7 @@ func TestResize(t *testing.T) {
 		{name: "both", op: "Resize", opset: 13, in: in(two, nil, scale(1), list[int64](2)), err: "both scales and sizes"},
 		{name: "count", op: "Resize", opset: 13, in: in(two, nil, scale(1, 1)), err: "2 scales or sizes for 1 axes"},
 		{name: "negative", op: "Resize", opset: 13, in: in(two, nil, scale(-1)), err: "scale -1 is not positive"},
+		{name: "roi", op: "Resize", opset: 13, attrs: attrs("linear", transform("tf_crop_and_resize")), in: in(two, list(0, float32(math.NaN())), scale(1)), err: "roi has NaN"},
 		{name: "mode", op: "Resize", opset: 13, attrs: attrs("best"), in: in(two, nil, scale(1)), err: `attribute mode is "best"`},
 	})
 }
