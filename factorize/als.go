@@ -121,7 +121,7 @@ type alternation struct {
 func (al *alternation) run(ctx context.Context, sweeps int, res *FitResult) (*Kronecker, error) {
 	f, terms := al.f, al.a.RawMatrix().Rows
 	if al.held != nil && al.pairsPay(terms) {
-		al.heldProblem = newProblem(f.o.Pool, al.held, al.Shape, 0)
+		al.heldProblem = newLoss(f.o.Pool, al.held, al.Shape, 0)
 	}
 	if al.inGroups(terms, f.largestSystem) {
 		al.startGroups()
@@ -169,7 +169,7 @@ func (al *alternation) heldLoss(k *Kronecker) float64 {
 	if al.heldProblem == nil {
 		return lossOf(al.pool, al.held, k)
 	}
-	return al.heldProblem.loss(al.held.Energy, k.stackA(), k.stackB())
+	return al.heldProblem.loss(al.held.Energy, al.held.G, k.stackA(), k.stackB())
 }
 
 // half solves for the factors stacked in x, those in fixed staying as they are.

@@ -14,15 +14,14 @@ type problem struct {
 	cov    []float64 // C as it is, row by row
 	// c is (N1·N1)×(N2·N2): row (i, k), column (j, l) holds C[i·N2+j, k·N2+l], damping included.
 	c *mat.Dense
-	// g is (M1·N1)×(M2·N2): row (a, i), column (b, j) holds G[a·M2+b, i·N2+j], damping included; nil in a fit in groups.
+	// g is (M1·N1)×(M2·N2): row (a, i), column (b, j) holds G[a·M2+b, i·N2+j], damping included; nil in a fit in
+	// groups and for losses.
 	g *mat.Dense
 }
 
 // newProblem rearranges the moments with damping λ.
 func newProblem(p *pool, mo *Moments, s Shape, lambda float64) *problem {
-	m, n := mo.Dims()
-	pr := &problem{Shape: s, m: m, n: n, pool: p, lambda: lambda, cov: rowsOf(mo.C)}
-	pr.c = newCovariance(p, mo, s, lambda)
+	pr := newLoss(p, mo, s, lambda)
 	pr.g = rearrange(p, mo.G, s)
 	if w := mo.pull(); w != nil && lambda != 0 {
 		moveBlocks(p, w, pr.g, s, func(inW, inG []float64) {
@@ -31,6 +30,14 @@ func newProblem(p *pool, mo *Moments, s Shape, lambda float64) *problem {
 			}
 		})
 	}
+	return pr
+}
+
+// newLoss is newProblem without g, for losses only.
+func newLoss(p *pool, mo *Moments, s Shape, lambda float64) *problem {
+	m, n := mo.Dims()
+	pr := &problem{Shape: s, m: m, n: n, pool: p, lambda: lambda, cov: rowsOf(mo.C)}
+	pr.c = newCovariance(p, mo, s, lambda)
 	return pr
 }
 
@@ -117,8 +124,8 @@ func pairGrams(p *pool, wide *mat.Dense, k, r0, r1, lo, hi int) *mat.Dense {
 	return out
 }
 
-// chunkNumbers bounds the numbers that a chunk of pairs holds at a time (64 MB).
-const chunkNumbers = 8 << 20
+// chunkNumbers bounds the numbers that a chunk of pairs holds at a time (32 MB).
+const chunkNumbers = 4 << 20
 
 // chunk returns the end of the chunk of terms that starts at lo: as many as chunkNumbers allows for pairs of the given
 // size, and at least one.
@@ -253,8 +260,8 @@ func (sd *side) fromSystem(x, stacked *mat.Dense) {
 }
 
 // loss returns energy − 2 tr(Ŵ Gᵀ) + tr(Ŵ C Ŵᵀ) for stacked factors, without building Ŵ.
-func (pr *problem) loss(energy float64, a, b *mat.Dense) float64 {
-	cross := dot(product(pr.pool, of(a), of(pr.g)), b)
+func (pr *problem) loss(energy float64, g *mat.Dense, a, b *mat.Dense) float64 {
+	cross := dot(product(pr.pool, of(a), of(rearrange(pr.pool, g, pr.Shape))), b)
 	wideA, wideB := abreast(a, pr.N1), abreast(b, pr.N2)
 	terms, square := a.RawMatrix().Rows, 0.0
 	for _, part := range pr.sideA().parts {

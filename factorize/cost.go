@@ -41,23 +41,38 @@ func (pr *problem) solveCost(terms, k, fixedRows int) float64 {
 	return setUp + size*size*size/6
 }
 
-// inGroups reports whether a fit of so many terms is done in groups, given the largest system to be solved.
+// largestJoint is how many times largestSystem a system may be where solving for all terms at once is quicker.
+const largestJoint = 4
+
+// inGroups reports whether a fit of so many terms is done in groups, for the largest system that needs no reason.
 func (pr *problem) inGroups(terms, largest int) bool {
-	return terms > 1 && terms*max(pr.N1, pr.N2) > largest
+	size := terms * max(pr.N1, pr.N2)
+	if terms == 1 || size <= largest {
+		return false
+	}
+	return size > largestJoint*largest || pr.groupedCost(terms, largest) < pr.jointCost(terms)
 }
 
-// sweepCost estimates the multiplications of one sweep of a fit.
-func (pr *problem) sweepCost(terms, largest int) float64 {
+// jointCost estimates the multiplications of one sweep of a fit of all terms at once.
+func (pr *problem) jointCost(terms int) float64 {
+	return pr.solveCost(terms, pr.N1, pr.M2) + pr.solveCost(terms, pr.N2, pr.M1)
+}
+
+// groupedCost is jointCost for a fit in groups.
+func (pr *problem) groupedCost(terms, largest int) float64 {
 	total := 0.0
 	for _, s := range [][2]int{{pr.N1, pr.M2}, {pr.N2, pr.M1}} {
-		k, fixedRows := s[0], s[1]
-		if !pr.inGroups(terms, largest) {
-			total += pr.solveCost(terms, k, fixedRows)
-			continue
-		}
-		group := min(terms, max(1, largest/k))
-		each := pr.solveCost(group, k, fixedRows) + pr.sumCost(group) + moveCost*float64(pr.m)*float64(pr.n)
+		group := min(terms, max(1, largest/s[0]))
+		each := pr.solveCost(group, s[0], s[1]) + pr.sumCost(group) + moveCost*float64(pr.m)*float64(pr.n)
 		total += each * float64(terms) / float64(group)
 	}
 	return total
+}
+
+// sweepCost estimates the multiplications of one sweep.
+func (pr *problem) sweepCost(terms, largest int) float64 {
+	if pr.inGroups(terms, largest) {
+		return pr.groupedCost(terms, largest)
+	}
+	return pr.jointCost(terms)
 }

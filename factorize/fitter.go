@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -38,7 +39,6 @@ type Fitter struct {
 
 	largestSystem int // const largestSystem but in tests
 
-	l       *triangle       // the Cholesky factor of the damped C
 	low     *LowRankFit     // the largest so far
 	s       *mat.Dense      // the damped weight of output errors; nil for none
 	ls      *triangle       // its Cholesky factor
@@ -73,23 +73,9 @@ func NewFitter(ctx context.Context, mo *Moments, o FitOptions) (*Fitter, error) 
 	if err := f.prepareWeight(ctx); err != nil {
 		return nil, err
 	}
-	for {
-		c := mat.DenseCopyOf(mo.C)
-		symmetrise(c)
-		for i := range c.RawMatrix().Rows {
-			c.Set(i, i, c.At(i, i)+f.lambda)
-		}
-		var err error
-		f.l, err = cholesky(ctx, o.Pool, c)
-		var singular *notPositive
-		if errors.As(err, &singular) && f.lambda < 1e3*(1+maxAbs(mo.C)) {
-			f.lambda *= 10
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		break
+	l, err := f.factor(ctx)
+	if err != nil {
+		return nil, err
 	}
 	y := copyOf(of(mo.G).t())
 	if w := mo.pull(); w != nil {
@@ -101,13 +87,47 @@ func NewFitter(ctx context.Context, mo *Moments, o FitOptions) (*Fitter, error) 
 			}
 		}
 	}
-	f.l.solve(o.Pool, y)
+	l.solve(o.Pool, y)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f.l.solveT(o.Pool, y)
+	l.solveT(o.Pool, y)
 	f.weff = copyOf(of(y).t())
+	if w := mo.pull(); w != nil && alike(w, f.weff) {
+		f.weff = w // of layers with unchanged inputs; a large one is not held twice
+	}
 	return f, nil
+}
+
+// alike reports whether two matrices of one size differ by no more than the rounding of a fit.
+func alike(a, b *mat.Dense) bool {
+	most := 0.0
+	for i := range a.RawMatrix().Rows {
+		rb := b.RawRowView(i)
+		for j, v := range a.RawRowView(i) {
+			most = max(most, math.Abs(v-rb[j]))
+		}
+	}
+	return most <= 1e-10*maxAbs(a)
+}
+
+// factor returns the Cholesky factor of the damped C, raising the damping if it has to. The factor is not kept: it is
+// as large as C and needed twice at most.
+func (f *Fitter) factor(ctx context.Context) (*triangle, error) {
+	for {
+		c := mat.DenseCopyOf(f.mo.C)
+		symmetrise(c)
+		for i := range c.RawMatrix().Rows {
+			c.Set(i, i, c.At(i, i)+f.lambda)
+		}
+		l, err := cholesky(ctx, f.o.Pool, c)
+		var singular *notPositive
+		if errors.As(err, &singular) && f.lambda < 1e3*(1+maxAbs(f.mo.C)) {
+			f.lambda *= 10
+			continue
+		}
+		return l, err
+	}
 }
 
 // Lambda returns the damping in use.

@@ -22,7 +22,11 @@ func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error)
 	if f.low != nil && (f.low.MaxTerms() >= maxTerms || f.low.MaxTerms() == min(f.mo.Dims())) {
 		return f.low, nil
 	}
-	white := product(f.o.Pool, of(f.weff), of(f.l.l))
+	l, err := f.factor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	white := product(f.o.Pool, of(f.weff), of(l.l))
 	if f.ls != nil {
 		white = product(f.o.Pool, of(f.ls.l).t(), of(white))
 	}
@@ -31,7 +35,7 @@ func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error)
 		return nil, err
 	}
 	v := mat.DenseCopyOf(t.right)
-	f.l.solveT(f.o.Pool, v)
+	l.solveT(f.o.Pool, v)
 	u := mat.DenseCopyOf(t.left)
 	if f.ls != nil {
 		f.ls.solveT(f.o.Pool, u)
