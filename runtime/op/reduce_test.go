@@ -93,6 +93,7 @@ func TestReduce(t *testing.T) {
 		{name: "all", op: "ReduceSum", opset: 11, attrs: []*graph.Attr{attrInt("keepdims", 0)}, in: []*tensor.Tensor{x}, want: []*tensor.Tensor{tensor.Scalar[float32](10)}},
 		{name: "all kept", op: "ReduceMean", opset: 18, in: []*tensor.Tensor{x}, want: []*tensor.Tensor{tensor.Of([]float32{2.5}, 1, 1)}},
 		{name: "no axes", op: "ReduceSum", opset: 13, attrs: []*graph.Attr{noop}, in: []*tensor.Tensor{x}, want: []*tensor.Tensor{x}},
+		{name: "no axes", op: "ReduceSumSquare", opset: 18, attrs: []*graph.Attr{noop}, in: []*tensor.Tensor{x}, want: []*tensor.Tensor{tensor.Of([]float32{1, 4, 9, 16}, 2, 2)}},
 		{name: "empty axes", op: "ReduceMax", opset: 18, attrs: []*graph.Attr{noop}, in: []*tensor.Tensor{x, tensor.New(tensor.Int64, 0)}, want: []*tensor.Tensor{x}},
 		{name: "empty axes are all", op: "ReduceSum", opset: 13, in: []*tensor.Tensor{x, tensor.New(tensor.Int64, 0)}, want: []*tensor.Tensor{tensor.Of([]float32{10}, 1, 1)}},
 		{name: "a scalar", op: "ReduceSum", opset: 13, in: []*tensor.Tensor{tensor.Scalar[float32](3)}, want: []*tensor.Tensor{tensor.Scalar[float32](3)}},
@@ -117,7 +118,7 @@ func TestReduce(t *testing.T) {
 		{name: "float16", op: "ReduceMean", opset: 13, tol: half, in: []*tensor.Tensor{as(tensor.Float16, list[float32](1, 2))}, want: []*tensor.Tensor{as(tensor.Float16, list[float32](1.5))}},
 		{name: "outside", op: "ReduceSum", opset: 13, in: []*tensor.Tensor{x, list[int64](2)}, err: "axis 2 is outside rank 2"},
 		{name: "twice", op: "ReduceSum", opset: 11, attrs: []*graph.Attr{attrInts("axes", 1, -1)}, in: []*tensor.Tensor{x}, err: "name axis 1 twice"},
-		{name: "axes of floats", op: "ReduceSum", opset: 13, in: []*tensor.Tensor{x, list[float32](1)}, err: "wanted a list of integers"},
+		{name: "axes of floats", op: "ReduceSum", opset: 13, in: []*tensor.Tensor{x, list[float32](1)}, err: "axes are float32[1], wanted int64"},
 		{name: "axes too early", op: "ReduceMean", opset: 17, in: []*tensor.Tensor{x, list[int64](1)}, err: "found 2 inputs, wanted 1"},
 	})
 }

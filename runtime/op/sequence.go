@@ -117,7 +117,11 @@ func (o *sequenceAt) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if o.erase {
 		return []graph.Fact{sequenceFact(elemType(in[0]))}, nil
 	}
-	return []graph.Fact{{Type: elemType(in[0])}}, nil
+	elem := elemType(in[0])
+	if elem.Kind == tensor.KindNone {
+		elem.Kind = tensor.KindTensor
+	}
+	return []graph.Fact{{Type: elem}}, nil
 }
 
 // place is the element that input i names, of n (and one more where it
