@@ -58,9 +58,9 @@ func (o *depthToSpace) box(x, y *tensor.Tensor) box {
 	n, c, h, w, s := x.Shape()[0], y.Shape()[1], x.Shape()[2], x.Shape()[3], o.size
 	// The axes of y: N C H size W size.
 	plane := h * w
-	channel, row, col := plane, s*c*plane, c*plane // DCR: x is [N s s C H W]
+	channel, row, col := plane, s*c*plane, c*plane // DCR: x is [N sy sx C H W]
 	if o.crd {
-		channel, row, col = s*s*plane, s*plane, plane // x is [N C s s H W]
+		channel, row, col = s*s*plane, s*plane, plane // x is [N C sy sx H W]
 	}
 	shape := []int{n, c, h, s, w, s}
 	return box{shape: shape, dstStrides: tensor.Strides(shape), srcStrides: []int{s * s * c * plane, channel, w, row, 1, col}}
@@ -104,7 +104,7 @@ func (o *spaceToDepth) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (o *spaceToDepth) box(x, y *tensor.Tensor) box {
 	s := o.size
 	n, c, h, w := x.Shape()[0], x.Shape()[1], y.Shape()[2], y.Shape()[3]
-	// The axes of y: N s s C H W.
+	// The axes of y: N sy sx C H W.
 	shape := []int{n, s, s, c, h, w}
 	full := h * s * w * s
 	return box{shape: shape, dstStrides: tensor.Strides(shape), srcStrides: []int{c * full, w * s, 1, full, s * w * s, s}}
