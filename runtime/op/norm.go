@@ -46,8 +46,14 @@ func (o *layerNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 			if err != nil {
 				return nil, err
 			}
-			if len(shape) != len(x.Shape) {
-				return nil, fmt.Errorf("scale or bias %v is larger than the input %v", f.Type, x.Type)
+			grows := len(shape) != len(x.Shape)
+			for i := 0; i < len(shape) && !grows; i++ {
+				n, known := shape[i].Const()
+				m, exact := x.Shape[i].Const()
+				grows = known && exact && n != m
+			}
+			if grows {
+				return nil, fmt.Errorf("scale or bias %v does not broadcast into the input %v", f.Type, x.Type)
 			}
 		}
 		dims := make([]graph.Dim, len(x.Shape))
