@@ -14,8 +14,8 @@ const (
 	defaultSweeps = 12
 	// proximal is the weight of the old factors in every solve, as a part of the system's mean diagonal.
 	proximal = 1e-6
-	// largestSystem is the largest system of equations that is solved at once. More terms are solved in
-	// groups, one after the other.
+	// largestSystem is the largest system of equations that is solved at once without asking what is quicker. More
+	// terms may be solved in groups, one after the other.
 	largestSystem = 1024
 	// slowProgress ends a fit: the loss fell by less than this part of itself in a sweep.
 	slowProgress = 1e-4

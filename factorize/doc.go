@@ -8,8 +8,9 @@
 // product U Vᵀ, so one code covers both.
 //
 // Without data, Decompose gives the terms that are best in the Frobenius norm (C. Van Loan and N. Pitsianis,
-// "Approximation with Kronecker products", 1993). With the moments of a layer's inputs (Moments), LowRank, Start and
-// Fit minimise the error of the layer's output instead, and Search chooses the shape.
+// "Approximation with Kronecker products", 1993). With the moments of a layer's inputs (Moments), a Fitter minimises the
+// error of the layer's output instead: LowRank in closed form, Start and Fit for a shape, Search over shapes.
+// PropagateWeight makes a fit mind what the next layer minds, and Moments.Widen starts a layer of more outputs.
 //
 // All arithmetic is in float64. Results depend on the arguments and the seed, never on the number of threads.
 package factorize
