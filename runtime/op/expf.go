@@ -3,7 +3,7 @@ package op
 import "math"
 
 // The functions here serve float32: they compute in float64, by tables that
-// are filled when the program starts, to better than 1e-10 of the value, so
+// are filled when the program starts, to better than 1e-9 of the value, so
 // that after rounding they hardly ever differ from the exact ones of math
 // and take a quarter of their time.
 
@@ -35,10 +35,10 @@ func expFast(x float64) float64 {
 	return p * expTable[k&(expSteps-1)] * math.Float64frombits(uint64(k>>5+1023)<<52)
 }
 
-// tanhFast is 1 − 2/(e²ˣ+1); near 0, where that cancels, x − x³/3.
+// tanhFast is 1 − 2/(e²ˣ+1); near 0, where that cancels, the series of tanh.
 func tanhFast(x float64) float64 {
-	if math.Abs(x) < 1e-3 {
-		return x - x*x*x/3 // the next term is below 2e-13 of x
+	if q := x * x; q < 1e-3 {
+		return x * (1 - q*(1./3-q*(2./15-q*(17./315)))) // next: 0.022·q⁴
 	}
 	return 1 - 2/(expFast(2*x)+1)
 }

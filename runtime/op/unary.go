@@ -15,11 +15,12 @@ type unary struct {
 	name string
 	f    func(float64) float64
 	df   derivative
+	row  func(y, x []float32) // f on float32 where its time counts; nil: by f
 }
 
 // parseUnary serves operators without attributes.
 func parseUnary(name string, f func(float64) float64) parser {
-	return func(*attrs) Op { return &unary{name, f, derivatives[name]} }
+	return func(*attrs) Op { return &unary{name: name, f: f, df: derivatives[name], row: rows[name]} }
 }
 
 func (o *unary) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) { return inferSame(o.name, in) }
@@ -42,6 +43,10 @@ func (o *unary) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	case tensor.Float32:
 		src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
 		ctx.Pool.For(len(src), elementGrain, func(lo, hi int) {
+			if o.row != nil {
+				o.row(dst[lo:hi], src[lo:hi])
+				return
+			}
 			for i, v := range src[lo:hi] {
 				dst[lo+i] = float32(o.f(float64(v)))
 			}
@@ -92,60 +97,62 @@ func relu(x float64) float64 {
 
 func parseLeakyRelu(a *attrs) Op {
 	alpha := float64(a.float("alpha", 0.01))
-	return &unary{"LeakyRelu", func(x float64) float64 {
+	return &unary{name: "LeakyRelu", f: func(x float64) float64 {
 		if x < 0 {
 			return alpha * x
 		}
 		return x
-	}, func(x, _ float64) float64 { return stepped(x > 0, 1, alpha) }}
+	}, df: func(x, _ float64) float64 { return stepped(x > 0, 1, alpha) },
+		row: func(y, x []float32) { leakyRow(y, x, float32(alpha)) }}
 }
 
 func parseElu(a *attrs) Op {
 	alpha := float64(a.float("alpha", 1))
-	return &unary{"Elu", func(x float64) float64 {
+	return &unary{name: "Elu", f: func(x float64) float64 {
 		if x < 0 {
 			return alpha * math.Expm1(x)
 		}
 		return x
-	}, func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }}
+	}, df: func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }}
 }
 
 func parseCelu(a *attrs) Op {
 	alpha := float64(a.float("alpha", 1))
-	return &unary{"Celu", func(x float64) float64 {
+	return &unary{name: "Celu", f: func(x float64) float64 {
 		return math.Max(0, x) + math.Min(0, alpha*math.Expm1(x/alpha))
-	}, func(x, _ float64) float64 { return stepped(x > 0, 1, math.Exp(x/alpha)) }}
+	}, df: func(x, _ float64) float64 { return stepped(x > 0, 1, math.Exp(x/alpha)) }}
 }
 
 func parseSelu(a *attrs) Op {
 	alpha, gamma := float64(a.float("alpha", 1.67326319217681884765625)), float64(a.float("gamma", 1.05070102214813232421875))
-	return &unary{"Selu", func(x float64) float64 {
+	return &unary{name: "Selu", f: func(x float64) float64 {
 		if x <= 0 {
 			return gamma * alpha * math.Expm1(x)
 		}
 		return gamma * x
-	}, func(x, y float64) float64 { return stepped(x > 0, gamma, y+gamma*alpha) }}
+	}, df: func(x, y float64) float64 { return stepped(x > 0, gamma, y+gamma*alpha) }}
 }
 
 func parseHardSigmoid(a *attrs) Op {
 	alpha, beta := float64(a.float("alpha", 0.2)), float64(a.float("beta", 0.5))
-	return &unary{"HardSigmoid", func(x float64) float64 { return math.Max(0, math.Min(1, alpha*x+beta)) },
-		func(_, y float64) float64 { return stepped(y > 0 && y < 1, alpha, 0) }}
+	return &unary{name: "HardSigmoid", f: func(x float64) float64 { return math.Max(0, math.Min(1, alpha*x+beta)) },
+		df:  func(_, y float64) float64 { return stepped(y > 0 && y < 1, alpha, 0) },
+		row: func(y, x []float32) { hardSigmoidRow(y, x, float32(alpha), float32(beta)) }}
 }
 
 func parseThresholdedRelu(a *attrs) Op {
 	alpha := float64(a.float("alpha", 1))
-	return &unary{"ThresholdedRelu", func(x float64) float64 {
+	return &unary{name: "ThresholdedRelu", f: func(x float64) float64 {
 		if x > alpha {
 			return x
 		}
 		return 0
-	}, func(x, _ float64) float64 { return stepped(x > alpha, 1, 0) }}
+	}, df: func(x, _ float64) float64 { return stepped(x > alpha, 1, 0) }}
 }
 
 func parseShrink(a *attrs) Op {
 	lambd, bias := float64(a.float("lambd", 0.5)), float64(a.float("bias", 0))
-	return &unary{"Shrink", func(x float64) float64 {
+	return &unary{name: "Shrink", f: func(x float64) float64 {
 		switch {
 		case x < -lambd:
 			return x + bias
@@ -153,26 +160,26 @@ func parseShrink(a *attrs) Op {
 			return x - bias
 		}
 		return 0
-	}, func(x, _ float64) float64 { return stepped(x < -lambd || x > lambd, 1, 0) }}
+	}, df: func(x, _ float64) float64 { return stepped(x < -lambd || x > lambd, 1, 0) }}
 }
 
 func parseGelu(a *attrs) Op {
 	switch s := a.string("approximate", "none"); s {
 	case "tanh":
-		return &unary{"Gelu", func(x float64) float64 {
+		return &unary{name: "Gelu", f: func(x float64) float64 {
 			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
-		}, func(x, _ float64) float64 {
+		}, df: func(x, _ float64) float64 {
 			t := math.Tanh(math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x))
 			return 0.5*(1+t) + 0.5*x*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
-		}}
+		}, row: geluTanhRow}
 	case "none":
 	default:
 		a.fail(fmt.Errorf("attribute approximate is %q, wanted none or tanh", s))
 	}
-	return &unary{"Gelu", func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) },
-		func(x, _ float64) float64 {
+	return &unary{name: "Gelu", f: func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) },
+		df: func(x, _ float64) float64 {
 			return 0.5*(1+math.Erf(x/math.Sqrt2)) + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
-		}}
+		}, row: geluRow}
 }
 
 // numeric is a unary operator that also serves integers: Abs, Neg, Sign.
@@ -182,7 +189,9 @@ type numeric struct {
 }
 
 func parseNumeric(name string, f func(float64) float64, ints func(int64) int64) parser {
-	return func(*attrs) Op { return &numeric{unary{name, f, derivatives[name]}, ints} }
+	return func(*attrs) Op {
+		return &numeric{unary{name: name, f: f, df: derivatives[name], row: rows[name]}, ints}
+	}
 }
 
 func (o *numeric) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
@@ -249,7 +258,7 @@ func signInt(v int64) int64 {
 // relu and its like are float32's hot loops and have no call per element.
 type reluOp struct{ unary }
 
-func parseRelu(*attrs) Op { return &reluOp{unary{"Relu", relu, nil}} }
+func parseRelu(*attrs) Op { return &reluOp{unary{name: "Relu", f: relu}} }
 
 func (o *reluOp) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err := arity(in, 1, 1); err != nil {
