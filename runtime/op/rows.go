@@ -2,33 +2,35 @@ package op
 
 import "math"
 
-// rows is the loops over float32 of those operators without attributes whose
-// time counts.
+// each32 is y = f(x), element by element. It widens a block at a time: the
+// conversion of one element into the register that the last result came in
+// would make it wait for that result.
+func each32(y, x []float32, f func(float64) float64) {
+	var wide [128]float64
+	for len(x) > 0 {
+		n := min(len(x), len(wide))
+		block, to := wide[:n], y[:n]
+		for i, v := range x[:n] {
+			block[i] = float64(v)
+		}
+		for i, v := range block {
+			to[i] = float32(f(v))
+		}
+		x, y = x[n:], y[n:]
+	}
+}
+
+// quick is the functions that serve float32 instead of those of math.
+var quick = map[string]func(float64) float64{
+	"Exp":     expFast,
+	"Sigmoid": sigmoidFast,
+	"Tanh":    tanhFast,
+	"Erf":     erfFast,
+}
+
+// rows is the loops over float32 of operators that hardly compute: a call for
+// each element would cost more than they do.
 var rows = map[string]func(y, x []float32){
-	"Exp": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = float32(expFast(float64(v)))
-		}
-	},
-	"Sigmoid": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = float32(sigmoidFast(float64(v)))
-		}
-	},
-	"Tanh": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = float32(tanhFast(float64(v)))
-		}
-	},
-	"Erf": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = float32(erfFast(float64(v)))
-		}
-	},
 	"Sqrt": func(y, x []float32) {
 		y = y[:len(x)]
 		for i, v := range x {
@@ -75,18 +77,8 @@ func leakyRow(y, x []float32, alpha float32) {
 	}
 }
 
-func geluRow(y, x []float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		w := float64(v)
-		y[i] = float32(0.5 * w * (1 + erfFast(w*(1/math.Sqrt2))))
-	}
-}
+func geluFast(x float64) float64 { return 0.5 * x * (1 + erfFast(x*(1/math.Sqrt2))) }
 
-func geluTanhRow(y, x []float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		w := float64(v)
-		y[i] = float32(0.5 * w * (1 + tanhFast(math.Sqrt2/math.SqrtPi*(w+0.044715*w*w*w))))
-	}
+func geluTanhFast(x float64) float64 {
+	return 0.5 * x * (1 + tanhFast(math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x)))
 }
