@@ -46,10 +46,10 @@ func tanhFast(x float64) float64 {
 func sigmoidFast(x float64) float64 { return 1 / (1 + expFast(-x)) }
 
 // erfStep is the width of a cell of erfTable; it covers [0, erfEnd), above
-// which erf rounds to 1.
+// which erf is 1 but for 2e-12.
 const (
 	erfStep = 1. / 128
-	erfEnd  = 4
+	erfEnd  = 5
 )
 
 // erfTable holds for each cell the cubic that has erf's values and slopes at
