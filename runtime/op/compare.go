@@ -27,7 +27,70 @@ func (o *compare) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 		return nil, err
 	}
 	out.DType = tensor.Bool
+	if v := o.contents(in[0], in[1]); v != nil && out.Ranked && graph.Product(out.Shape).Is(len(v)) {
+		shape, _ := graph.Ints(out.Shape)
+		out = graph.FactOf(tensor.Of(v, shape...))
+	}
 	return []graph.Fact{out}, nil
+}
+
+// contents is the comparison of shapes that are only partly numbers, as far as
+// it comes out the same for every size: nil where it does not. It is how
+// exporters tell the dimensions of an Expand that they keep (−1).
+func (o *compare) contents(a, b graph.Fact) []bool {
+	x, y := listed(a), listed(b)
+	if len(x) == 0 || len(y) == 0 || len(x) != len(y) && len(x) != 1 && len(y) != 1 {
+		return nil
+	}
+	out := make([]bool, max(len(x), len(y)))
+	for i := range out {
+		v, w := x[i%len(x)], y[i%len(y)]
+		switch {
+		case v.isNumber && w.isNumber:
+			out[i] = compareAs[int](o)(v.number, w.number)
+		case v.dim.Same(w.dim):
+			out[i] = o.equal
+		case v.isNumber && v.number < 0 && w.dim.IsKnown():
+			out[i] = o.less
+		case w.isNumber && w.number < 0 && v.dim.IsKnown():
+			out[i] = o.greater
+		default:
+			return nil
+		}
+	}
+	return out
+}
+
+// An item is one integer of a shape: a number, negative perhaps, or a
+// dimension.
+type item struct {
+	isNumber bool
+	number   int
+	dim      graph.Dim
+}
+
+// listed is the contents of an int32 or int64 tensor of rank 0 or 1; empty
+// where nothing or too much is known of them.
+func listed(f graph.Fact) []item {
+	if !f.Ranked || len(f.Shape) > 1 || f.DType != tensor.Int64 && f.DType != tensor.Int32 {
+		return nil
+	}
+	if v, ok := constInts(f); ok && len(v) <= maxContents {
+		out := make([]item, len(v))
+		for i, n := range v {
+			out[i] = item{true, n, graph.Unknown}
+			if n >= 0 {
+				out[i].dim = graph.Size(n)
+			}
+		}
+		return out
+	}
+	out := make([]item, len(f.Ints))
+	for i, d := range f.Ints {
+		n, ok := d.Const()
+		out[i] = item{ok, n, d}
+	}
+	return out
 }
 
 func compareAs[T cmp.Ordered](o *compare) func(x, y T) bool {
@@ -174,30 +237,74 @@ func (where) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []graph.Fact{{Type: graph.Type{Kind: tensor.KindTensor, DType: d, Shape: shape, Ranked: ranked}}}, nil
+	out := graph.Fact{Type: graph.Type{Kind: tensor.KindTensor, DType: d, Shape: shape, Ranked: ranked}}
+	if v := chosen(in); v != nil && ranked && graph.Product(shape).Is(len(v)) {
+		out = contents(d, v, shape...)
+	}
+	return []graph.Fact{out}, nil
+}
+
+// chosen is what a constant condition picks from two shapes that are only
+// partly numbers; nil where nothing is known of it.
+func chosen(in []graph.Fact) []graph.Dim {
+	c, x, y := in[0], listed(in[1]), listed(in[2])
+	if c.Const == nil || c.Const.Rank() > 1 || c.Const.DType() != tensor.Bool || len(x) == 0 || len(y) == 0 {
+		return nil
+	}
+	cond := tensor.Data[bool](c.Const)
+	n := max(len(cond), len(x), len(y))
+	if len(cond) == 0 || n > maxContents || n%len(cond)+n%len(x)+n%len(y) > 0 {
+		return nil
+	}
+	out := make([]graph.Dim, n)
+	for i := range out {
+		if out[i] = y[i%len(y)].dim; cond[i%len(cond)] {
+			out[i] = x[i%len(x)].dim
+		}
+	}
+	return out
 }
 
 func (where) Forward(_ *Ctx, in, out []tensor.Value) error {
-	c, x, y, z := in[0].Tensor, in[1].Tensor, in[2].Tensor, out[0].Tensor
-	cond := tensor.Data[bool](c)
-	to, fromX, err := cellsPair("Where", z, x)
-	if err != nil {
-		return err
+	z := out[0].Tensor
+	if z.DType() == tensor.String {
+		choose[string](in, z)
+		return nil
 	}
-	fromY, err := cellsOf("Where", y)
-	if err != nil {
-		return err
+	switch z.DType().Bits() {
+	case 8:
+		choose[uint8](in, z)
+	case 16:
+		choose[uint16](in, z)
+	case 32:
+		choose[uint32](in, z)
+	case 64:
+		choose[uint64](in, z)
+	case 128:
+		choose[complex128](in, z)
+	default:
+		return unsupportedType("Where", z.DType())
 	}
-	newWalk(z.Shape(), c.Shape(), x.Shape(), y.Shape()).rows(func(at, n int, offs, steps []int) {
-		for k := range n {
-			if cond[offs[0]+k*steps[0]] {
-				to.copy(at+k, fromX, offs[1]+k*steps[1], 1)
-			} else {
-				to.copy(at+k, fromY, offs[2]+k*steps[2], 1)
+	return nil
+}
+
+// choose needs only the size of the elements.
+func choose[T tensor.Elem](in []tensor.Value, out *tensor.Tensor) {
+	c, a, b := in[0].Tensor, in[1].Tensor, in[2].Tensor
+	cond, x, y, z := tensor.Data[bool](c), tensor.Data[T](a), tensor.Data[T](b), tensor.Data[T](out)
+	newWalk(out.Shape(), c.Shape(), a.Shape(), b.Shape()).rows(func(at, n int, offs, steps []int) {
+		p, i, j := offs[0], offs[1], offs[2]
+		for k := at; k < at+n; k++ {
+			v := y[j]
+			if cond[p] {
+				v = x[i]
 			}
+			z[k] = v
+			p += steps[0]
+			i += steps[1]
+			j += steps[2]
 		}
 	})
-	return nil
 }
 
 func (where) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {

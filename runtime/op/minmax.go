@@ -10,20 +10,11 @@ import (
 
 // variadic folds any number of inputs that broadcast to one another: Min,
 // Max, Sum, Mean.
-type variadic struct {
-	name string
-	f    func(x, y float64) float64
-	mean bool
-}
+type variadic struct{ name string }
 
-func parseVariadic(name string, f func(x, y float64) float64, mean bool) parser {
-	return func(*attrs) Op { return &variadic{name, f, mean} }
+func parseVariadic(name string) parser {
+	return func(*attrs) Op { return &variadic{name} }
 }
-
-// minimum and maximum give NaN where an operand is.
-func minimum(x, y float64) float64 { return math.Min(x, y) }
-func maximum(x, y float64) float64 { return math.Max(x, y) }
-func plus(x, y float64) float64    { return x + y }
 
 func (o *variadic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	out, err := inferBroadcast(in, 1, -1)
@@ -33,50 +24,53 @@ func (o *variadic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (o *variadic) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := out[0].Tensor.DType(); d {
 	case tensor.Float32:
-		fold(in, out[0].Tensor, o.mean, func(x, y float32) float32 { return float32(o.f(float64(x), float64(y))) })
+		foldAs[float32](o, in, out[0].Tensor)
 	case tensor.Float64:
-		fold(in, out[0].Tensor, o.mean, o.f)
+		foldAs[float64](o, in, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int64:
-		foldInt[int64](o, in, out[0].Tensor)
+		foldAs[int64](o, in, out[0].Tensor)
 	case tensor.Int32:
-		foldInt[int32](o, in, out[0].Tensor)
+		foldAs[int32](o, in, out[0].Tensor)
 	case tensor.Int16:
-		foldInt[int16](o, in, out[0].Tensor)
+		foldAs[int16](o, in, out[0].Tensor)
 	case tensor.Int8:
-		foldInt[int8](o, in, out[0].Tensor)
+		foldAs[int8](o, in, out[0].Tensor)
 	case tensor.Uint64:
-		foldInt[uint64](o, in, out[0].Tensor)
+		foldAs[uint64](o, in, out[0].Tensor)
 	case tensor.Uint32:
-		foldInt[uint32](o, in, out[0].Tensor)
+		foldAs[uint32](o, in, out[0].Tensor)
 	case tensor.Uint16:
-		foldInt[uint16](o, in, out[0].Tensor)
+		foldAs[uint16](o, in, out[0].Tensor)
 	case tensor.Uint8:
-		foldInt[uint8](o, in, out[0].Tensor)
+		foldAs[uint8](o, in, out[0].Tensor)
 	default:
 		return unsupportedType(o.name, d)
 	}
 	return nil
 }
 
-func foldInt[T integer](o *variadic, in []tensor.Value, c *tensor.Tensor) {
+// foldAs gives NaN where an operand of Min or Max is.
+func foldAs[T number](o *variadic, in []tensor.Value, c *tensor.Tensor) {
+	var f func(x, y T) T
 	switch o.name {
 	case "Min":
-		fold(in, c, false, func(x, y T) T { return min(x, y) })
+		f = func(x, y T) T { return min(x, y) }
 	case "Max":
-		fold(in, c, false, func(x, y T) T { return max(x, y) })
+		f = func(x, y T) T { return max(x, y) }
 	default:
-		fold(in, c, o.mean, func(x, y T) T { return x + y })
+		f = func(x, y T) T { return x + y }
 	}
-}
-
-func fold[T integer | float32 | float64](in []tensor.Value, c *tensor.Tensor, mean bool, f func(x, y T) T) {
-	zip(in[0].Tensor, in[0].Tensor, c, func(x, _ T) T { return x })
-	for _, v := range in[1:] {
+	if len(in) == 1 {
+		copy(tensor.Data[T](c), tensor.Data[T](in[0].Tensor))
+	} else {
+		zip(in[0].Tensor, in[1].Tensor, c, f)
+	}
+	for _, v := range in[min(2, len(in)):] {
 		zip(c, v.Tensor, c, f)
 	}
-	if mean {
+	if o.name == "Mean" {
 		dst := tensor.Data[T](c)
 		for i := range dst {
 			dst[i] /= T(len(in))
@@ -125,7 +119,7 @@ func variadicBack[T float](o *variadic, in, out, dout, din []tensor.Value) {
 				}
 				return 0
 			})
-		case o.mean:
+		case o.name == "Mean":
 			addReduced(dx, xs, 1/T(len(in)), dy, shape)
 		default:
 			addReduced(dx, xs, 1, dy, shape)
@@ -211,7 +205,7 @@ func (o *clip) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-func clipBounds[T integer | float32 | float64](o *clip, in []tensor.Value, lo, hi T) (T, T) {
+func clipBounds[T number](o *clip, in []tensor.Value, lo, hi T) (T, T) {
 	if !o.inputs {
 		return T(o.min), T(o.max)
 	}
@@ -225,16 +219,11 @@ func clipBounds[T integer | float32 | float64](o *clip, in []tensor.Value, lo, h
 }
 
 // clipTo lets NaN pass; where the bounds cross, the upper one wins.
-func clipTo[T integer | float32 | float64](in, out []tensor.Value, lo, hi T) {
+func clipTo[T number](in, out []tensor.Value, lo, hi T) {
 	src, dst := tensor.Data[T](in[0].Tensor), tensor.Data[T](out[0].Tensor)
+	dst = dst[:len(src)]
 	for i, v := range src {
-		if v < lo {
-			v = lo
-		}
-		if v > hi {
-			v = hi
-		}
-		dst[i] = v
+		dst[i] = min(max(v, lo), hi)
 	}
 }
 
@@ -268,142 +257,4 @@ func clipBack[T float](o *clip, in, dout, din []tensor.Value, lo, hi T) {
 			d[0] += s
 		}
 	}
-}
-
-// pow raises the first input to the power of the second, whose element type
-// may differ.
-type pow struct{}
-
-func parsePow(*attrs) Op { return pow{} }
-
-func (pow) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
-	if err := arity(in, 2, 2); err != nil {
-		return nil, err
-	}
-	shape, ranked, err := broadcastShapes(in[0].Type, in[1].Type)
-	if err != nil {
-		return nil, err
-	}
-	return []graph.Fact{{Type: graph.Type{Kind: tensor.KindTensor, DType: in[0].DType, Shape: shape, Ranked: ranked}}}, nil
-}
-
-func (pow) Forward(_ *Ctx, in, out []tensor.Value) error {
-	c := out[0].Tensor
-	wide := [2]*tensor.Tensor{}
-	for i := range wide {
-		t := in[i].Tensor
-		v, err := tensor.Float64s(t)
-		if err != nil {
-			return unsupportedType("Pow", t.DType())
-		}
-		wide[i] = tensor.Of(v, t.Shape()...)
-	}
-	r := tensor.New(tensor.Float64, c.Shape()...)
-	zip(wide[0], wide[1], r, math.Pow)
-	return storeFloats(tensor.Data[float64](r), c)
-}
-
-// Backward is dx += p·x^(p−1)·dy and dp += ln x·x^p·dy, in float64. A power of
-// 0 does not vary with p.
-func (pow) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
-	if !present(dout, 0) {
-		return nil
-	}
-	xs, ps, shape := in[0].Tensor.Shape(), in[1].Tensor.Shape(), out[0].Tensor.Shape()
-	x, err := tensor.Float64s(in[0].Tensor)
-	if err != nil {
-		return unsupportedType("Pow", in[0].Tensor.DType())
-	}
-	p, err := tensor.Float64s(in[1].Tensor)
-	if err != nil {
-		return unsupportedType("Pow", in[1].Tensor.DType())
-	}
-	dy, err := tensor.Float64s(dout[0].Tensor)
-	if err != nil {
-		return unsupportedType("Pow", dout[0].Tensor.DType())
-	}
-	if present(din, 0) {
-		dx := make([]float64, len(x))
-		zipBack(dx, x, xs, p, ps, dy, shape, func(x, p, g float64) float64 {
-			if p == 0 {
-				return 0
-			}
-			return p * math.Pow(x, p-1) * g
-		})
-		if err := addWide("Pow", din[0], dx); err != nil {
-			return err
-		}
-	}
-	if present(din, 1) {
-		dp := make([]float64, len(p))
-		zipBack(dp, p, ps, x, xs, dy, shape, func(p, x, g float64) float64 {
-			if x == 0 {
-				return 0
-			}
-			return math.Log(x) * math.Pow(x, p) * g
-		})
-		return addWide("Pow", din[1], dp)
-	}
-	return nil
-}
-
-// mod is the remainder: with fmod 1 as C's fmod has it (the sign of the
-// first input), otherwise as Python's % (the sign of the second).
-type mod struct{ fmod bool }
-
-func parseMod(a *attrs) Op { return &mod{a.bool("fmod", false)} }
-
-func (o *mod) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
-	out, err := inferBroadcast(in, 2, 2)
-	if err == nil && !o.fmod && out.DType.IsFloat() {
-		err = fmt.Errorf("floating-point inputs want the attribute fmod = 1")
-	}
-	return []graph.Fact{out}, err
-}
-
-func (o *mod) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
-	switch c.DType() {
-	case tensor.Float32:
-		zip(a, b, c, func(x, y float32) float32 { return float32(math.Mod(float64(x), float64(y))) })
-	case tensor.Float64:
-		zip(a, b, c, math.Mod)
-	case tensor.Float16, tensor.BFloat16:
-		return viaFloat32(ctx, o, in, out)
-	case tensor.Int64:
-		return modInt[int64](o, a, b, c)
-	case tensor.Int32:
-		return modInt[int32](o, a, b, c)
-	case tensor.Int16:
-		return modInt[int16](o, a, b, c)
-	case tensor.Int8:
-		return modInt[int8](o, a, b, c)
-	case tensor.Uint64:
-		return modInt[uint64](o, a, b, c)
-	case tensor.Uint32:
-		return modInt[uint32](o, a, b, c)
-	case tensor.Uint16:
-		return modInt[uint16](o, a, b, c)
-	case tensor.Uint8:
-		return modInt[uint8](o, a, b, c)
-	default:
-		return unsupportedType("Mod", c.DType())
-	}
-	return nil
-}
-
-func modInt[T integer](o *mod, a, b, c *tensor.Tensor) error {
-	for _, y := range tensor.Data[T](b) {
-		if y == 0 && a.Len() > 0 {
-			return errDivByZero
-		}
-	}
-	zip(a, b, c, func(x, y T) T {
-		r := x % y
-		if !o.fmod && r != 0 && (r < 0) != (y < 0) {
-			r += y
-		}
-		return r
-	})
-	return nil
 }

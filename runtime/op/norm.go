@@ -73,9 +73,9 @@ func (o *layerNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 func (o *layerNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := in[0].Tensor.DType(); d {
 	case tensor.Float32:
-		return normalise[float32](o, in, out)
+		return normalise[float32](ctx, o, in, out)
 	case tensor.Float64:
-		return normalise[float64](o, in, out)
+		return normalise[float64](ctx, o, in, out)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	default:
@@ -83,7 +83,7 @@ func (o *layerNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 }
 
-func normalise[T float32 | float64](o *layerNorm, in, out []tensor.Value) error {
+func normalise[T float](ctx *Ctx, o *layerNorm, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	axis, err := normAxis(o.axis, x.Rank())
 	if err != nil {
@@ -101,23 +101,35 @@ func normalise[T float32 | float64](o *layerNorm, in, out []tensor.Value) error 
 		}
 	}
 	src, dst := tensor.Data[T](x), tensor.Data[T](y)
-	for i := range rows {
-		row, to := src[i*n:(i+1)*n], dst[i*n:(i+1)*n]
-		mean, deviation := moments(row, o.epsilon)
-		for j, v := range row {
-			w := (float64(v) - mean) / deviation * float64(scale[j])
-			if bias != nil {
-				w += float64(bias[j])
-			}
-			to[j] = T(w)
-		}
-		for k, stat := range []float64{mean, 1 / deviation} {
-			if k+1 < len(out) && out[k+1].Kind == tensor.KindTensor {
-				tensor.Data[float32](out[k+1].Tensor)[i] = float32(stat)
+	ctx.Pool.For(rows, max(1, elementGrain/max(1, n)), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			mean, deviation := normaliseRow(dst[i*n:(i+1)*n], src[i*n:(i+1)*n], scale, bias, o.epsilon)
+			for k, stat := range [2]float64{mean, 1 / deviation} {
+				if present(out, k+1) {
+					tensor.Data[float32](out[k+1].Tensor)[i] = float32(stat)
+				}
 			}
 		}
-	}
+	})
 	return nil
+}
+
+// normaliseRow is the operator on one row; bias may be nil.
+func normaliseRow[T float](y, x, scale, bias []T, epsilon float64) (mean, deviation float64) {
+	mean, deviation = moments(x, epsilon)
+	inverse := 1 / deviation
+	y, scale = y[:len(x)], scale[:len(x)]
+	if bias == nil {
+		for j, v := range x {
+			y[j] = T((float64(v) - mean) * inverse * float64(scale[j]))
+		}
+		return mean, deviation
+	}
+	bias = bias[:len(x)]
+	for j, v := range x {
+		y[j] = T((float64(v)-mean)*inverse*float64(scale[j]) + float64(bias[j]))
+	}
+	return mean, deviation
 }
 
 // moments is the mean and √(variance + ε) of a row, in two passes.

@@ -77,9 +77,9 @@ func (o *softmax) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Float32:
-		softmaxRows[float32](o.kind, tensor.Data[float32](x), tensor.Data[float32](y), outer, n, inner)
+		softmaxLines(ctx, o.kind, tensor.Data[float32](x), tensor.Data[float32](y), outer, n, inner, expFast)
 	case tensor.Float64:
-		softmaxRows[float64](o.kind, tensor.Data[float64](x), tensor.Data[float64](y), outer, n, inner)
+		softmaxLines(ctx, o.kind, tensor.Data[float64](x), tensor.Data[float64](y), outer, n, inner, math.Exp)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	default:
@@ -88,47 +88,59 @@ func (o *softmax) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-func softmaxRows[T float32 | float64](kind softmaxKind, x, y []T, outer, n, inner int) {
+func softmaxLines[T float](ctx *Ctx, kind softmaxKind, x, y []T, outer, n, inner int, exp func(float64) float64) {
 	if n == 0 {
 		return
 	}
-	for i := range outer {
-		for j := range inner {
-			base := i*n*inner + j
-			best := 0
-			for k := 1; k < n; k++ {
-				if x[base+k*inner] > x[base+best*inner] {
-					best = k
-				}
-			}
-			top := float64(x[base+best*inner])
-			if kind == softmaxHard {
-				for k := range n {
-					y[base+k*inner] = 0
-				}
-				y[base+best*inner] = 1
-				continue
-			}
-			total := 0.0
-			for k := range n {
-				e := math.Exp(float64(x[base+k*inner]) - top)
-				total += e
-				if kind == softmaxPlain {
-					y[base+k*inner] = T(e)
-				}
-			}
-			if kind == softmaxLog {
-				total = math.Log(total)
-				for k := range n {
-					y[base+k*inner] = T(float64(x[base+k*inner]) - top - total)
-				}
-				continue
-			}
-			scale := T(1 / total)
-			for k := range n {
-				y[base+k*inner] *= scale
+	ctx.Pool.For(outer*inner, max(1, elementGrain/n), func(lo, hi int) {
+		for line := lo; line < hi; line++ {
+			base := line/inner*n*inner + line%inner
+			softmaxLine(kind, x[base:], y[base:], n, inner, exp)
+		}
+	})
+}
+
+// softmaxLine is the operator on n elements that lie step apart. The largest
+// is taken out first, so that no power overflows.
+func softmaxLine[T float](kind softmaxKind, x, y []T, n, step int, exp func(float64) float64) {
+	best, most := 0, x[0]
+	for k := 1; k < n; k++ {
+		if v := x[k*step]; v > most {
+			best, most = k, v
+		}
+	}
+	if kind == softmaxHard {
+		for k := range n {
+			y[k*step] = 0
+		}
+		y[best*step] = 1
+		return
+	}
+	var wide [128]float64 // see each32
+	total, top := 0.0, float64(most)
+	for from := 0; from < n; from += len(wide) {
+		block := wide[:min(n-from, len(wide))]
+		for i := range block {
+			block[i] = float64(x[(from+i)*step]) - top
+		}
+		for i, v := range block {
+			e := exp(v)
+			total += e
+			if kind == softmaxPlain {
+				y[(from+i)*step] = T(e)
 			}
 		}
+	}
+	if kind == softmaxLog {
+		total = math.Log(total)
+		for k := range n {
+			y[k*step] = T(float64(x[k*step]) - top - total)
+		}
+		return
+	}
+	scale := T(1 / total)
+	for k := range n {
+		y[k*step] *= scale
 	}
 }
 

@@ -66,12 +66,13 @@ var onnxOps = []entry{
 	{"Shrink", 9, parseShrink},
 	{"Gelu", 20, parseGelu},
 	// minmax.go
-	{"Min", 6, parseVariadic("Min", minimum, false)},
-	{"Max", 6, parseVariadic("Max", maximum, false)},
-	{"Sum", 6, parseVariadic("Sum", plus, false)},
-	{"Mean", 6, parseVariadic("Mean", plus, true)},
+	{"Min", 6, parseVariadic("Min")},
+	{"Max", 6, parseVariadic("Max")},
+	{"Sum", 6, parseVariadic("Sum")},
+	{"Mean", 6, parseVariadic("Mean")},
 	{"Clip", 6, parseClip6},
 	{"Clip", 11, parseClip11},
+	// pow.go
 	{"Pow", 7, parsePow},
 	{"Mod", 10, parseMod},
 	// compare.go
