@@ -91,7 +91,7 @@ func TestWeightedLowRankFit(t *testing.T) {
 	}
 }
 
-// With a weight of output errors, too, the loss never rises and is the one of the definition.
+// In the sweeps of a weighted fit, too, the loss never rises and is the one of the definition.
 func TestWeightedFit(t *testing.T) {
 	ctx := context.Background()
 	s := weighted(t, 6)
@@ -100,7 +100,7 @@ func TestWeightedFit(t *testing.T) {
 		for _, sh := range []Shape{{1, 4, 12, 6}, {12, 6, 1, 4}, {4, 4, 3, 6}, {2, 3, 6, 8}, {3, 5, 4, 5}, {3, 5, 5, 5}} {
 			for _, held := range []*Moments{nil, held} {
 				var seen []Sweep
-				f, err := NewFitter(ctx, s.mo, FitOptions{Held: held, Sweeps: 6, Progress: func(sw Sweep) bool {
+				f, err := NewFitter(ctx, s.mo, FitOptions{Held: held, Progress: func(sw Sweep) bool {
 					seen = append(seen, sw)
 					return true
 				}})
@@ -112,10 +112,11 @@ func TestWeightedFit(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				k, res, err := f.Fit(ctx, start)
+				k, res, _, err := f.alternate(ctx, start, 6)
 				if err != nil {
 					t.Fatal(err)
 				}
+				f.judge(k, &res)
 				for i := 1; i < len(seen); i++ {
 					if seen[i].Excess > seen[i-1].Excess*(1+1e-9) {
 						t.Errorf("%v: the loss rises from %v to %v", sh, seen[i-1].Excess, seen[i].Excess)
