@@ -49,7 +49,7 @@ func (f *Fitter) Fit(ctx context.Context, start *Kronecker) (*Kronecker, FitResu
 // fit is Fit with a bound on the sweeps of its own.
 func (f *Fitter) fit(ctx context.Context, start *Kronecker, sweeps int) (*Kronecker, FitResult, error) {
 	k, res, goOn, err := f.alternate(ctx, start, sweeps)
-	if err == nil && goOn && f.s != nil && !f.kroneckerWeight(start.Shape) {
+	if err == nil && goOn && f.goesJoint(start.Shape) {
 		k, err = f.joint(ctx, start, k, jointSteps*sweeps, &res)
 	}
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 
 const (
 	// jointSteps is the number of joint steps for every sweep that a fit may do.
-	jointSteps = 3
+	jointSteps = 2
 	// jointMemory is the number of past steps that the next one learns from.
 	jointMemory = 8
 	// heldEvery is the number of joint steps between looks at the held-out rows, which cost as much as a step.
 	heldEvery = 4
 	// slowStep ends a joint fit: the loss fell by less than this part of itself in heldEvery steps.
-	slowStep = 1e-3
+	slowStep = 2e-3
 	// sufficient is the part of the slope's promise that a step must keep; a step is shortened tries times.
 	sufficient, tries = 1e-4, 8
 )
@@ -45,6 +45,12 @@ type jointPoint struct {
 	loss    float64
 }
 
+// goesJoint reports whether fits of a shape end with joint steps: if sweeps do not do with the weight as it is.
+func (f *Fitter) goesJoint(s Shape) bool {
+	m, _ := f.mo.Dims()
+	return f.s != nil && (s.M1*s.M2 != m || s.M1 > 1 && s.M2 > 1)
+}
+
 // joint goes on from the better of a start and of what the sweeps made of it.
 func (f *Fitter) joint(ctx context.Context, start, swept *Kronecker, steps int, res *FitResult) (*Kronecker, error) {
 	j, err := f.newJointFit(ctx, start.Shape, start.Terms())
@@ -56,6 +62,32 @@ func (f *Fitter) joint(ctx context.Context, start, swept *Kronecker, steps int, 
 		from, res.Best = start, 0
 	}
 	return j.run(ctx, from, steps, res)
+}
+
+// goOn takes joint steps from a sum that had some before.
+func (f *Fitter) goOn(ctx context.Context, from *Kronecker, steps int) (*Kronecker, FitResult, error) {
+	var res FitResult
+	j, err := f.newJointFit(ctx, from.Shape, from.Terms())
+	if err != nil {
+		return nil, res, err
+	}
+	k, err := j.run(ctx, from, steps, &res)
+	if err != nil {
+		return nil, res, err
+	}
+	f.judge(k, &res)
+	return k, res, nil
+}
+
+// stepCost is the multiplications of one joint step.
+func (f *Fitter) stepCost(s Shape, terms int) float64 {
+	m, n := f.mo.Dims()
+	apply, _, _ := s.applyCost(terms, m, n, n)
+	rank := m
+	if f.trunc != nil {
+		rank = 2 * weightRank
+	}
+	return apply + float64(m)*float64(n)*float64(rank+3*terms+2*moveCost)
 }
 
 // newJointFit prepares a fit of a number of terms. It needs a weight of output errors.

@@ -307,6 +307,52 @@ func TestTruncate(t *testing.T) {
 	}
 }
 
+// A truncated weight gives the low-rank fit of the same weight as it is, also in the scores of held-out rows.
+func TestTruncatedLowRank(t *testing.T) {
+	ctx := context.Background()
+	s := weighted(t, 6)
+	held := newSample(t, 12, 24, 0, 60, 61).mo
+	f, err := NewFitter(ctx, s.mo, FitOptions{Held: held})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := f.LowRank(ctx, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewFitter(ctx, s.mo, FitOptions{Held: held})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e mat.EigenSym // the weight is damping and four directions
+	e.Factorize(mat.NewSymDense(12, other.s.RawMatrix().Data), true)
+	var vectors mat.Dense
+	e.VectorsTo(&vectors)
+	values := e.Values(nil)
+	scale := make([]float64, 4)
+	for i := range scale {
+		scale[i] = math.Sqrt(values[8+i] - values[0])
+	}
+	u := mat.DenseCopyOf(vectors.Slice(0, 12, 8, 12))
+	scaleColumns(u, scale)
+	other.trunc, other.ls = &truncated{values[0], u}, nil
+	got, err := other.LowRank(ctx, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := want.Scores(), got.Scores()
+	for r := 1; r <= 5; r++ {
+		if d := maxDiff(got.Terms(r).Dense(), want.Terms(r).Dense()); d > 1e-9 {
+			t.Errorf("rank %d: differs from the weight's own by %g", r, d)
+		}
+		var res FitResult
+		f.judge(want.Terms(r), &res)
+		if math.Abs(a[r]-res.Score) > 1e-10*math.Abs(res.Score) || math.Abs(b[r]-a[r]) > 1e-9*math.Abs(a[r]) {
+			t.Errorf("rank %d: scores %v and %v, the product has %v", r, a[r], b[r], res.Score)
+		}
+	}
+}
+
 func BenchmarkJoint(b *testing.B) {
 	ctx := context.Background()
 	const n = 1024

@@ -77,10 +77,60 @@ func (f *Fitter) prepareWeight(ctx context.Context) error {
 		}
 	}
 	f.s = mat.DenseCopyOf(s)
-	if f.ls, err = cholesky(ctx, f.o.Pool, s); err != nil {
-		return fmt.Errorf("weight of output errors: %w", err)
+	if f.trunc == nil {
+		_, err = f.weightTriangle(ctx)
 	}
-	return nil
+	return err
+}
+
+// weightTriangle returns the Cholesky factor of the damped weight.
+func (f *Fitter) weightTriangle(ctx context.Context) (*triangle, error) {
+	if f.ls == nil {
+		ls, err := cholesky(ctx, f.o.Pool, mat.DenseCopyOf(f.s))
+		if err != nil {
+			return nil, fmt.Errorf("weight of output errors: %w", err)
+		}
+		f.ls = ls
+	}
+	return f.ls, nil
+}
+
+// whiten returns T x with TᵀT = S, and unwhitenRows replaces x by T⁻¹x.
+func (f *Fitter) whiten(x *mat.Dense) *mat.Dense {
+	switch {
+	case f.s == nil:
+		return x
+	case f.trunc == nil:
+		return product(f.o.Pool, of(f.ls.l).t(), of(x))
+	}
+	return f.trunc.power(f.o.Pool, 0.5, x)
+}
+
+func (f *Fitter) unwhitenRows(x *mat.Dense) {
+	switch {
+	case f.s == nil:
+	case f.trunc == nil:
+		f.ls.solveT(f.o.Pool, x)
+	default:
+		x.Copy(f.trunc.power(f.o.Pool, -0.5, x))
+	}
+}
+
+// power returns (αI + U Uᵀ)^e x: a column u of U is an eigenvector of value α + ‖u‖².
+func (t *truncated) power(p *pool, e float64, x *mat.Dense) *mat.Dense {
+	rest := math.Pow(t.alpha, e)
+	scaled := mat.DenseCopyOf(t.u)
+	factors := columnNorms(t.u)
+	for i, norm := range factors {
+		factors[i] = 0
+		if square := norm * norm; square > 0 {
+			factors[i] = (math.Pow(t.alpha+square, e) - rest) / square
+		}
+	}
+	scaleColumns(scaled, factors)
+	out := product(p, of(scaled), of(product(p, of(t.u).t(), of(x))))
+	addScaled(out, rest, x)
+	return out
 }
 
 // truncate finds the truncation of a damped weight.
@@ -124,12 +174,6 @@ func (f *Fitter) weightedLoss(mo *Moments, k *Kronecker) float64 {
 	return dot(g, f.timesS(k.dense(f.o.Pool)))
 }
 
-// kroneckerWeight reports whether metricFor is exact.
-func (f *Fitter) kroneckerWeight(s Shape) bool {
-	m, _ := f.mo.Dims()
-	return s.M1*s.M2 == m && (s.M1 == 1 || s.M2 == 1)
-}
-
 // metric is a weight of output errors as (l1 l1ᵀ) ⊗ (l2 l2ᵀ) for the rows of the left and of the right factors: with
 // it, fitting (l1 ⊗ l2)ᵀŴ = Σ l1ᵀA_r ⊗ l2ᵀB_r is an unweighted fit. A nil metric is the identity.
 type metric struct{ l1, l2 *triangle }
@@ -144,14 +188,18 @@ func (f *Fitter) metricFor(ctx context.Context, s Shape) (*metric, error) {
 	if have := f.metrics[s.M1]; have != nil {
 		return have, nil
 	}
-	one := &triangle{identity(1), []*mat.Dense{identity(1)}}
-	mt := &metric{one, f.ls}
+	mt := &metric{unit(1), unit(1)}
+	var err error
 	switch {
 	case s.M1 == 1:
+		if mt.l2, err = f.weightTriangle(ctx); err != nil {
+			return nil, err
+		}
 	case s.M2 == 1:
-		mt = &metric{f.ls, one}
+		if mt.l1, err = f.weightTriangle(ctx); err != nil {
+			return nil, err
+		}
 	default:
-		var err error
 		blocks := Shape{s.M1, s.M1, s.M2, s.M2}
 		if mt.l1, mt.l2, err = f.kroneckerCholesky(ctx, rearrange(f.o.Pool, f.s, blocks), s.M1, s.M2); err != nil {
 			return nil, err

@@ -71,6 +71,7 @@ func TestWeightedLowRankFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scores := lr.Scores()
 	var svd mat.SVD
 	white := product(nil, of(f.ls.l).t(), of(product(nil, of(f.weff), of(f.l.l))))
 	svd.Factorize(white, mat.SVDNone)
@@ -78,6 +79,11 @@ func TestWeightedLowRankFit(t *testing.T) {
 		w := lr.Terms(r).Dense()
 		if got, want := f.excess(w, f.s), sumSquares(svd.Values(nil)[r:]); math.Abs(got-want) > 1e-10*want {
 			t.Errorf("rank %d: weighted excess %v, the optimum is %v", r, got, want)
+		}
+		var res FitResult
+		f.judge(lr.Terms(r), &res)
+		if math.Abs(scores[r]-res.Score) > 1e-10*math.Abs(res.Score) {
+			t.Errorf("rank %d: Scores says %v, the product has %v", r, scores[r], res.Score)
 		}
 		if got, other := f.excess(w, f.s), f.excess(plr.Terms(r).Dense(), f.s); got > 0.999*other {
 			t.Errorf("rank %d: weighted excess %v, of the unweighted fit %v", r, got, other)
