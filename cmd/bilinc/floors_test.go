@@ -25,7 +25,6 @@ var floors = map[string]int{
 	"bilinc/convert/match":       3,
 	"bilinc/convert/dataset":     3,
 	"bilinc/finetune/grad":       4,
-	"bilinc/finetune/grad":       4,
 	"bilinc/convert":             5,
 	"bilinc/cmd/bilinc":          6,
 }
