@@ -10,6 +10,8 @@ import (
 const (
 	// jointSteps is the number of joint steps for every sweep that a fit may do.
 	jointSteps = 2
+	// jointEffort bounds the steps of large layers, in multiplications: half a minute for 4096×4096 on one core.
+	jointEffort = 2.5e11
 	// jointMemory is the number of past steps that the next one learns from.
 	jointMemory = 8
 	// heldEvery is the number of joint steps between looks at the held-out rows, which cost as much as a step.
@@ -57,11 +59,11 @@ func (f *Fitter) joint(ctx context.Context, start, swept *Kronecker, steps int, 
 	if err != nil {
 		return nil, err
 	}
-	from := swept
-	if first := j.at(j.vector(start)); first.loss < j.at(j.vector(swept)).loss {
-		from, res.Best = start, 0
+	from, pt := swept, j.at(j.vector(swept))
+	if first := j.at(j.vector(start)); first.loss < pt.loss {
+		from, pt, res.Best = start, first, 0
 	}
-	return j.run(ctx, from, steps, res)
+	return j.run(ctx, from, pt, steps, res)
 }
 
 // goOn takes joint steps from a sum that had some before.
@@ -71,7 +73,7 @@ func (f *Fitter) goOn(ctx context.Context, from *Kronecker, steps int) (*Kroneck
 	if err != nil {
 		return nil, res, err
 	}
-	k, err := j.run(ctx, from, steps, &res)
+	k, err := j.run(ctx, from, j.at(j.vector(from)), steps, &res)
 	if err != nil {
 		return nil, res, err
 	}
@@ -231,7 +233,7 @@ func (j *jointFit) direction(ctx context.Context, pt *jointPoint) ([]float64, er
 	if err != nil {
 		return nil, err
 	}
-	scale := 0.0
+	var scale float64
 	if last < 0 {
 		scale = j.firstScale(pt, d)
 	} else {
@@ -315,11 +317,11 @@ func (j *jointFit) remember(from, to *jointPoint) {
 	j.steps, j.changes = append(j.steps, s), append(j.changes, y)
 }
 
-// run takes steps from the factors of start. The result is what does best on the held-out rows, or the last factors
+// run takes steps from the factors of start, evaluated in pt, as many as jointEffort allows. The result is what does best on the held-out rows, or the last factors
 // without them. res.Sweeps goes on counting.
-func (j *jointFit) run(ctx context.Context, start *Kronecker, steps int, res *FitResult) (*Kronecker, error) {
+func (j *jointFit) run(ctx context.Context, start *Kronecker, pt *jointPoint, steps int, res *FitResult) (*Kronecker, error) {
 	f := j.f
-	pt := j.at(j.vector(start))
+	steps = min(steps, max(heldEvery, int(jointEffort/f.stepCost(j.Shape, j.terms))))
 	best, least, seen := start, 0.0, res.Best
 	if f.o.Held != nil {
 		least = f.weightedLoss(f.o.Held, start)

@@ -282,7 +282,7 @@ func TestJointDeterministicAndCancelled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := j.run(gone, start, 3, &FitResult{}); !errors.Is(err, context.Canceled) {
+		if _, err := j.run(gone, start, j.at(j.vector(start)), 3, &FitResult{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: error %v", err)
 		}
 	}
