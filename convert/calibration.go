@@ -49,6 +49,7 @@ type Calibration struct {
 	stages    []stage
 	fits      map[string]*fitted // by the choices up to a weight
 	heldOut   bool
+	sweeps    int  // of fits in trials of plans; 0: as many as pay
 	measured  bool // the metrics are
 	warnings  []string
 }
@@ -56,6 +57,7 @@ type Calibration struct {
 // A stage is what the fits of one weight share while the choices before it stay.
 type stage struct {
 	before string
+	sweeps int
 	ready  bool
 	fitter *factorize.Fitter
 	mo     *factorize.Moments
@@ -267,7 +269,7 @@ func (c *Calibration) record(ctx context.Context, i int, small *graph.Model) (co
 // carries; nil: the original.
 func (c *Calibration) stage(ctx context.Context, i int, before string, small *graph.Model) (*stage, error) {
 	s := &c.stages[i]
-	if s.ready && s.before == before {
+	if s.ready && s.before == before && s.sweeps == c.sweeps {
 		return s, nil
 	}
 	cov, cross, err := c.record(ctx, i, small)
@@ -296,7 +298,7 @@ func (c *Calibration) stage(ctx context.Context, i int, before string, small *gr
 		return nil, err
 	}
 	mo.Weight = c.metrics[i]
-	fo := factorize.FitOptions{Options: factorize.Options{Pool: c.pool, Seed: c.seed}}
+	fo := factorize.FitOptions{Options: factorize.Options{Pool: c.pool, Seed: c.seed}, Sweeps: c.sweeps}
 	if c.heldOut {
 		if fo.Held, err = moments(1); err != nil {
 			return nil, err
@@ -307,7 +309,7 @@ func (c *Calibration) stage(ctx context.Context, i int, before string, small *gr
 	if err != nil {
 		return nil, err
 	}
-	*s = stage{before: before, ready: true, fitter: f, mo: mo}
+	*s = stage{before: before, ready: true, fitter: f, mo: mo, sweeps: c.sweeps}
 	return s, nil
 }
 
@@ -336,7 +338,7 @@ func (c *Calibration) fit(ctx context.Context, js *jobs, progress func(*job, int
 			progress(j, n)
 		}
 		i := js.index(j)
-		key := before.String() + fmt.Sprintf("%d %v %d;", i, j.shape, j.terms)
+		key := before.String() + fmt.Sprintf("%d %v %d %d;", i, j.shape, j.terms)
 		done := c.fits[key]
 		if done == nil {
 			var small *graph.Model

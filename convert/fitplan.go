@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 
 	"bilinc/runtime/graph"
 )
@@ -12,9 +11,10 @@ import (
 // trialWork bounds the trials of whole plans, in multiplications of fitting
 // and running; leastTrials are done in any case.
 const (
-	trialWork   = 4e11
+	trialWork   = 6e11
 	leastTrials = 3
 	mostTrials  = 40
+	trialSweeps = 4 // in a fit; what is carried out takes more where that pays
 )
 
 // A leaning is what a trial asks for one weight: how much its error counts and
@@ -132,13 +132,6 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 		return false, err
 	}
 	t.seen[key] = s
-	if debugTrials {
-		for i, c := range t.p.curves {
-			pt := c.points[a[i]]
-			fmt.Print(pt.shape, " x", pt.terms, " ", pt.err, " | ")
-		}
-		fmt.Println(s)
-	}
 	if s >= t.score && t.best != nil {
 		return false, nil
 	}
@@ -246,6 +239,7 @@ func (p *planner) measureFitted(ctx context.Context) error {
 		}
 	}
 	cal := p.opts.Calibration
+	cal.sweeps = trialSweeps
 	if err := cal.measureMetrics(ctx); err != nil {
 		return err
 	}
@@ -280,6 +274,7 @@ func (p *planner) measureFitted(ctx context.Context) error {
 // their errors and those of the outputs on the selection rows.
 func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o *ApplyOptions) error {
 	c := o.Calibration
+	c.sweeps = 0
 	for _, j := range js.list {
 		if why := unrecorded(c.model, c.found.weights[js.index(j)]); why != "" {
 			return fmt.Errorf("layer %q: %s", j.weight.Layers[0].Name, why)
@@ -334,5 +329,3 @@ func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o
 	}
 	return nil
 }
-
-var debugTrials = os.Getenv("DT") != ""
