@@ -338,7 +338,7 @@ func (c *Calibration) fit(ctx context.Context, js *jobs, progress func(*job, int
 			progress(j, n)
 		}
 		i := js.index(j)
-		key := before.String() + fmt.Sprintf("%d %v %d %d;", i, j.shape, j.terms)
+		key := before.String() + fmt.Sprintf("%d %v %d %d;", i, j.shape, j.terms, c.sweeps)
 		done := c.fits[key]
 		if done == nil {
 			var small *graph.Model

@@ -140,7 +140,7 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 }
 
 // allocation shares the budget out over the points that the leanings admit;
-// weights without such a point take any.
+// weights without factors of the kind take any point.
 func (t *trials) allocation(lean []leaning) (allocation, bool) {
 	curves := make([]*curve, len(lean))
 	index := make([][]int, len(lean))
@@ -155,6 +155,9 @@ func (t *trials) allocation(lean []leaning) (allocation, bool) {
 			if lean[i].kind == denseOnly && pt.dense() || lean[i].kind != denseOnly && (!some || lean[i].kind.admits(pt)) {
 				k.points = append(k.points, *pt)
 			}
+		}
+		if len(k.points) == 0 {
+			return nil, false
 		}
 		k.points = pareto(k.points)
 		for j := range k.points {
