@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"bilinc/runtime/graph"
 )
@@ -11,7 +12,7 @@ import (
 // trialWork bounds the trials of whole plans, in multiplications of fitting
 // and running; leastTrials are done in any case.
 const (
-	trialWork   = 6e11
+	trialWork   = 8.3e11
 	leastTrials = 3
 	mostTrials  = 40
 	trialSweeps = 4 // in a fit; what is carried out takes more where that pays
@@ -91,12 +92,20 @@ func (p *planner) chooseFitted(ctx context.Context) (allocation, []Tradeoff, err
 // trialCount is how many plans are worth trying: as many as take a bounded
 // amount of work.
 func (p *planner) trialCount() int {
-	work := 0.0
-	for _, c := range p.curves {
-		m, n := float64(c.weight.Rows), float64(c.weight.Cols)
-		rows := float64(p.opts.Calibration.rows)
-		// Two covariances, a factorisation, some sweeps, and the two models' runs.
-		work += rows*n*(2*n+m) + 4*n*n*(n+m)
+	work, run := 0.0, 0.0
+	c := p.opts.Calibration
+	if n := MACs(p.model, nil); n != nil {
+		run = float64(c.rows) * float64(*n)
+	}
+	for _, k := range p.curves {
+		m, n := float64(k.weight.Rows), float64(k.weight.Cols)
+		rows := float64(c.rows)
+		if i := slices.Index(p.found.weights, k.weight); c.originals[i] != nil {
+			rows = float64(c.originals[i][0].rows)
+		}
+		// Two covariances, a factorisation, some sweeps, and the two models' runs
+		// up to the layer.
+		work += rows*n*(2*n+m) + 4*n*n*(n+m) + run
 	}
 	return int(min(mostTrials, max(leastTrials, trialWork/max(1, work))))
 }
