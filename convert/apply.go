@@ -3,6 +3,7 @@ package convert
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -17,6 +18,8 @@ import (
 type ApplyOptions struct {
 	ModelSHA256 string       // of the model's files; compared with the plan's where both are set
 	Pool        *kernel.Pool // nil: the caller's goroutine alone
+	// Calibration fits the factors to data; nil: to the weights alone.
+	Calibration *Calibration
 	// Progress is called before each weight is factorised; may be nil.
 	Progress func(layer string, done, total int)
 }
@@ -33,6 +36,12 @@ func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph
 		return nil, nil, err
 	}
 	r := newReport(p)
+	if o.Calibration != nil {
+		if err := applyFitted(ctx, out, work, r, &o); err != nil {
+			return nil, nil, err
+		}
+		return out, r, nil
+	}
 	errs := map[string]float64{}
 	for i, j := range work.list {
 		if o.Progress != nil {
@@ -177,6 +186,9 @@ func (js *jobs) replace(j *job, k *factorize.Kronecker) error {
 	js.done = append(js.done, done...)
 	return err
 }
+
+// index is the number of a job's weight among all of the model.
+func (js *jobs) index(j *job) int { return slices.Index(js.found.weights, j.weight) }
 
 // finish records what was done and checks the model.
 func (js *jobs) finish() error {

@@ -8,6 +8,11 @@
 // over the curves (allocate.go). What fills the curves, ‖W−Ŵ‖²/‖W‖² from the
 // singular values of the rearranged weight, is asked for in one place, newCurve.
 //
+// With a Calibration, the curves come from fits to the inputs that the layers
+// see (calibration.go, fitcurve.go), in the metric of what errors do to the
+// model's outputs (sensitivity.go); the best plans are carried out in trial and
+// compared by the outputs on rows held out (fitplan.go, score.go).
+//
 // A Plan is a value: it holds shapes and numbers of terms, no factors, so that
 // it can be read, edited and carried out again with the same result. Apply
 // computes the factors and writes them as two products for any number of terms,

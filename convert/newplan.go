@@ -40,6 +40,18 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 	if o.nothing() {
 		return p.plan(nil, nil), nil
 	}
+	if o.Calibration != nil {
+		if err := p.measureFitted(ctx); err != nil {
+			return nil, err
+		}
+		a, table, err := p.chooseFitted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := p.plan(a, table)
+		out.Warnings = append(o.Calibration.warnings, out.Warnings...)
+		return out, nil
+	}
 	if err := p.measure(ctx); err != nil {
 		return nil, err
 	}
@@ -167,6 +179,7 @@ func (p *planner) plan(a allocation, table []Tradeoff) *Plan {
 	out := &Plan{Version: PlanVersion, Model: p.opts.ModelSHA256, Options: p.opts, ParamsBefore: p.params, ParamsAfter: p.params,
 		Layers: []LayerPlan{}, Tradeoff: table}
 	out.Options.Structure, out.Options.Pool, out.Options.ModelSHA256 = p.opts.structure(), nil, ""
+	out.Options.Calibration, out.Options.Progress = nil, nil
 	if table == nil {
 		out.Tradeoff = []Tradeoff{}
 	}

@@ -43,6 +43,13 @@ type Options struct {
 	// carries it, and Apply refuses a plan with another one.
 	ModelSHA256 string       `json:"-"`
 	Pool        *kernel.Pool `json:"-"`
+
+	// Calibration lets the plan go by data: layers are fitted to their inputs,
+	// and plans are compared by the model's outputs. It is of the same model.
+	// nil: by the weights alone.
+	Calibration *Calibration `json:"-"`
+	// Progress is called before each step of the work; may be nil.
+	Progress func(what string, done, total int) `json:"-"`
 }
 
 // check reports options that no model can be planned with.

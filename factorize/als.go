@@ -25,37 +25,53 @@ const (
 
 // FitResult says how a fit went. Losses are undamped and unweighted.
 type FitResult struct {
-	Sweeps int     // done
+	Sweeps int     // done, joint steps included
 	Best   int     // the sweep whose factors were returned; 0 is the start
 	Loss   float64 // on the rows that were fitted to
 	Held   float64 // on the held-out rows; 0 without them
 	// Score ranks fits to the same moments, the least is best: the loss on the held-out rows, or the damped loss
-	// without them, with the weight of output errors in it and up to a constant.
+	// without them, with the weight of output errors in it and less the energy: a zero weight has 0. Fitter.BestScore is
+	// that of the best weight of full size.
 	Score float64
 }
 
 // Fit improves a Kronecker sum by alternating least squares: all left factors are solved for at once with the right
 // ones fixed, then the other way round, with the exact covariance. Every solve is damped proximally (the old factors
 // have a little weight), so that the damped loss never rises by more than rounding. The result is the sweep with the
-// least held-out loss, or the last one where there are no held-out rows. A weight of output errors is taken as the
-// nearest Kronecker product.
+// least held-out loss, or the last one where there are no held-out rows.
+//
+// The sweeps take a weight of output errors as its nearest Kronecker product. Where it is none, joint steps of all
+// factors follow, from the better of the start and of what the sweeps gave, in the weight itself.
 func (f *Fitter) Fit(ctx context.Context, start *Kronecker) (*Kronecker, FitResult, error) {
 	return f.fit(ctx, start, f.o.Sweeps)
 }
 
 // fit is Fit with a bound on the sweeps of its own.
 func (f *Fitter) fit(ctx context.Context, start *Kronecker, sweeps int) (*Kronecker, FitResult, error) {
+	k, res, goOn, err := f.alternate(ctx, start, sweeps)
+	if err == nil && goOn && f.goesJoint(start.Shape) {
+		k, err = f.joint(ctx, start, k, jointSteps*sweeps, &res)
+	}
+	if err != nil {
+		return nil, res, err
+	}
+	f.judge(k, &res)
+	return k, res, nil
+}
+
+// alternate does the sweeps of a fit, and says whether the caller wants to go on.
+func (f *Fitter) alternate(ctx context.Context, start *Kronecker, sweeps int) (*Kronecker, FitResult, bool, error) {
 	var res FitResult
 	if err := start.Check(); err != nil {
-		return nil, res, err
+		return nil, res, false, err
 	}
 	m, n := f.mo.Dims()
 	if start.Rows != m || start.Cols != n {
-		return nil, res, fmt.Errorf("kronecker sum is [%d %d], the layer's weight [%d %d]", start.Rows, start.Cols, m, n)
+		return nil, res, false, fmt.Errorf("kronecker sum is [%d %d], the layer's weight [%d %d]", start.Rows, start.Cols, m, n)
 	}
 	out, err := f.metricFor(ctx, start.Shape)
 	if err != nil {
-		return nil, res, err
+		return nil, res, false, err
 	}
 	inside := out.into(f.o.Pool, start)
 	mo := out.moments(f.o.Pool, start.Shape, f.mo)
@@ -71,20 +87,16 @@ func (f *Fitter) fit(ctx context.Context, start *Kronecker, sweeps int) (*Kronec
 	}
 	k, err := al.run(ctx, sweeps, &res)
 	if err != nil {
-		return nil, res, err
+		return nil, res, false, err
 	}
 	out.outOf(f.o.Pool, k)
-	f.judge(k, &res)
-	return k, res, nil
+	return k, res, !al.stopped, nil
 }
 
 // judge fills in the losses of a result.
 func (f *Fitter) judge(k *Kronecker, res *FitResult) {
 	w := k.dense(f.o.Pool)
-	weighted := w
-	if f.s != nil {
-		weighted = product(f.o.Pool, of(f.s), of(w))
-	}
+	weighted := f.timesS(w)
 	loss := func(mo *Moments) (plain, score float64) {
 		g := timesC(f.o.Pool, k, mo)
 		addScaled(g, -2, mo.G)
@@ -95,10 +107,16 @@ func (f *Fitter) judge(k *Kronecker, res *FitResult) {
 		res.Held, res.Score = loss(f.o.Held)
 		return
 	}
-	res.Score += f.lambda * dot(w, weighted)
+	res.Score += f.dampingScore(w, weighted)
+}
+
+// dampingScore is what the damping adds to the score of w, given S w.
+func (f *Fitter) dampingScore(w, weighted *mat.Dense) float64 {
+	score := f.lambda * dot(w, weighted)
 	if pull := f.mo.pull(); pull != nil {
-		res.Score -= 2 * f.lambda * dot(pull, weighted)
+		score -= 2 * f.lambda * dot(pull, weighted)
 	}
+	return score
 }
 
 // alternation is an alternating fit in progress.
@@ -111,6 +129,7 @@ type alternation struct {
 	base   float64    // what the best weight of any form takes off the damped loss
 	excess float64    // the damped loss beyond that weight's, after the last solve
 
+	stopped     bool     // by the caller
 	heldProblem *problem // of the held-out moments; nil where building Ŵ is cheaper
 
 	// Of a fit in groups: what is left of the correlation with the inputs, G − Ŵ C, damped; m×ñ.
@@ -150,6 +169,7 @@ func (al *alternation) run(ctx context.Context, sweeps int, res *FitResult) (*Kr
 			best, res.Best, least = now, res.Sweeps, state.Held
 		}
 		if f.o.Progress != nil && !f.o.Progress(state) {
+			al.stopped = true
 			break
 		}
 		if res.Sweeps-res.Best >= patience || before-al.excess <= slowProgress*al.excess {

@@ -23,11 +23,15 @@ type FitOptions struct {
 	Progress func(Sweep) bool
 }
 
-// Sweep is the state of an alternating fit.
+// Sweep is the state of a fit after a sweep, or after a joint step, which may follow the sweeps of a weighted fit.
 type Sweep struct {
-	Number int     // from 1
-	Excess float64 // what the fit minimises: the damped, weighted loss beyond that of the best weight; it never rises
-	Held   float64 // the loss on the held-out rows, 0 without them; with a weight of output errors, weighted and up to a constant
+	Number int // from 1
+	// Excess is what the fit minimises: the damped, weighted loss beyond that of the best weight. It never rises among
+	// sweeps, which use the nearest Kronecker product of the weight, nor among steps, which use the weight itself.
+	Excess float64
+	// Held is the loss on the held-out rows, 0 without them and after most joint steps; with a weight of output errors,
+	// weighted and up to a constant.
+	Held float64
 }
 
 // Fitter fits the weight of one layer in many shapes, sharing what all of them need. Its methods may not be called
@@ -39,11 +43,16 @@ type Fitter struct {
 
 	largestSystem int // const largestSystem but in tests
 
-	low     *LowRankFit     // the largest so far
-	s       *mat.Dense      // the damped weight of output errors; nil for none
-	ls      *triangle       // its Cholesky factor
-	metrics map[int]*metric // by M1
-	weff    *mat.Dense      // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
+	low       *LowRankFit       // the largest so far
+	s         *mat.Dense        // the damped weight of output errors; nil for none
+	ls        *triangle         // its Cholesky factor
+	trunc     *truncated        // s without its tail; nil where m is small
+	metrics   map[int]*metric   // by M1
+	inputs    map[Shape]*metric // near C + λI, by N1 and N2
+	damped    *mat.Dense        // C + λI, for weighted fits
+	target    *mat.Dense        // S (G + λW)
+	bestScore *float64          // once asked for
+	weff      *mat.Dense        // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
 }
 
 // NewFitter prepares fits to the moments. It fails if they are not sound.
@@ -96,6 +105,13 @@ func NewFitter(ctx context.Context, mo *Moments, o FitOptions) (*Fitter, error) 
 	if w := mo.pull(); w != nil && alike(w, f.weff) {
 		f.weff = w // of layers with unchanged inputs; a large one is not held twice
 	}
+	if f.s != nil {
+		f.damped = mat.DenseCopyOf(mo.C)
+		symmetrise(f.damped)
+		for i := range f.damped.RawMatrix().Rows {
+			f.damped.Set(i, i, f.damped.At(i, i)+f.lambda)
+		}
+	}
 	return f, nil
 }
 
@@ -135,6 +151,26 @@ func (f *Fitter) Lambda() float64 { return f.lambda }
 
 // Moments returns the moments that the fitter fits to.
 func (f *Fitter) Moments() *Moments { return f.mo }
+
+// BestScore returns the FitResult.Score of Best. It is negative, so that 1 − Score/BestScore is the share of the
+// explicable (weighted) variance of the outputs that a fit misses, and Score − BestScore how much that is.
+func (f *Fitter) BestScore() float64 {
+	if f.bestScore == nil {
+		weighted := f.timesS(f.weff)
+		mo := f.mo
+		if f.o.Held != nil {
+			mo = f.o.Held
+		}
+		g := product(f.o.Pool, of(f.weff), of(mo.C))
+		addScaled(g, -2, mo.G)
+		score := dot(g, weighted)
+		if f.o.Held == nil {
+			score += f.dampingScore(f.weff, weighted)
+		}
+		f.bestScore = &score
+	}
+	return *f.bestScore
+}
 
 // Best returns the m×ñ weight of the least damped loss that there is, of full rank and size.
 func (f *Fitter) Best() *mat.Dense { return mat.DenseCopyOf(f.weff) }

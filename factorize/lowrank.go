@@ -9,15 +9,15 @@ import (
 // LowRankFit holds the optimal products of low rank for a layer: of every rank the closed-form minimum of the damped
 // loss, from one decomposition.
 type LowRankFit struct {
-	mo   *Moments
+	f    *Fitter
 	u    *mat.Dense // m×R
 	v    *mat.Dense // ñ×R; Ŵ of rank r is the first r columns of u times those of v, transposed
 	loss []float64  // undamped loss of rank 0, 1, …
 }
 
 // LowRank computes the optimal products of rank up to maxTerms. With L = chol(C), Ŵ = (Weff L)_R L⁻¹, where Weff is
-// the best weight of full rank and (·)_R the truncated singular value decomposition; a weight of output errors works on the other side
-// alike. The fit may hold more than was asked for.
+// the best weight of full rank and (·)_R the truncated singular value decomposition;
+// a weight of output errors works on the other side alike. The fit may hold more than was asked for.
 func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error) {
 	if f.low != nil && (f.low.MaxTerms() >= maxTerms || f.low.MaxTerms() == min(f.mo.Dims())) {
 		return f.low, nil
@@ -26,10 +26,7 @@ func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error)
 	if err != nil {
 		return nil, err
 	}
-	white := product(f.o.Pool, of(f.weff), of(l.l))
-	if f.ls != nil {
-		white = product(f.o.Pool, of(f.ls.l).t(), of(white))
-	}
+	white := f.whiten(product(f.o.Pool, of(f.weff), of(l.l)))
 	t, err := topSVD(ctx, f.o.Pool, of(white), max(1, maxTerms), f.o.Seed)
 	if err != nil {
 		return nil, err
@@ -37,10 +34,8 @@ func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error)
 	v := mat.DenseCopyOf(t.right)
 	l.solveT(f.o.Pool, v)
 	u := mat.DenseCopyOf(t.left)
-	if f.ls != nil {
-		f.ls.solveT(f.o.Pool, u)
-	}
-	fit := &LowRankFit{mo: f.mo, u: u, v: v}
+	f.unwhitenRows(u)
+	fit := &LowRankFit{f: f, u: u, v: v}
 	fit.loss = fit.LossOn(f.mo, f.o.Options)
 	f.low = fit
 	return fit, nil
@@ -56,12 +51,35 @@ func (lr *LowRankFit) Loss(terms int) float64 {
 
 // LossOn returns the losses of the ranks 0, 1, … MaxTerms on other moments of the same size.
 func (lr *LowRankFit) LossOn(mo *Moments, o Options) []float64 {
-	uu := product(o.Pool, of(lr.u).t(), of(lr.u))
-	vcv := product(o.Pool, of(lr.v).t(), of(product(o.Pool, of(mo.C), of(lr.v))))
-	ugv := product(o.Pool, of(lr.u).t(), of(product(o.Pool, of(mo.G), of(lr.v))))
+	return lr.lossOn(mo.C, mo.G, mo.Energy, lr.u, o)
+}
+
+// Scores returns the FitResult.Score of the ranks 0, 1, … MaxTerms.
+func (lr *LowRankFit) Scores() []float64 {
+	f := lr.f
+	c, g := f.mo.C, f.mo.G
+	switch pull := f.mo.pull(); {
+	case f.o.Held != nil:
+		c, g = f.o.Held.C, f.o.Held.G
+	default:
+		c = mat.DenseCopyOf(c)
+		addScaled(c, f.lambda, identity(c.RawMatrix().Rows))
+		if pull != nil {
+			g = mat.DenseCopyOf(g)
+			addScaled(g, f.lambda, pull)
+		}
+	}
+	return lr.lossOn(c, g, 0, f.timesS(lr.u), f.o.Options)
+}
+
+// lossOn returns energy − 2 tr(S Ŵ gᵀ) + tr(S Ŵ c Ŵᵀ) of all ranks, given S u.
+func (lr *LowRankFit) lossOn(c, g *mat.Dense, energy float64, su *mat.Dense, o Options) []float64 {
+	uu := product(o.Pool, of(su).t(), of(lr.u))
+	vcv := product(o.Pool, of(lr.v).t(), of(product(o.Pool, of(c), of(lr.v))))
+	ugv := product(o.Pool, of(su).t(), of(product(o.Pool, of(g), of(lr.v))))
 	terms := uu.RawMatrix().Rows
 	loss := make([]float64, terms+1)
-	loss[0] = mo.Energy
+	loss[0] = energy
 	for r := range terms {
 		square := uu.At(r, r) * vcv.At(r, r)
 		for s := range r {

@@ -23,7 +23,8 @@ type Moments struct {
 	W       *mat.Dense // m×n, what damping pulls Ŵ to where n = ñ; may be nil, then it pulls to zero
 	// Weight is m×m and says how much errors of the outputs matter together: fits then minimise tr(Weight·E[e eᵀ]) for
 	// the error e, instead of its trace. It is symmetric and has no negative eigenvalues; nil is the identity. See
-	// PropagateWeight. Losses that are reported do not contain it.
+	// PropagateWeight. Fits damp it by weightDamping of its mean diagonal. Losses that are reported do not contain it,
+	// scores do (FitResult.Score).
 	Weight *mat.Dense
 	Rows   int // the samples behind the averages; 0 if they are enough
 }

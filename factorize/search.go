@@ -11,12 +11,16 @@ import (
 const (
 	// searchSweeps is the number of sweeps that rank a shape, finalSweeps what the best finalists get on top.
 	searchSweeps, finalSweeps, finalists = 2, 2, 4
+	// finalSteps is what finalists get in place of sweeps where fits end with joint steps.
+	finalSteps = 16
 	// classTries is the number of shapes that speak for a rank class.
 	classTries = 2
 	// searchEffort bounds the time of a search, in products of Ŵ and C: a few seconds for 1024×1024 on one core. A
 	// shape that does not fit into what is left is passed over. finalShare of it is kept for the finalists. Small
 	// layers have leastEffort, in multiplications.
 	searchEffort, finalShare, leastEffort = 60, 0.3, 2e9
+	// weightedEffort is how much more a search with a weight of output errors may take: its fits go in joint steps.
+	weightedEffort = 2
 )
 
 // Candidate is a fitted approximation of a layer's weight. Its losses are those of Moments.Loss.
@@ -36,6 +40,9 @@ type Candidate struct {
 func (f *Fitter) Search(ctx context.Context, params int) ([]Candidate, error) {
 	m, n := f.mo.Dims()
 	effort := max(leastEffort, searchEffort*float64(m)*float64(n)*float64(n))
+	if f.s != nil {
+		effort *= weightedEffort
+	}
 	s := &search{f: f, ctx: ctx, params: params, left: (1 - finalShare) * effort}
 	if terms := LowRankShape(m, n).TermsWithin(params); terms > 0 {
 		low, err := f.LowRank(ctx, terms)
@@ -156,12 +163,15 @@ func (s *search) finish() error {
 	slices.SortStableFunc(s.done, byScore)
 	for i := range s.done[:min(finalists, len(s.done))] {
 		c := &s.done[i]
-		cost := finalSweeps * s.f.sweepCost(c.Shape, c.Terms())
+		fit, cost := s.sweepOn, finalSweeps*s.f.sweepCost(c.Shape, c.Terms())
+		if s.f.goesJoint(c.Shape) {
+			fit, cost = s.stepOn, finalSteps*s.f.stepCost(c.Shape, c.Terms())
+		}
 		if c.IsLowRank() || i > 0 && cost > s.left {
 			continue
 		}
 		s.left -= cost
-		k, res, err := s.f.fit(s.ctx, c.Kronecker, finalSweeps)
+		k, res, err := fit(c.Kronecker)
 		if err != nil {
 			return err
 		}
@@ -171,6 +181,14 @@ func (s *search) finish() error {
 	}
 	slices.SortStableFunc(s.done, byScore)
 	return nil
+}
+
+func (s *search) sweepOn(k *Kronecker) (*Kronecker, FitResult, error) {
+	return s.f.fit(s.ctx, k, finalSweeps)
+}
+
+func (s *search) stepOn(k *Kronecker) (*Kronecker, FitResult, error) {
+	return s.f.goOn(s.ctx, k, finalSteps)
 }
 
 // TermRank bounds the rank of one term by the channels between its two factors: 1 for low rank, most for balanced
@@ -187,6 +205,9 @@ func (f *Fitter) sweepCost(s Shape, terms int) float64 {
 	cost := pr.sweepCost(terms, f.largestSystem)
 	if f.o.Held != nil {
 		cost += min(pr.sumCost(terms), float64(pairs(0, terms))*pr.pairCost())
+	}
+	if f.goesJoint(s) {
+		cost += jointSteps * f.stepCost(s, terms)
 	}
 	return cost
 }

@@ -19,10 +19,11 @@ func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, err
 	if err := s.check(m, n); err != nil {
 		return nil, err
 	}
-	l1, l2, err := f.kroneckerCholesky(ctx, newCovariance(f.o.Pool, f.mo, s, f.lambda), s.N1, s.N2)
+	in, err := f.inputsFor(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	l1, l2 := in.l1, in.l2
 	out, err := f.metricFor(ctx, s)
 	if err != nil {
 		return nil, err
@@ -72,6 +73,23 @@ func (f *Fitter) unwhiten(x *mat.Dense, l *triangle) *mat.Dense {
 	y := copyOf(of(x).t())
 	l.solveT(f.o.Pool, y)
 	return copyOf(of(y).t())
+}
+
+// inputsFor returns the Cholesky factors of the nearest Kronecker product to C + λI, but for a factor.
+func (f *Fitter) inputsFor(ctx context.Context, s Shape) (*metric, error) {
+	key := Shape{N1: s.N1, N2: s.N2}
+	if have := f.inputs[key]; have != nil {
+		return have, nil
+	}
+	l1, l2, err := f.kroneckerCholesky(ctx, newCovariance(f.o.Pool, f.mo, s, f.lambda), s.N1, s.N2)
+	if err != nil {
+		return nil, err
+	}
+	if f.inputs == nil {
+		f.inputs = map[Shape]*metric{}
+	}
+	f.inputs[key] = &metric{l1, l2}
+	return f.inputs[key], nil
 }
 
 // kroneckerCholesky returns the Cholesky factors of C1 of size n1 and C2 of size n2, C1 ⊗ C2 nearest to the symmetric

@@ -3,13 +3,28 @@ package factorize
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"gonum.org/v1/gonum/mat"
 )
 
 // weightDamping is added to the diagonal of a weight of output errors, as a part of its mean: outputs that hardly
 // matter to the next layer may still matter to those beyond it.
-const weightDamping = 0.1
+const weightDamping = 0.05
+
+const (
+	// truncateFrom is the number of outputs from which on a weight of their errors is taken without its tail.
+	truncateFrom = 512
+	// weightRank is the rank of what is kept of it.
+	weightRank = 64
+)
+
+// truncated is αI + U Uᵀ, α > 0, with orthogonal columns in U: the leading eigenvectors of a weight of output errors, and
+// the mean of what is left of its trace in all other directions.
+type truncated struct {
+	alpha float64
+	u     *mat.Dense // m×weightRank
+}
 
 // PropagateWeight returns the m×m weight of a layer's output errors (Moments.Weight) for an activation and a layer
 // after it: next is that layer's k×m weight, nextWeight the k×k weight of its own output errors or nil for the
@@ -51,12 +66,112 @@ func (f *Fitter) prepareWeight(ctx context.Context) error {
 	for i := range m {
 		s.Set(i, i, s.At(i, i)+damping)
 	}
-	f.s = mat.DenseCopyOf(s)
 	var err error
-	if f.ls, err = cholesky(ctx, f.o.Pool, s); err != nil {
-		return fmt.Errorf("weight of output errors: %w", err)
+	if m >= truncateFrom {
+		if f.trunc, err = truncate(ctx, f.o, s); err != nil {
+			return err
+		}
+		s = product(f.o.Pool, of(f.trunc.u), of(f.trunc.u).t())
+		for i := range m {
+			s.Set(i, i, s.At(i, i)+f.trunc.alpha)
+		}
 	}
-	return nil
+	f.s = mat.DenseCopyOf(s)
+	if f.trunc == nil {
+		_, err = f.weightTriangle(ctx)
+	}
+	return err
+}
+
+// weightTriangle returns the Cholesky factor of the damped weight.
+func (f *Fitter) weightTriangle(ctx context.Context) (*triangle, error) {
+	if f.ls == nil {
+		ls, err := cholesky(ctx, f.o.Pool, mat.DenseCopyOf(f.s))
+		if err != nil {
+			return nil, fmt.Errorf("weight of output errors: %w", err)
+		}
+		f.ls = ls
+	}
+	return f.ls, nil
+}
+
+// whiten returns T x with TᵀT = S, and unwhitenRows replaces x by T⁻¹x.
+func (f *Fitter) whiten(x *mat.Dense) *mat.Dense {
+	switch {
+	case f.s == nil:
+		return x
+	case f.trunc == nil:
+		return product(f.o.Pool, of(f.ls.l).t(), of(x))
+	}
+	return f.trunc.power(f.o.Pool, 0.5, x)
+}
+
+func (f *Fitter) unwhitenRows(x *mat.Dense) {
+	switch {
+	case f.s == nil:
+	case f.trunc == nil:
+		f.ls.solveT(f.o.Pool, x)
+	default:
+		x.Copy(f.trunc.power(f.o.Pool, -0.5, x))
+	}
+}
+
+// power returns (αI + U Uᵀ)^e x: a column u of U is an eigenvector of value α + ‖u‖².
+func (t *truncated) power(p *pool, e float64, x *mat.Dense) *mat.Dense {
+	rest := math.Pow(t.alpha, e)
+	scaled := mat.DenseCopyOf(t.u)
+	factors := columnNorms(t.u)
+	for i, norm := range factors {
+		factors[i] = 0
+		if square := norm * norm; square > 0 {
+			factors[i] = (math.Pow(t.alpha+square, e) - rest) / square
+		}
+	}
+	scaleColumns(scaled, factors)
+	out := product(p, of(scaled), of(product(p, of(t.u).t(), of(x))))
+	addScaled(out, rest, x)
+	return out
+}
+
+// truncate finds the truncation of a damped weight.
+func truncate(ctx context.Context, o FitOptions, s *mat.Dense) (*truncated, error) {
+	t, err := quickSVD(ctx, o.Pool, of(s), weightRank, o.Seed)
+	if err != nil {
+		return nil, err
+	}
+	m, u := s.RawMatrix().Rows, t.right
+	values := make([]float64, len(t.sigma)) // uᵀ S u, which in all are no more than the trace
+	for i, row := range product(o.Pool, of(s), of(u)).RawMatrix().Data {
+		k := len(values)
+		values[i%k] += row * u.At(i/k, i%k)
+	}
+	alpha := (trace(s) - sum(values)) / float64(m-len(values))
+	for i, v := range values {
+		values[i] = math.Sqrt(max(0, v-alpha))
+	}
+	u = mat.DenseCopyOf(u)
+	scaleColumns(u, values)
+	return &truncated{alpha, u}, nil
+}
+
+// timesS returns S x for the damped weight of output errors, x itself without one.
+func (f *Fitter) timesS(x *mat.Dense) *mat.Dense {
+	switch {
+	case f.s == nil:
+		return x
+	case f.trunc == nil:
+		return product(f.o.Pool, of(f.s), of(x))
+	}
+	out := product(f.o.Pool, of(f.trunc.u), of(product(f.o.Pool, of(f.trunc.u).t(), of(x))))
+	addScaled(out, f.trunc.alpha, x)
+	return out
+}
+
+// weightedLoss returns tr(S Ŵ C Ŵᵀ) − 2 tr(S G Ŵᵀ) of moments, undamped.
+func (f *Fitter) weightedLoss(mo *Moments, k *Kronecker) float64 {
+	g := timesC(f.o.Pool, k, mo)
+	addScaled(g, -2, mo.G)
+	return dot(g, f.timesS(k.dense(f.o.Pool)))
 }
 
 // metric is a weight of output errors as (l1 l1ᵀ) ⊗ (l2 l2ᵀ) for the rows of the left and of the right factors: with
@@ -73,14 +188,18 @@ func (f *Fitter) metricFor(ctx context.Context, s Shape) (*metric, error) {
 	if have := f.metrics[s.M1]; have != nil {
 		return have, nil
 	}
-	one := &triangle{identity(1), []*mat.Dense{identity(1)}}
-	mt := &metric{one, f.ls}
+	mt := &metric{unit(1), unit(1)}
+	var err error
 	switch {
 	case s.M1 == 1:
+		if mt.l2, err = f.weightTriangle(ctx); err != nil {
+			return nil, err
+		}
 	case s.M2 == 1:
-		mt = &metric{f.ls, one}
+		if mt.l1, err = f.weightTriangle(ctx); err != nil {
+			return nil, err
+		}
 	default:
-		var err error
 		blocks := Shape{s.M1, s.M1, s.M2, s.M2}
 		if mt.l1, mt.l2, err = f.kroneckerCholesky(ctx, rearrange(f.o.Pool, f.s, blocks), s.M1, s.M2); err != nil {
 			return nil, err

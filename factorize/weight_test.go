@@ -71,6 +71,7 @@ func TestWeightedLowRankFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scores := lr.Scores()
 	var svd mat.SVD
 	l, err := f.factor(ctx)
 	if err != nil {
@@ -82,6 +83,11 @@ func TestWeightedLowRankFit(t *testing.T) {
 		w := lr.Terms(r).Dense()
 		if got, want := f.excess(w, f.s), sumSquares(svd.Values(nil)[r:]); math.Abs(got-want) > 1e-10*want {
 			t.Errorf("rank %d: weighted excess %v, the optimum is %v", r, got, want)
+		}
+		var res FitResult
+		f.judge(lr.Terms(r), &res)
+		if math.Abs(scores[r]-res.Score) > 1e-10*math.Abs(res.Score) {
+			t.Errorf("rank %d: Scores says %v, the product has %v", r, scores[r], res.Score)
 		}
 		if got, other := f.excess(w, f.s), f.excess(plr.Terms(r).Dense(), f.s); got > 0.999*other {
 			t.Errorf("rank %d: weighted excess %v, of the unweighted fit %v", r, got, other)
@@ -95,7 +101,7 @@ func TestWeightedLowRankFit(t *testing.T) {
 	}
 }
 
-// With a weight of output errors, too, the loss never rises and is the one of the definition.
+// In the sweeps of a weighted fit, too, the loss never rises and is the one of the definition.
 func TestWeightedFit(t *testing.T) {
 	ctx := context.Background()
 	s := weighted(t, 6)
@@ -104,7 +110,7 @@ func TestWeightedFit(t *testing.T) {
 		for _, sh := range []Shape{{1, 4, 12, 6}, {12, 6, 1, 4}, {4, 4, 3, 6}, {2, 3, 6, 8}, {3, 5, 4, 5}, {3, 5, 5, 5}} {
 			for _, held := range []*Moments{nil, held} {
 				var seen []Sweep
-				f, err := NewFitter(ctx, s.mo, FitOptions{Held: held, Sweeps: 6, Progress: func(sw Sweep) bool {
+				f, err := NewFitter(ctx, s.mo, FitOptions{Held: held, Progress: func(sw Sweep) bool {
 					seen = append(seen, sw)
 					return true
 				}})
@@ -116,10 +122,11 @@ func TestWeightedFit(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				k, res, err := f.Fit(ctx, start)
+				k, res, _, err := f.alternate(ctx, start, 6)
 				if err != nil {
 					t.Fatal(err)
 				}
+				f.judge(k, &res)
 				for i := 1; i < len(seen); i++ {
 					if seen[i].Excess > seen[i-1].Excess*(1+1e-9) {
 						t.Errorf("%v: the loss rises from %v to %v", sh, seen[i-1].Excess, seen[i].Excess)

@@ -78,7 +78,7 @@ func classify(err error) (code int, hint string) {
 		return exitUsage, ""
 	case errors.As(err, &unsupported), errors.As(err, &operator):
 		return exitUnsupported, "convert works without running the model; its outputs are not verified then"
-	case errors.Is(err, onnx.ErrInvalid), errors.Is(err, runtime.ErrInvalid), errors.Is(err, convert.ErrPlan):
+	case errors.Is(err, onnx.ErrInvalid), errors.Is(err, runtime.ErrInvalid), errors.Is(err, convert.ErrPlan), errors.Is(err, convert.ErrData):
 		return exitInvalid, ""
 	case errors.As(err, &input):
 		return exitInvalid, inputHint(input)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"bilinc/convert"
+	"bilinc/convert/dataset"
 	"bilinc/convert/onnx"
 	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
@@ -98,17 +99,20 @@ func (a *app) planCmd() *cobra.Command {
 	var f planFlags
 	var out string
 	var force bool
+	var calib dataFlags
 	cmd := &cobra.Command{
 		Use:   "plan MODEL [-o plan.json]",
 		Short: "Plan a conversion without carrying it out",
 		Long: `Plan decides what becomes of each layer and prints which ratios are feasible at
 which estimated error. The plan file is JSON to be read and edited;
-"bilinc convert --plan plan.json" carries it out on the same model.
-` + planHelp,
+"bilinc convert --plan plan.json" carries it out on the same model. A plan that
+was made with --calib wants the same --calib there.
+` + planHelp + "\n" + dataHelp,
 		Example: "  bilinc plan model.onnx --ratio 8 -o plan.json",
 		Args:    cobra.ExactArgs(1),
 	}
 	f.add(cmd.Flags())
+	calib.add(cmd.Flags(), "calib", "fit the factors to DATA")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the plan file to write")
 	cmd.Flags().BoolVar(&force, "force", false, "replace an existing output")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
@@ -116,8 +120,11 @@ which estimated error. The plan file is JSON to be read and edited;
 		if err != nil {
 			return err
 		}
+		if err := calib.check(); err != nil {
+			return err
+		}
 		if out != "" {
-			if err := checkOutput(out, force, args[0]); err != nil {
+			if err := checkOutput(out, force, append(calib.files(), args[0])...); err != nil {
 				return err
 			}
 		}
@@ -130,6 +137,12 @@ which estimated error. The plan file is JSON to be read and edited;
 				return err
 			}
 		}
+		set, cal, err := a.calibrate(&calib, m)
+		if err != nil {
+			return err
+		}
+		defer set.Close()
+		opts.Calibration = cal
 		p, err := a.plan(ctx, args[0], m, opts)
 		if err != nil {
 			return err
@@ -152,13 +165,33 @@ type planResult struct {
 	Tradeoff []convert.Tradeoff `json:"tradeoff"`
 }
 
+// calibrate prepares fits to the data that --calib names; nil without.
+func (a *app) calibrate(d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Calibration, error) {
+	if len(d.specs) == 0 {
+		return &dataset.Set{}, nil, nil
+	}
+	set, data, err := a.open(d, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	cal, err := convert.NewCalibration(m, data, a.pool, a.seed)
+	if err != nil {
+		set.Close()
+		return nil, nil, invalid(err)
+	}
+	return set, cal, nil
+}
+
 // plan makes a plan. Where the budget cannot be met, it prints what can.
 func (a *app) plan(ctx context.Context, path string, m *graph.Model, o convert.Options) (*convert.Plan, error) {
 	var err error
 	if _, o.ModelSHA256, err = onnx.Digest(onnx.Files(m)); err != nil {
 		return nil, err
 	}
+	bar := a.progress("plan", 0)
+	o.Progress = func(what string, done, total int) { bar.of(total); bar.set(done, what) }
 	p, err := convert.NewPlan(ctx, m, o)
+	bar.done()
 	var infeasible *convert.InfeasibleError
 	if errors.As(err, &infeasible) {
 		if a.json {

@@ -41,6 +41,13 @@ func (p progress) set(done int, what string) {
 	}
 }
 
+// of changes the total.
+func (p progress) of(total int) {
+	if p.bar != nil {
+		p.bar.ChangeMax(total)
+	}
+}
+
 // done takes the bar away.
 func (p progress) done() {
 	if p.bar != nil {
