@@ -145,3 +145,40 @@ func TestOptional(t *testing.T) {
 		{name: "empty", op: "OptionalGetElement", in: []tensor.Value{maybe()}, err: "the optional is empty"},
 	})
 }
+
+func TestSequenceMap(t *testing.T) {
+	elem := graph.Type{Kind: tensor.KindTensor, DType: tensor.Float32}
+	body := subgraph(t, "body", []graph.Type{elem, elem}, []graph.Type{elem})
+	v := tensor.ValueOf
+	three := v(tensor.Scalar[float32](3))
+	// What the body gives is its second input.
+	call := func(_ *graph.Graph, in []tensor.Value) ([]tensor.Value, error) { return []tensor.Value{in[1]}, nil }
+	for _, c := range []struct {
+		in   []tensor.Value
+		want tensor.Value
+		err  string
+	}{
+		{in: []tensor.Value{sequence(list[float32](1), list[float32](2)), three}, want: sequence(three.Tensor, three.Tensor)},
+		{in: []tensor.Value{sequence(list[float32](1)), sequence(list[float32](7))}, want: sequence(list[float32](7))},
+		{in: []tensor.Value{sequence(), three}, want: sequence()},
+		{in: []tensor.Value{sequence(list[float32](1)), sequence()}, err: "input 1 has 0 elements, input 0 has 1"},
+		{in: []tensor.Value{three, three}, err: "wanted a sequence"},
+		{in: []tensor.Value{sequence()}, err: `subgraph "body" has 2 inputs, wanted 1`},
+	} {
+		o := &sequenceMap{body: body}
+		got, err := Eval(&Ctx{Call: call}, o, c.in, 1)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("error is %v, wanted one with %q", err, c.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !sameValues(got[0], c.want) {
+			t.Errorf("found %v, wanted %v", got[0], c.want)
+		}
+		checkInference(t, o, c.in, got)
+	}
+}

@@ -124,7 +124,7 @@ var onnxOps = []entry{
 	{"LogSoftmax", 13, parseSoftmax13("LogSoftmax", softmaxLog)},
 	{"Hardmax", 1, parseSoftmax1("Hardmax", softmaxHard)},
 	{"Hardmax", 13, parseSoftmax13("Hardmax", softmaxHard)},
-	// sequence.go, optional.go
+	// sequence.go, sequencemap.go, optional.go
 	{"SequenceConstruct", 11, parseSequenceConstruct},
 	{"SequenceEmpty", 11, parseSequenceEmpty},
 	{"SequenceAt", 11, parseSequenceAt},
@@ -133,6 +133,7 @@ var onnxOps = []entry{
 	{"SequenceLength", 11, parseSequenceLength},
 	{"ConcatFromSequence", 11, parseConcatFromSequence},
 	{"SplitToSequence", 11, parseSplitToSequence},
+	{"SequenceMap", 17, parseSequenceMap},
 	{"Optional", 15, parseOptional},
 	{"OptionalGetElement", 15, parseOptionalGet},
 	{"OptionalHasElement", 15, parseOptionalHas},
