@@ -44,15 +44,16 @@ var suites = []struct {
 	name         string
 	cases, floor int
 }{
-	{"node", 932, 694},
-	{"pytorch-converted", 82, 59},
-	{"pytorch-operator", 35, 24},
-	{"simple", 23, 7},
+	{"node", 932, 877},
+	{"pytorch-converted", 82, 82},
+	{"pytorch-operator", 35, 35},
+	{"simple", 23, 15},
 }
 
 // knownFailures is the official cases that are run and do not give what the
 // files say, with the reason. One that passes must go from the list.
 var knownFailures = map[string]string{
+	"node/test_adam_multiple":                       "the file's numbers are those of an epsilon of 0.01, which the model does not set",
 	"node/test_bernoulli":                           randomDraw,
 	"node/test_bernoulli_double":                    randomDraw,
 	"node/test_bernoulli_double_expanded":           randomDraw,

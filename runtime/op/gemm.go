@@ -18,6 +18,9 @@ type gemm struct {
 }
 
 func parseGemm(a *attrs) Op {
+	if a.opset < 7 {
+		a.bool("broadcast", false) // of C, which broadcasts anyhow
+	}
 	return &gemm{alpha: a.float("alpha", 1), beta: a.float("beta", 1),
 		transA: a.bool("transA", false), transB: a.bool("transB", false), needC: a.opset < 11}
 }

@@ -184,16 +184,22 @@ type channelNorm struct {
 }
 
 func parseBatchNorm(a *attrs) Op {
-	a.float("momentum", 0.9)
+	momentum, epsilon := a.float("momentum", 0.9), float64(a.float("epsilon", 1e-5))
 	if a.opset < 9 {
 		if a.int("spatial", 1) != 1 {
 			a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "with moments for each position (spatial = 0)"})
 		}
 	}
-	if a.opset >= 14 && a.bool("training_mode", false) {
-		a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "in training mode"})
+	if a.opset < 7 {
+		a.ints("consumed_inputs")
+		if !a.bool("is_test", false) {
+			a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "in training mode (is_test = 0)"})
+		}
 	}
-	return &channelNorm{name: "BatchNormalization", epsilon: float64(a.float("epsilon", 1e-5)), given: true}
+	if a.opset >= 14 && a.bool("training_mode", false) {
+		return &batchTrain{epsilon, float64(momentum)}
+	}
+	return &channelNorm{name: "BatchNormalization", epsilon: epsilon, given: true}
 }
 
 func parseInstanceNorm(a *attrs) Op {

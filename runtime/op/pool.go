@@ -30,7 +30,9 @@ func parsePool(name string, dilationsSince, ceilSince int64) parser {
 		}
 		switch name {
 		case "AveragePool":
-			o.countPads = a.bool("count_include_pad", false)
+			if a.opset >= 7 {
+				o.countPads = a.bool("count_include_pad", false)
+			}
 		case "LpPool":
 			if o.p = int(a.int("p", 2)); o.p < 1 {
 				a.fail(fmt.Errorf("attribute p is %d", o.p))

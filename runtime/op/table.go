@@ -16,15 +16,28 @@ type entry struct {
 // domains lists the operators of each domain: the one place where an operator
 // is registered.
 var domains = map[string][]entry{
-	"": onnxOps,
+	"":                         onnxOps,
+	"ai.onnx.preview.training": trainingOps,
+}
+
+// trainingOps is steps of optimizers.
+var trainingOps = []entry{
+	// optimizer.go
+	{"Adagrad", 1, parseAdagrad},
+	{"Adam", 1, parseAdam},
+	{"Momentum", 1, parseMomentum},
 }
 
 // onnxOps is ONNX's own domain, by family.
 var onnxOps = []entry{
-	// arith.go
+	// aligned.go, arith.go
+	{"Add", 1, parseAligned(parseArith("Add", addCode))},
 	{"Add", 7, parseArith("Add", addCode)},
+	{"Sub", 1, parseAligned(parseArith("Sub", subCode))},
 	{"Sub", 7, parseArith("Sub", subCode)},
+	{"Mul", 1, parseAligned(parseArith("Mul", mulCode))},
 	{"Mul", 7, parseArith("Mul", mulCode)},
+	{"Div", 1, parseAligned(parseArith("Div", divCode))},
 	{"Div", 7, parseArith("Div", divCode)},
 	// unary.go
 	{"Sqrt", 6, parseUnary("Sqrt", math.Sqrt)},
@@ -57,6 +70,7 @@ var onnxOps = []entry{
 	{"Sign", 9, parseNumeric("Sign", sign, signInt)},
 	{"Relu", 6, parseRelu},
 	{"LeakyRelu", 6, parseLeakyRelu},
+	{"PRelu", 1, parseChannels(parsePRelu)},
 	{"PRelu", 7, parsePRelu},
 	{"Elu", 6, parseElu},
 	{"Celu", 12, parseCelu},
@@ -73,16 +87,23 @@ var onnxOps = []entry{
 	{"Clip", 6, parseClip6},
 	{"Clip", 11, parseClip11},
 	// pow.go
+	{"Pow", 1, parseAligned(parsePow)},
 	{"Pow", 7, parsePow},
 	{"Mod", 10, parseMod},
 	// compare.go
+	{"Less", 1, parseAligned(parseCompare("Less", true, false, false))},
 	{"Less", 7, parseCompare("Less", true, false, false)},
+	{"Equal", 1, parseAligned(parseCompare("Equal", false, true, false))},
 	{"Equal", 7, parseCompare("Equal", false, true, false)},
+	{"Greater", 1, parseAligned(parseCompare("Greater", false, false, true))},
 	{"Greater", 7, parseCompare("Greater", false, false, true)},
 	{"LessOrEqual", 12, parseCompare("LessOrEqual", true, true, false)},
 	{"GreaterOrEqual", 12, parseCompare("GreaterOrEqual", false, true, true)},
+	{"And", 1, parseAligned(parseLogic("And", func(x, y bool) bool { return x && y }))},
 	{"And", 7, parseLogic("And", func(x, y bool) bool { return x && y })},
+	{"Or", 1, parseAligned(parseLogic("Or", func(x, y bool) bool { return x || y }))},
 	{"Or", 7, parseLogic("Or", func(x, y bool) bool { return x || y })},
+	{"Xor", 1, parseAligned(parseLogic("Xor", func(x, y bool) bool { return x != y }))},
 	{"Xor", 7, parseLogic("Xor", func(x, y bool) bool { return x != y })},
 	{"Not", 1, parseNot},
 	{"IsNaN", 9, parseIsNaN},
@@ -137,14 +158,17 @@ var onnxOps = []entry{
 	{"Optional", 15, parseOptional},
 	{"OptionalGetElement", 15, parseOptionalGet},
 	{"OptionalHasElement", 15, parseOptionalHas},
-	// norm.go
+	// norm.go, batchtrain.go
 	{"LayerNormalization", 17, parseLayerNorm},
-	{"BatchNormalization", 7, parseBatchNorm},
+	{"BatchNormalization", 1, parseBatchNorm},
 	{"InstanceNormalization", 6, parseInstanceNorm},
 	{"GroupNormalization", 18, parseGroupNorm},
 	{"LpNormalization", 1, parseLpNorm},
 	{"MeanVarianceNormalization", 9, parseMeanVariance},
 	{"LRN", 1, parseLRN},
+	// loss.go
+	{"NegativeLogLikelihoodLoss", 12, parseNLLLoss("NegativeLogLikelihoodLoss", false)},
+	{"SoftmaxCrossEntropyLoss", 12, parseNLLLoss("SoftmaxCrossEntropyLoss", true)},
 	// random.go
 	{"RandomNormal", 1, parseNormal},
 	{"RandomNormalLike", 1, parseNormal},
@@ -154,7 +178,7 @@ var onnxOps = []entry{
 	{"Multinomial", 7, parseMultinomial},
 	// matmul.go, gemm.go
 	{"MatMul", 1, parseMatMul},
-	{"Gemm", 7, parseGemm},
+	{"Gemm", 1, parseGemm},
 	// constant.go
 	{"Constant", 1, parseConstant},
 	{"ConstantOfShape", 9, parseConstantOfShape},
@@ -177,7 +201,7 @@ var onnxOps = []entry{
 	{"ConvInteger", 10, parseConvInteger},
 	{"ConvTranspose", 1, parseConvTranspose},
 	{"MaxPool", 1, parsePool("MaxPool", 10, 10)},
-	{"AveragePool", 7, parsePool("AveragePool", 19, 10)},
+	{"AveragePool", 1, parsePool("AveragePool", 19, 10)},
 	{"LpPool", 2, parsePool("LpPool", 18, 18)},
 	{"GlobalMaxPool", 1, parseGlobalPool("GlobalMaxPool")},
 	{"GlobalAveragePool", 1, parseGlobalPool("GlobalAveragePool")},
