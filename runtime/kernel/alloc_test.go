@@ -37,3 +37,16 @@ func TestPoolForAllocatesNothing(t *testing.T) {
 		t.Errorf("For allocates %v times", got)
 	}
 }
+
+func TestOptimisersAllocateNothing(t *testing.T) {
+	p, n := NewPool(2), 3*optimGrain
+	v := [][]float32{make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)}
+	for _, l := range optimLoops {
+		if got := testing.AllocsPerRun(100, func() { l.run(p, v[:l.n]) }); got >= 1 {
+			t.Errorf("%s allocates %v times", l.name, got)
+		}
+	}
+	if got := testing.AllocsPerRun(100, func() { SumSquares32(p, v[0]) }); got >= 1 {
+		t.Errorf("SumSquares32 allocates %v times", got)
+	}
+}
