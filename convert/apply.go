@@ -47,11 +47,7 @@ func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph
 		if o.Progress != nil {
 			o.Progress(j.weight.Layers[0].Name, i, len(work.list))
 		}
-		w, err := j.weight.Dense()
-		if err != nil {
-			return nil, nil, err
-		}
-		k, e, err := factorize.NearestKronecker(ctx, w, j.shape, j.terms, factorize.Options{Pool: o.Pool, Seed: p.Options.Seed})
+		k, e, err := work.fromWeight(ctx, j, factorize.Options{Pool: o.Pool, Seed: p.Options.Seed})
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, nil, ctx.Err()
@@ -78,6 +74,7 @@ type job struct {
 	weight   *match.Weight
 	shape    factorize.Shape
 	terms    int
+	start    Start
 	warnings []string
 }
 
@@ -152,7 +149,7 @@ func newJob(w *match.Weight, planned map[string]*LayerPlan) (*job, error) {
 	if !replaced(e) {
 		return nil, nil
 	}
-	j := &job{weight: w, terms: e.Terms, shape: factorize.LowRankShape(w.Rows, w.Cols)}
+	j := &job{weight: w, terms: e.Terms, start: e.Start, shape: factorize.LowRankShape(w.Rows, w.Cols)}
 	switch {
 	case e.Action == ActBilinear && e.Shape == nil:
 		return nil, fmt.Errorf("layer %q: a bilinear layer needs a shape", e.Name)
@@ -161,6 +158,11 @@ func newJob(w *match.Weight, planned map[string]*LayerPlan) (*job, error) {
 		if e.Action == ActLowRank && j.shape != factorize.LowRankShape(w.Rows, w.Cols) {
 			return nil, fmt.Errorf("layer %q: shape %v is not low rank", e.Name, e.Shape)
 		}
+	}
+	switch e.Start {
+	case "", Fitted, Random:
+	default:
+		return nil, fmt.Errorf("layer %q: start %q, wanted fitted or random", e.Name, e.Start)
 	}
 	s := j.shape
 	for _, side := range []struct {
@@ -178,6 +180,37 @@ func newJob(w *match.Weight, planned map[string]*LayerPlan) (*job, error) {
 		j.warnings = append(j.warnings, fmt.Sprintf("layer %q grows from %d to %d parameters", e.Name, w.Params(), params))
 	}
 	return j, nil
+}
+
+// fromWeight gives the factors of a job that goes by its weight alone, and
+// ‖W−Ŵ‖²/‖W‖².
+func (js *jobs) fromWeight(ctx context.Context, j *job, o factorize.Options) (*factorize.Kronecker, float64, error) {
+	w, err := j.weight.Dense()
+	if err != nil {
+		return nil, 0, err
+	}
+	if j.start != Random {
+		return factorize.NearestKronecker(ctx, w, j.shape, j.terms, o)
+	}
+	k, err := js.random(j, o.Seed)
+	if err != nil {
+		return nil, 0, err
+	}
+	var rest mat.Dense
+	rest.Sub(w, k.Dense())
+	before, after := mat.Norm(w, 2), mat.Norm(&rest, 2)
+	if before == 0 {
+		return k, 0, nil
+	}
+	return k, after * after / (before * before), nil
+}
+
+// random draws the factors of a job. Each input counts 2/inputs, which keeps
+// the variance through a layer and a Relu (K. He et al., "Delving deep into
+// rectifiers", 2015).
+func (js *jobs) random(j *job, seed uint64) (*factorize.Kronecker, error) {
+	rows, cols := j.weight.Rows, j.weight.Cols
+	return factorize.Random(j.shape, j.terms, rows, cols, 2/float64(cols), seed<<8+uint64(js.index(j)))
 }
 
 // replace puts factors in the place of one weight.

@@ -338,8 +338,16 @@ func (c *Calibration) fit(ctx context.Context, js *jobs, progress func(*job, int
 			progress(j, n)
 		}
 		i := js.index(j)
-		key := before.String() + fmt.Sprintf("%d %v %d %d;", i, j.shape, j.terms, c.sweeps)
+		key := before.String() + fmt.Sprintf("%d %v %d %s %d;", i, j.shape, j.terms, j.start, c.sweeps)
 		done := c.fits[key]
+		if done == nil && j.start == Random {
+			k, err := js.random(j, c.seed)
+			if err != nil {
+				return c.at(ctx, j, err)
+			}
+			done = &fitted{k: k}
+			c.fits[key] = done
+		}
 		if done == nil {
 			var small *graph.Model
 			if n > 0 {

@@ -27,7 +27,7 @@ func (p *point) dense() bool { return p.terms == 0 }
 type curve struct {
 	weight *match.Weight
 	scale  float64 // what an error of 1 counts: the number of layers that share the weight
-	points []point // ascending in params, descending in err
+	points []point // of all kinds; in those to allocate, ascending in params and descending in err
 }
 
 // Limits of the search without data. A decomposition of many terms is slow and
@@ -131,7 +131,6 @@ func newCurve(ctx context.Context, w *match.Weight, o *Options, limit int) (*cur
 	if o.NumTerms == 0 && (o.structure() != Bilinear || len(c.points) == 0) {
 		c.points = append(c.points, point{params: w.Params()})
 	}
-	c.points = pareto(c.points)
 	return c, nil
 }
 

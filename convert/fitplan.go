@@ -54,11 +54,7 @@ func (k leaningKind) admits(p *point) bool {
 // counts more or less, or takes another kind.
 func (p *planner) chooseFitted(ctx context.Context) (allocation, []Tradeoff, error) {
 	all := p.curves
-	best := *p
-	best.curves = make([]*curve, len(all))
-	for i, c := range all {
-		best.curves[i] = &curve{c.weight, c.scale, pareto(append([]point{}, c.points...))}
-	}
+	best := p.mixed()
 	table := best.tradeoff()
 	a, err := best.choose(table)
 	if err != nil {

@@ -44,6 +44,17 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 		if err := p.measureFitted(ctx); err != nil {
 			return nil, err
 		}
+	} else if err := p.measure(ctx); err != nil {
+		return nil, err
+	}
+	if o.ForTraining || o.Trial != nil {
+		out, err := p.planForTraining(ctx)
+		if err == nil && o.Calibration != nil {
+			out.Warnings = append(o.Calibration.warnings, out.Warnings...)
+		}
+		return out, err
+	}
+	if o.Calibration != nil {
 		a, table, err := p.chooseFitted(ctx)
 		if err != nil {
 			return nil, err
@@ -52,9 +63,7 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 		out.Warnings = append(o.Calibration.warnings, out.Warnings...)
 		return out, nil
 	}
-	if err := p.measure(ctx); err != nil {
-		return nil, err
-	}
+	p = p.mixed()
 	// Before the choice: where that fails, its error shows the table.
 	table := p.tradeoff()
 	a, err := p.choose(table)
@@ -62,6 +71,35 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 		return nil, err
 	}
 	return p.plan(a, table), nil
+}
+
+// mixed is p with curves of the best points, whatever kind of factors they are
+// of.
+func (p *planner) mixed() *planner {
+	return p.only(func(int, *point) bool { return true })
+}
+
+// only is p with curves of the best points that admit lets through. A weight
+// that is left without factors by that keeps all its points.
+func (p *planner) only(admit func(i int, pt *point) bool) *planner {
+	some := *p
+	some.curves = make([]*curve, len(p.curves))
+	for i, c := range p.curves {
+		k := &curve{weight: c.weight, scale: c.scale}
+		factors := false
+		for _, pt := range c.points {
+			if admit(i, &pt) {
+				k.points = append(k.points, pt)
+				factors = factors || !pt.dense()
+			}
+		}
+		if !factors {
+			k.points = append([]point{}, c.points...)
+		}
+		k.points = pareto(k.points)
+		some.curves[i] = k
+	}
+	return &some
 }
 
 // leftOut gives the weights that are not compressed, with the reason: because
@@ -179,7 +217,7 @@ func (p *planner) plan(a allocation, table []Tradeoff) *Plan {
 	out := &Plan{Version: PlanVersion, Model: p.opts.ModelSHA256, Options: p.opts, ParamsBefore: p.params, ParamsAfter: p.params,
 		Layers: []LayerPlan{}, Tradeoff: table}
 	out.Options.Structure, out.Options.Pool, out.Options.ModelSHA256 = p.opts.structure(), nil, ""
-	out.Options.Calibration, out.Options.Progress = nil, nil
+	out.Options.Calibration, out.Options.Progress, out.Options.Trial = nil, nil, nil
 	if table == nil {
 		out.Tradeoff = []Tradeoff{}
 	}
@@ -223,7 +261,7 @@ func (p *planner) layer(l *match.Layer, pt *point) LayerPlan {
 			e.Reason = "one balanced pair is not smaller"
 		}
 	default:
-		e.Action, e.Terms, e.Error = ActBilinear, pt.terms, pt.err
+		e.Action, e.Terms, e.Error, e.Start = ActBilinear, pt.terms, pt.err, p.opts.Start
 		if e.TiedTo == "" {
 			e.ParamsAfter = int64(pt.params)
 		}

@@ -1,10 +1,12 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 
+	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
 )
 
@@ -17,6 +19,15 @@ const (
 	Bilinear Structure = "bilinear" // one balanced pair A ⊗ B per layer
 	Terms    Structure = "terms"    // balanced pairs, as many as the budget allows
 	LowRank  Structure = "lowrank"  // two dense layers, U V
+)
+
+// A Start says what the factors of a layer hold before they are trained.
+type Start string
+
+// The starts.
+const (
+	Fitted Start = "fitted" // what is nearest to the layer
+	Random Start = "random" // draws that keep the variance of the activations
 )
 
 // ErrOptions is wrapped by errors for options that contradict each other or
@@ -39,6 +50,13 @@ type Options struct {
 	Exclude  []string `json:"exclude,omitempty"` // globs of names to leave as they are
 	Seed     uint64   `json:"seed"`
 
+	// ForTraining plans for a training that follows: what is best without one is
+	// not what trains best.
+	ForTraining bool `json:"for_training,omitempty"`
+	// Start is what the factors hold; "" is Fitted, or what ForTraining finds
+	// best.
+	Start Start `json:"start,omitempty"`
+
 	// ModelSHA256 is the digest of the model's file in hexadecimal; a plan
 	// carries it, and Apply refuses a plan with another one.
 	ModelSHA256 string       `json:"-"`
@@ -48,6 +66,11 @@ type Options struct {
 	// and plans are compared by the model's outputs. It is of the same model.
 	// nil: by the weights alone.
 	Calibration *Calibration `json:"-"`
+	// Trial judges a candidate of a plan for training by a short one, say: the
+	// model gets a score, and the least is best. The model is the trial's own but
+	// for the memory of constants, which the original may share. It decides in the
+	// place of what the planner knows by itself, and implies ForTraining.
+	Trial func(ctx context.Context, m *graph.Model) (score float64, err error) `json:"-"`
 	// Progress is called before each step of the work; may be nil.
 	Progress func(what string, done, total int) `json:"-"`
 }
@@ -78,6 +101,11 @@ func (o *Options) check() error {
 		}
 	default:
 		return fmt.Errorf("%w: structure %q, wanted auto, bilinear, terms or lowrank", ErrOptions, o.Structure)
+	}
+	switch o.Start {
+	case "", Fitted, Random:
+	default:
+		return fmt.Errorf("%w: start %q, wanted fitted or random", ErrOptions, o.Start)
 	}
 	return nil
 }

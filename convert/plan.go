@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"bilinc/factorize"
 )
@@ -42,8 +43,8 @@ type Plan struct {
 	Warnings     []string    `json:"warnings,omitempty"`
 }
 
-// A LayerPlan is the part of one layer. To edit a plan, change Action, Shape
-// and Terms; the rest is for the reader.
+// A LayerPlan is the part of one layer. To edit a plan, change Action, Shape,
+// Terms and Start; the rest is for the reader.
 type LayerPlan struct {
 	Name   string `json:"name"`
 	Action Action `json:"action"`
@@ -51,6 +52,7 @@ type LayerPlan struct {
 	Out    int    `json:"out"`
 	Shape  *Shape `json:"shape,omitempty"` // of a bilinear layer
 	Terms  int    `json:"terms,omitempty"` // pairs, or the rank of a lowrank layer
+	Start  Start  `json:"start,omitempty"` // of the factors; "" is fitted
 	// ParamsBefore and ParamsAfter count a weight that several layers share
 	// at the first of them alone.
 	ParamsBefore int64 `json:"params_before"`
@@ -95,6 +97,19 @@ func (p *Plan) Changes() bool {
 		}
 	}
 	return false
+}
+
+// layersKey is equal for plans that do the same to all layers.
+func layersKey(layers []LayerPlan) string {
+	var b strings.Builder
+	for i := range layers {
+		e := &layers[i]
+		if e.Action != ActBilinear && e.Action != ActLowRank {
+			continue
+		}
+		fmt.Fprintf(&b, "%q %s %v %d %s;", e.Name, e.Action, e.Shape, e.Terms, e.Start)
+	}
+	return b.String()
 }
 
 // Write writes the plan as indented JSON.

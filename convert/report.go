@@ -33,6 +33,7 @@ type LayerReport struct {
 	Shape        *Shape  `json:"shape"`
 	Terms        int     `json:"terms"`
 	Widen        int     `json:"widen"`
+	Start        Start   `json:"start,omitempty"` // random: the factors are draws, to be trained
 	ParamsBefore int64   `json:"params_before"`
 	ParamsAfter  int64   `json:"params_after"`
 	Error        float64 `json:"error"` // ‖W−Ŵ‖²/‖W‖² of the factors as they were written
@@ -55,7 +56,7 @@ func newReport(p *Plan) *Report {
 		l := LayerReport{Name: e.Name, Action: e.Action, Widen: 1, ParamsBefore: e.ParamsBefore, ParamsAfter: e.ParamsBefore,
 			TiedTo: e.TiedTo, Reason: e.Reason}
 		if e.Action == ActBilinear || e.Action == ActLowRank {
-			l.Shape, l.Terms = e.Shape, e.Terms
+			l.Shape, l.Terms, l.Start = e.Shape, e.Terms, e.Start
 			if l.Shape == nil {
 				l.Shape = shapeOf(factorize.LowRankShape(e.Out, e.In))
 			}

@@ -30,7 +30,7 @@ type planFlags struct {
 }
 
 // planFlagNames are those that say what a plan file says too.
-var planFlagNames = []string{"ratio", "target-params", "target-size", "structure", "terms", "layers", "exclude"}
+var planFlagNames = []string{"ratio", "target-params", "target-size", "structure", "terms", "for-training", "layers", "exclude"}
 
 const planHelp = `
 The budget is an upper limit for the whole model: --ratio, --target-params or
@@ -46,6 +46,7 @@ func (p *planFlags) add(f *pflag.FlagSet) {
 	f.Var((*sizeFlag)(&p.opts.TargetSize), "target-size", "at most so many bytes in the written files (2MB, 1GiB)")
 	f.StringVar(&p.structure, "structure", string(convert.Auto), "auto, bilinear, terms or lowrank")
 	f.IntVar(&p.opts.NumTerms, "terms", 0, "terms (ranks) of every layer, even where it grows")
+	f.BoolVar(&p.opts.ForTraining, "for-training", false, "plan for a finetune that follows: what trains best, with its start")
 	f.StringArrayVar(&p.opts.Layers, "layers", nil, "compress only layers whose names match this glob; repeatable")
 	f.StringArrayVar(&p.opts.Exclude, "exclude", nil, "leave layers alone whose names match this glob; repeatable")
 }
