@@ -15,10 +15,17 @@ func TestGemmAllocatesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	a, b, c := random[float32](r, m*k), random[float32](r, k*n), make([]float32, m*n)
 	pb, p := Pack32(k, n, b, n, 1), NewPool(2)
+	f := newFiles(r, bilinearShape{32, 32, 32, 32, 4})
+	w, x, y := f.pack(true), random[float32](r, 64*1024), make([]float32, 64*1024)
 	for name, f := range map[string]func(){
-		"Gemm32":                  func() { Gemm32(p, m, n, k, a, k, 1, b, n, 1, c, n, false) },
-		"Gemm32 of transposes":    func() { Gemm32(p, m, n, k, a, 1, m, b, 1, k, c, n, false) },
-		"GemmPacked32":            func() { GemmPacked32(p, m, a, k, 1, pb, c, n, false) },
+		"Gemm32":               func() { Gemm32(p, m, n, k, a, k, 1, b, n, 1, c, n, false) },
+		"Gemm32 of transposes": func() { Gemm32(p, m, n, k, a, 1, m, b, 1, k, c, n, false) },
+		"GemmPacked32":         func() { GemmPacked32(p, m, a, k, 1, pb, c, n, false) },
+		"GemmFused32": func() {
+			GemmFused32(p, m, a, k, 1, pb, c, n, Epilogue32{Bias: b, F: Relu})
+		},
+		"Unary32":                 func() { Unary32(p, Relu, a, a, 0, 0) },
+		"Mul":                     func() { w.Mul(p, 64, x, 1024, y, 1024, Epilogue32{Bias: b, F: Relu}) },
 		"GemmPacked32 of one row": func() { GemmPacked32(p, 1, a, k, 1, pb, c, n, false) },
 	} {
 		// Below one: the garbage collector may take the scratch memory once.

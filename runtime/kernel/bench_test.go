@@ -78,7 +78,7 @@ func benchTile[T float](b *testing.B, im *impl[T]) {
 	m, n, k := 10*im.mr, im.nr, blockK
 	x, y, z := random[T](r, m*k), aligned[T](k*n), make([]T, m*n)
 	for b.Loop() {
-		im.tile(m, k, x, k, 1, y, n, z, n, n, false)
+		im.tile(m, k, x, k, 1, y, n, z, n, n, nil, 0)
 	}
 	reportRate(b, m, n, k)
 }

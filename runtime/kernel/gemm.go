@@ -36,15 +36,16 @@ type impl[T float] struct {
 	//
 	//	for i := range m { for j := range cols {
 	//		s := Σ_l a[i·ars+l·aks]·b[l·bks+j]    l = 0 … k-1, in this order
-	//		if add { c[i·ldc+j] += s } else { c[i·ldc+j] = s }
+	//		if from != nil { s += from[i·ldf+j] }
+	//		c[i·ldc+j] = s
 	//	} }
 	//
-	// It reads and writes no other element. m, k and cols are at least 1.
-	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, add bool)
+	// It reads and writes no other element. m, k and cols are at least 1. from may be c itself.
+	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, from []T, ldf int)
 
 	// row is tile for one row of rowPanels whole panels, a panel step elements after the other.
 	// It may be missing.
-	row func(k int, a []T, aks int, b []T, step, bks int, c []T, add bool)
+	row func(k int, a []T, aks int, b []T, step, bks int, c, from []T)
 	// turn transposes: dst[l·ds+j] = src[j·ss+l], l < n, j < side; n is a positive multiple of side.
 	// It may be missing.
 	turn func(n int, dst []T, ds int, src []T, ss int)
@@ -61,17 +62,54 @@ type impl[T float] struct {
 // so a transposed matrix is one with its strides swapped. C must not overlap A or B. Products with
 // zero are never skipped: 0·NaN is NaN. p may be nil. Slices too short for their matrix panic.
 func Gemm32(p *Pool, m, n, k int, a []float32, ars, acs int, b []float32, brs, bcs int, c []float32, ldc int, add bool) {
-	gemm(active.Load().f32, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, add)
+	gemm(active.Load().f32, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, start(c, ldc, add))
 }
 
 // Gemm64 is [Gemm32] in float64.
 func Gemm64(p *Pool, m, n, k int, a []float64, ars, acs int, b []float64, brs, bcs int, c []float64, ldc int, add bool) {
-	gemm(active.Load().f64, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, add)
+	gemm(active.Load().f64, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, start(c, ldc, add))
 }
 
 // GemmPacked32 is [Gemm32] with a B[k n] that was packed before. It gives the same bits.
 func GemmPacked32(p *Pool, m int, a []float32, ars, acs int, b *Packed32, c []float32, ldc int, add bool) {
-	gemm(b.im, p, m, b.n, b.k, a, ars, acs, nil, 0, 0, b.data, c, ldc, add)
+	gemm(b.path.f32, p, m, b.n, b.k, a, ars, acs, nil, 0, 0, b.data, c, ldc, start(c, ldc, add))
+}
+
+// ends is where the sums of a product start and how they end: element (i, j) of the result is
+//
+//	act(from[i·ldf+j] + Σ + bias[j])
+//
+// Each part may be missing.
+type ends[T float] struct {
+	from []T
+	ldf  int
+	bias []T
+	act  unary[T]
+
+	alpha, beta T
+}
+
+// start is ends of a product that adds to C, or overwrites it.
+func start[T float](c []T, ldc int, add bool) ends[T] {
+	if add {
+		return ends[T]{from: c, ldf: ldc}
+	}
+	return ends[T]{}
+}
+
+// finish does what is left to do with m rows of sums when they are complete, from column col on.
+func (e *ends[T]) finish(m, n int, c []T, ldc, col int) {
+	if e.bias != nil {
+		for i := range m {
+			row := c[i*ldc : i*ldc+n]
+			for j, b := range e.bias[col : col+n] {
+				row[j] += b
+			}
+		}
+	}
+	if e.act != nil {
+		e.act(m, n, c, ldc, c, ldc, e.alpha, e.beta)
+	}
 }
 
 // job is one product in progress. It is kept for the next one, so that a call allocates nothing.
@@ -81,7 +119,8 @@ type job[T float] struct {
 	ars, acs int
 	brs, bcs int
 	ldc      int
-	add      bool
+	ends     ends[T]
+	k        int // where the sums end
 
 	// The part of the product at hand: rows i0…i1-1, columns j0…j1-1, terms k0…k1-1.
 	i0, i1, j0, j1, k0, k1 int
@@ -98,15 +137,17 @@ type job[T float] struct {
 	runFn, packAFn, packBFn func(lo, hi int) // methods, bound once
 }
 
-func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T, brs, bcs int, packed []T, c []T, ldc int, add bool) {
+func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T, brs, bcs int, packed []T, c []T, ldc int, e ends[T]) {
 	if m <= 0 || n <= 0 {
 		return
 	}
 	mustHold("C", len(c), m, n, ldc, 1)
 	if k <= 0 {
-		for i := 0; i < m && !add; i++ {
-			clear(c[i*ldc : i*ldc+n])
+		for i := range m {
+			row := c[i*ldc : i*ldc+n]
+			clear(row[copy(row, after(e.from, i*e.ldf)):])
 		}
+		e.finish(m, n, c, ldc, 0)
 		return
 	}
 	mustHold("A", len(a), m, k, ars, acs)
@@ -121,8 +162,8 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 	}
 	j.a, j.ars, j.acs = a, ars, acs
 	j.b, j.brs, j.bcs = b, brs, bcs
-	j.c, j.ldc = c, ldc
-	j.j0, j.j1, j.k0, j.k1, j.base, j.add = 0, n, 0, k, 0, add
+	j.c, j.ldc, j.ends, j.k = c, ldc, e, k
+	j.j0, j.j1, j.k0, j.k1, j.base = 0, n, 0, k, 0
 	switch {
 	case packed != nil:
 		j.panels, j.step, j.bks = packed, k*im.nr, im.nr
@@ -135,13 +176,12 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 		for k0 := 0; k0 < k; k0 += superK {
 			for j0 := 0; j0 < n; j0 += superN {
 				j.j0, j.j1, j.k0, j.k1 = j0, min(n, j0+superN), k0, min(k, k0+superK)
-				j.add = add || k0 > 0
 				j.gatherB(p)
 				j.compute(p, m)
 			}
 		}
 	}
-	j.a, j.b, j.c, j.panels = nil, nil, nil, nil
+	j.a, j.b, j.c, j.panels, j.ends = nil, nil, nil, nil, ends[T]{}
 	im.jobs.Put(j)
 }
 
@@ -206,9 +246,9 @@ func (j *job[T]) compute(p *Pool, m int) {
 		j.split(p, false)
 		return
 	}
-	first, last, add := j.k0, j.k1, j.add
+	first, last := j.k0, j.k1
 	for k0 := first; k0 < last; k0 += blockK {
-		j.k0, j.k1, j.add = k0, min(last, k0+blockK), add || k0 > first
+		j.k0, j.k1 = k0, min(last, k0+blockK)
 		for i0 := 0; i0 < m; i0 += superM {
 			j.i0, j.i1 = i0, min(m, i0+superM)
 			j.split(p, true)
@@ -261,16 +301,30 @@ func (j *job[T]) task(r, q0, q1 int) {
 		} else {
 			a = j.a[i*ars+k0*acs:]
 		}
+		// Later terms are added to what is in C.
+		from, ldf := j.ends.from, j.ends.ldf
+		if k0 > 0 {
+			from, ldf = j.c, j.ldc
+		}
+		last := k0+k == j.k
 		q := q0
 		if m == 1 && j.im.row != nil {
 			for ; q+rowPanels <= q1 && j.j0+(q+rowPanels)*nr <= j.j1; q += rowPanels {
-				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.step, j.bks, j.c[i*j.ldc+j.j0+q*nr:], j.add || k0 > j.k0)
+				col := j.j0 + q*nr
+				c := j.c[i*j.ldc+col:]
+				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.step, j.bks, c, after(from, i*ldf+col))
+				if last {
+					j.ends.finish(1, rowPanels*nr, c, j.ldc, col)
+				}
 			}
 		}
 		for ; q < q1; q++ {
 			col := j.j0 + q*nr
-			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.bks,
-				j.c[i*j.ldc+col:], j.ldc, min(nr, j.j1-col), j.add || k0 > j.k0)
+			n, c := min(nr, j.j1-col), j.c[i*j.ldc+col:]
+			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.bks, c, j.ldc, n, after(from, i*ldf+col), ldf)
+			if last {
+				j.ends.finish(m, n, c, j.ldc, col)
+			}
 		}
 	}
 }

@@ -41,9 +41,9 @@ DATA masks<>+112(SB)/8, $0x0000000000000000
 DATA masks<>+120(SB)/8, $0x0000000000000000
 GLOBL masks<>(SB), RODATA|NOPTR, $128
 
-// func tileAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, add bool)
+// func tileAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2F32(SB), NOSPLIT, $0-129
+TEXT ·tileAVX2F32(SB), NOSPLIT, $8-160
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -56,6 +56,8 @@ TEXT ·tileAVX2F32(SB), NOSPLIT, $0-129
 	MOVQ c_base+88(FP), R10
 	MOVQ ldc+112(FP), R11
 	SHLQ $0x02, R11
+	MOVQ from_base+128(FP), CX
+	MOVQ CX, (SP)
 	LEAQ (SI)(SI*2), R12
 	MOVQ cols+120(FP), CX
 	CMPQ CX, $0x00000010
@@ -131,47 +133,42 @@ full6k:
 	JNZ          full6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full6store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R14), Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y6, Y6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y8, Y8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y10, Y10
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y13
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y7, Y7
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y8, Y8
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y9, Y9
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y11, Y11
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full6store:
 	VMOVUPS Y0, (R10)
@@ -236,41 +233,37 @@ full5k:
 	JNZ          full5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full5store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R14), Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y6, Y6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPS       Y12, Y8, Y8
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y13
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y7, Y7
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPS       Y12, Y8, Y8
+	VMOVUPS      32(R14), Y13
 	VADDPS       Y13, Y9, Y9
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full5store:
 	VMOVUPS Y0, (R10)
@@ -325,35 +318,32 @@ full4k:
 	JNZ          full4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full4store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPS       Y12, Y6, Y6
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y7, Y7
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full4store:
 	VMOVUPS Y0, (R10)
@@ -400,29 +390,27 @@ full3k:
 	JNZ          full3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full3store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full3store:
 	VMOVUPS Y0, (R10)
@@ -461,23 +449,22 @@ full2k:
 	JNZ          full2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full2store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full2store:
 	VMOVUPS Y0, (R10)
@@ -508,17 +495,17 @@ full1k:
 	JNZ          full1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full1store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full1store:
 	VMOVUPS Y0, (R10)
@@ -607,59 +594,54 @@ part6k:
 	JNZ          part6k
 	IMUL3Q       $0x00000006, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           part6store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y6, Y6
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y8, Y8
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y10, Y10
-	ADDQ         R11, R14
-	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y6, Y6
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y7, Y7
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y8, Y8
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y9, Y9
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y10, Y10
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y11, Y11
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 part6store:
 	VMOVUPS    (DX), Y14
@@ -738,51 +720,47 @@ part5k:
 	JNZ          part5k
 	IMUL3Q       $0x00000005, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           part5store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y6, Y6
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
-	VADDPS       Y12, Y8, Y8
-	ADDQ         R11, R14
-	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y6, Y6
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y7, Y7
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R15), Y14, Y12
+	VADDPS       Y12, Y8, Y8
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R14), Y14, Y13
+	VMASKMOVPS   32(R15), Y14, Y13
 	VADDPS       Y13, Y9, Y9
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 part5store:
 	VMOVUPS    (DX), Y14
@@ -849,43 +827,40 @@ part4k:
 	JNZ          part4k
 	IMUL3Q       $0x00000004, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part4store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
-	VADDPS       Y12, Y6, Y6
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y6, Y6
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y7, Y7
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part4store:
 	VMOVUPS    (DX), Y14
@@ -942,35 +917,33 @@ part3k:
 	JNZ          part3k
 	IMUL3Q       $0x00000003, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part3store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
-	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y5, Y5
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part3store:
 	VMOVUPS    (DX), Y14
@@ -1017,27 +990,26 @@ part2k:
 	JNZ          part2k
 	IMUL3Q       $0x00000002, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part2store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPS   (R14), Y14, Y12
+	VADDPS       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part2store:
 	VMOVUPS    (DX), Y14
@@ -1074,19 +1046,19 @@ part1k:
 	JNZ          part1k
 	IMUL3Q       $0x00000001, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part1store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPS   32(R13), Y14, Y13
+	VMASKMOVPS   32(R14), Y14, Y13
 	VADDPS       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part1store:
 	VMOVUPS    (DX), Y14
@@ -1155,34 +1127,36 @@ half6k:
 	JNZ          half6k
 	IMUL3Q       $0x00000006, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           half6store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y5, Y5
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 half6store:
 	VMOVUPS    (DX), Y14
@@ -1237,30 +1211,32 @@ half5k:
 	JNZ          half5k
 	IMUL3Q       $0x00000005, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           half5store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R14), Y14, Y12
+	VMASKMOVPS   (R15), Y14, Y12
 	VADDPS       Y12, Y4, Y4
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 half5store:
 	VMOVUPS    (DX), Y14
@@ -1307,26 +1283,28 @@ half4k:
 	JNZ          half4k
 	IMUL3Q       $0x00000004, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half4store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half4store:
 	VMOVUPS    (DX), Y14
@@ -1367,22 +1345,24 @@ half3k:
 	JNZ          half3k
 	IMUL3Q       $0x00000003, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half3store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y2, Y2
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half3store:
 	VMOVUPS    (DX), Y14
@@ -1417,18 +1397,20 @@ half2k:
 	JNZ          half2k
 	IMUL3Q       $0x00000002, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half2store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half2store:
 	VMOVUPS    (DX), Y14
@@ -1457,14 +1439,16 @@ half1k:
 	JNZ          half1k
 	IMUL3Q       $0x00000001, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half1store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPS   (R13), Y14, Y12
+	VMASKMOVPS   (R14), Y14, Y12
 	VADDPS       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half1store:
 	VMOVUPS    (DX), Y14
@@ -1477,9 +1461,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, add bool)
+// func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32)
 // Requires: AVX, FMA3
-TEXT ·rowAVX2F32(SB), NOSPLIT, $0-105
+TEXT ·rowAVX2F32(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -1515,17 +1499,17 @@ loop:
 	ADDQ         DX, CX
 	DECQ         AX
 	JNZ          loop
-	MOVB         add+104(FP), AL
-	TESTB        AL, AL
+	MOVQ         from_base+104(FP), AX
+	TESTQ        AX, AX
 	JZ           store
-	VADDPS       (SI), Y0, Y0
-	VADDPS       32(SI), Y1, Y1
-	VADDPS       64(SI), Y2, Y2
-	VADDPS       96(SI), Y3, Y3
-	VADDPS       128(SI), Y4, Y4
-	VADDPS       160(SI), Y5, Y5
-	VADDPS       192(SI), Y6, Y6
-	VADDPS       224(SI), Y7, Y7
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+	VADDPS       128(AX), Y4, Y4
+	VADDPS       160(AX), Y5, Y5
+	VADDPS       192(AX), Y6, Y6
+	VADDPS       224(AX), Y7, Y7
 
 store:
 	VMOVUPS Y0, (SI)
@@ -1539,9 +1523,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, add bool)
+// func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2F64(SB), NOSPLIT, $0-129
+TEXT ·tileAVX2F64(SB), NOSPLIT, $8-160
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -1554,6 +1538,8 @@ TEXT ·tileAVX2F64(SB), NOSPLIT, $0-129
 	MOVQ c_base+88(FP), R10
 	MOVQ ldc+112(FP), R11
 	SHLQ $0x03, R11
+	MOVQ from_base+128(FP), CX
+	MOVQ CX, (SP)
 	LEAQ (SI)(SI*2), R12
 	MOVQ cols+120(FP), CX
 	CMPQ CX, $0x00000008
@@ -1629,47 +1615,42 @@ full6k:
 	JNZ          full6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full6store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R14), Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y6, Y6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y8, Y8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y10, Y10
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y13
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y2, Y2
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y4, Y4
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y6, Y6
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y7, Y7
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y8, Y8
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y9, Y9
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y10, Y10
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y11, Y11
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full6store:
 	VMOVUPS Y0, (R10)
@@ -1734,41 +1715,37 @@ full5k:
 	JNZ          full5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full5store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R14), Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y6, Y6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Y12
-	VADDPD       Y12, Y8, Y8
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      32(R13), Y13
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y2, Y2
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y4, Y4
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y6, Y6
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y7, Y7
-	ADDQ         R11, R13
-	VMOVUPS      32(R13), Y13
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Y12
+	VADDPD       Y12, Y8, Y8
+	VMOVUPS      32(R14), Y13
 	VADDPD       Y13, Y9, Y9
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full5store:
 	VMOVUPS Y0, (R10)
@@ -1823,35 +1800,32 @@ full4k:
 	JNZ          full4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full4store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPD       Y12, Y6, Y6
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPD       Y12, Y2, Y2
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPD       Y12, Y4, Y4
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPD       Y12, Y6, Y6
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y7, Y7
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full4store:
 	VMOVUPS Y0, (R10)
@@ -1898,29 +1872,27 @@ full3k:
 	JNZ          full3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full3store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPD       Y12, Y2, Y2
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPD       Y12, Y4, Y4
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full3store:
 	VMOVUPS Y0, (R10)
@@ -1959,23 +1931,22 @@ full2k:
 	JNZ          full2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full2store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, DX
-	VMOVUPS      32(DX), Y13
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Y12
+	VADDPD       Y12, Y2, Y2
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full2store:
 	VMOVUPS Y0, (R10)
@@ -2006,17 +1977,17 @@ full1k:
 	JNZ          full1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full1store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Y12
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      32(DX), Y13
+	VMOVUPS      32(R13), Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full1store:
 	VMOVUPS Y0, (R10)
@@ -2105,59 +2076,54 @@ part6k:
 	JNZ          part6k
 	IMUL3Q       $0x00000006, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           part6store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y6, Y6
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y8, Y8
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y10, Y10
-	ADDQ         R11, R14
-	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y6, Y6
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y7, Y7
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y8, Y8
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y9, Y9
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y10, Y10
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y11, Y11
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 part6store:
 	VMOVUPS    (DX), Y14
@@ -2236,51 +2202,47 @@ part5k:
 	JNZ          part5k
 	IMUL3Q       $0x00000005, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           part5store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y6, Y6
-	ADDQ         R11, R14
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
-	VADDPD       Y12, Y8, Y8
-	ADDQ         R11, R14
-	MOVQ         R10, R14
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y6, Y6
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y7, Y7
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R15), Y14, Y12
+	VADDPD       Y12, Y8, Y8
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R14), Y14, Y13
+	VMASKMOVPD   32(R15), Y14, Y13
 	VADDPD       Y13, Y9, Y9
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 part5store:
 	VMOVUPS    (DX), Y14
@@ -2347,43 +2309,40 @@ part4k:
 	JNZ          part4k
 	IMUL3Q       $0x00000004, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part4store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
-	VADDPD       Y12, Y6, Y6
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y6, Y6
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y7, Y7
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part4store:
 	VMOVUPS    (DX), Y14
@@ -2440,35 +2399,33 @@ part3k:
 	JNZ          part3k
 	IMUL3Q       $0x00000003, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part3store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
-	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y4, Y4
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y5, Y5
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part3store:
 	VMOVUPS    (DX), Y14
@@ -2515,27 +2472,26 @@ part2k:
 	JNZ          part2k
 	IMUL3Q       $0x00000002, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part2store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
-	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
-	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	VMOVUPS      (DX), Y14
+	VMASKMOVPD   (R14), Y14, Y12
+	VADDPD       Y12, Y2, Y2
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part2store:
 	VMOVUPS    (DX), Y14
@@ -2572,19 +2528,19 @@ part1k:
 	JNZ          part1k
 	IMUL3Q       $0x00000001, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part1store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
-	MOVQ         R10, R13
 	VMOVUPS      32(DX), Y14
-	VMASKMOVPD   32(R13), Y14, Y13
+	VMASKMOVPD   32(R14), Y14, Y13
 	VADDPD       Y13, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part1store:
 	VMOVUPS    (DX), Y14
@@ -2653,34 +2609,36 @@ half6k:
 	JNZ          half6k
 	IMUL3Q       $0x00000006, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           half6store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y5, Y5
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 half6store:
 	VMOVUPS    (DX), Y14
@@ -2735,30 +2693,32 @@ half5k:
 	JNZ          half5k
 	IMUL3Q       $0x00000005, SI, R15
 	ADDQ         R15, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R15
+	TESTQ        R15, R15
 	JZ           half5store
-	MOVQ         R10, R14
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y1, Y1
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y3, Y3
-	ADDQ         R11, R14
+	ADDQ         CX, R15
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R14), Y14, Y12
+	VMASKMOVPD   (R15), Y14, Y12
 	VADDPD       Y12, Y4, Y4
-	ADDQ         R11, R14
+	ADDQ         CX, R15
+	MOVQ         R15, (SP)
 
 half5store:
 	VMOVUPS    (DX), Y14
@@ -2805,26 +2765,28 @@ half4k:
 	JNZ          half4k
 	IMUL3Q       $0x00000004, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half4store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y3, Y3
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half4store:
 	VMOVUPS    (DX), Y14
@@ -2865,22 +2827,24 @@ half3k:
 	JNZ          half3k
 	IMUL3Q       $0x00000003, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half3store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y2, Y2
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half3store:
 	VMOVUPS    (DX), Y14
@@ -2915,18 +2879,20 @@ half2k:
 	JNZ          half2k
 	IMUL3Q       $0x00000002, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half2store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y1, Y1
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half2store:
 	VMOVUPS    (DX), Y14
@@ -2955,14 +2921,16 @@ half1k:
 	JNZ          half1k
 	IMUL3Q       $0x00000001, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half1store
-	MOVQ         R10, R13
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
-	VMASKMOVPD   (R13), Y14, Y12
+	VMASKMOVPD   (R14), Y14, Y12
 	VADDPD       Y12, Y0, Y0
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half1store:
 	VMOVUPS    (DX), Y14
@@ -2975,9 +2943,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, add bool)
+// func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64)
 // Requires: AVX, FMA3
-TEXT ·rowAVX2F64(SB), NOSPLIT, $0-105
+TEXT ·rowAVX2F64(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -3013,17 +2981,17 @@ loop:
 	ADDQ         DX, CX
 	DECQ         AX
 	JNZ          loop
-	MOVB         add+104(FP), AL
-	TESTB        AL, AL
+	MOVQ         from_base+104(FP), AX
+	TESTQ        AX, AX
 	JZ           store
-	VADDPD       (SI), Y0, Y0
-	VADDPD       32(SI), Y1, Y1
-	VADDPD       64(SI), Y2, Y2
-	VADDPD       96(SI), Y3, Y3
-	VADDPD       128(SI), Y4, Y4
-	VADDPD       160(SI), Y5, Y5
-	VADDPD       192(SI), Y6, Y6
-	VADDPD       224(SI), Y7, Y7
+	VADDPD       (AX), Y0, Y0
+	VADDPD       32(AX), Y1, Y1
+	VADDPD       64(AX), Y2, Y2
+	VADDPD       96(AX), Y3, Y3
+	VADDPD       128(AX), Y4, Y4
+	VADDPD       160(AX), Y5, Y5
+	VADDPD       192(AX), Y6, Y6
+	VADDPD       224(AX), Y7, Y7
 
 store:
 	VMOVUPS Y0, (SI)
@@ -3037,9 +3005,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, add bool)
+// func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int)
 // Requires: AVX, AVX512F
-TEXT ·tileAVX512F32(SB), NOSPLIT, $0-129
+TEXT ·tileAVX512F32(SB), NOSPLIT, $8-160
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -3052,6 +3020,8 @@ TEXT ·tileAVX512F32(SB), NOSPLIT, $0-129
 	MOVQ c_base+88(FP), R10
 	MOVQ ldc+112(FP), R11
 	SHLQ $0x02, R11
+	MOVQ from_base+128(FP), CX
+	MOVQ CX, (SP)
 	LEAQ (SI)(SI*2), R12
 	MOVQ cols+120(FP), CX
 	CMPQ CX, $0x00000020
@@ -3141,59 +3111,52 @@ full8k:
 	JNZ          full8k
 	IMUL3Q       $0x00000008, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full8store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R14), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z12, Z12
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z14, Z14
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z12, Z12
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z13, Z13
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z15, Z15
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full8store:
 	VMOVUPS Z0, (R10)
@@ -3274,53 +3237,47 @@ full7k:
 	JNZ          full7k
 	IMUL3Q       $0x00000007, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full7store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R14), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z12, Z12
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z12, Z12
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z13, Z13
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full7store:
 	VMOVUPS Z0, (R10)
@@ -3393,47 +3350,42 @@ full6k:
 	JNZ          full6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full6store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R14), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z10, Z10
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z11, Z11
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full6store:
 	VMOVUPS Z0, (R10)
@@ -3498,41 +3450,37 @@ full5k:
 	JNZ          full5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full5store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R14), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full5store:
 	VMOVUPS Z0, (R10)
@@ -3587,35 +3535,32 @@ full4k:
 	JNZ          full4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full4store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full4store:
 	VMOVUPS Z0, (R10)
@@ -3662,29 +3607,27 @@ full3k:
 	JNZ          full3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full3store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full3store:
 	VMOVUPS Z0, (R10)
@@ -3723,23 +3666,22 @@ full2k:
 	JNZ          full2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full2store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full2store:
 	VMOVUPS Z0, (R10)
@@ -3770,17 +3712,17 @@ full1k:
 	JNZ          full1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full1store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS      (R13), Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full1store:
 	VMOVUPS Z0, (R10)
@@ -3883,59 +3825,52 @@ part8k:
 	JNZ          part8k
 	IMUL3Q       $0x00000008, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part8store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z12, Z12
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z14, Z14
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z12, Z12
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z13, Z13
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z15, Z15
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part8store:
 	VMOVUPS Z0, K1, (R10)
@@ -4016,53 +3951,47 @@ part7k:
 	JNZ          part7k
 	IMUL3Q       $0x00000007, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part7store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z12, Z12
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z12, Z12
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z13, Z13
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part7store:
 	VMOVUPS Z0, K1, (R10)
@@ -4135,47 +4064,42 @@ part6k:
 	JNZ          part6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part6store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z10, Z10
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z11, Z11
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part6store:
 	VMOVUPS Z0, K1, (R10)
@@ -4240,41 +4164,37 @@ part5k:
 	JNZ          part5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part5store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
-	VADDPS       Z16, Z8, Z8
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS.Z    64(R14), K2, Z17
 	VADDPS       Z17, Z9, Z9
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part5store:
 	VMOVUPS Z0, K1, (R10)
@@ -4329,35 +4249,32 @@ part4k:
 	JNZ          part4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part4store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
-	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z7, Z7
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part4store:
 	VMOVUPS Z0, K1, (R10)
@@ -4404,29 +4321,27 @@ part3k:
 	JNZ          part3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part3store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
-	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z5, Z5
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part3store:
 	VMOVUPS Z0, K1, (R10)
@@ -4465,23 +4380,22 @@ part2k:
 	JNZ          part2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part2store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
-	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z3, Z3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part2store:
 	VMOVUPS Z0, K1, (R10)
@@ -4512,17 +4426,17 @@ part1k:
 	JNZ          part1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part1store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS.Z    64(DX), K2, Z17
+	VMOVUPS.Z    64(R13), K2, Z17
 	VADDPS       Z17, Z1, Z1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part1store:
 	VMOVUPS Z0, K1, (R10)
@@ -4598,34 +4512,36 @@ half8k:
 	JNZ          half8k
 	IMUL3Q       $0x00000008, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half8store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z7, Z7
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half8store:
 	VMOVUPS Z0, K1, (R10)
@@ -4683,31 +4599,33 @@ half7k:
 	JNZ          half7k
 	IMUL3Q       $0x00000007, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half7store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z6, Z6
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half7store:
 	VMOVUPS Z0, K1, (R10)
@@ -4760,28 +4678,30 @@ half6k:
 	JNZ          half6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half6store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z5, Z5
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half6store:
 	VMOVUPS Z0, K1, (R10)
@@ -4829,25 +4749,27 @@ half5k:
 	JNZ          half5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half5store
-	MOVQ         R10, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPS.Z    (R14), K1, Z16
 	VADDPS       Z16, Z4, Z4
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half5store:
 	VMOVUPS Z0, K1, (R10)
@@ -4888,22 +4810,24 @@ half4k:
 	JNZ          half4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half4store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z3, Z3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half4store:
 	VMOVUPS Z0, K1, (R10)
@@ -4939,19 +4863,21 @@ half3k:
 	JNZ          half3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half3store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z2, Z2
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half3store:
 	VMOVUPS Z0, K1, (R10)
@@ -4982,16 +4908,18 @@ half2k:
 	JNZ          half2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half2store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z1, Z1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half2store:
 	VMOVUPS Z0, K1, (R10)
@@ -5017,13 +4945,15 @@ half1k:
 	JNZ          half1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half1store
-	MOVQ         R10, DX
-	VMOVUPS.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x02, CX
+	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half1store:
 	VMOVUPS Z0, K1, (R10)
@@ -5035,9 +4965,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, add bool)
+// func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32)
 // Requires: AVX, AVX512F
-TEXT ·rowAVX512F32(SB), NOSPLIT, $0-105
+TEXT ·rowAVX512F32(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -5073,17 +5003,17 @@ loop:
 	ADDQ         DX, CX
 	DECQ         AX
 	JNZ          loop
-	MOVB         add+104(FP), AL
-	TESTB        AL, AL
+	MOVQ         from_base+104(FP), AX
+	TESTQ        AX, AX
 	JZ           store
-	VADDPS       (SI), Z0, Z0
-	VADDPS       64(SI), Z1, Z1
-	VADDPS       128(SI), Z2, Z2
-	VADDPS       192(SI), Z3, Z3
-	VADDPS       256(SI), Z4, Z4
-	VADDPS       320(SI), Z5, Z5
-	VADDPS       384(SI), Z6, Z6
-	VADDPS       448(SI), Z7, Z7
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+	VADDPS       128(AX), Z2, Z2
+	VADDPS       192(AX), Z3, Z3
+	VADDPS       256(AX), Z4, Z4
+	VADDPS       320(AX), Z5, Z5
+	VADDPS       384(AX), Z6, Z6
+	VADDPS       448(AX), Z7, Z7
 
 store:
 	VMOVUPS Z0, (SI)
@@ -5097,9 +5027,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, add bool)
+// func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int)
 // Requires: AVX, AVX512F
-TEXT ·tileAVX512F64(SB), NOSPLIT, $0-129
+TEXT ·tileAVX512F64(SB), NOSPLIT, $8-160
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -5112,6 +5042,8 @@ TEXT ·tileAVX512F64(SB), NOSPLIT, $0-129
 	MOVQ c_base+88(FP), R10
 	MOVQ ldc+112(FP), R11
 	SHLQ $0x03, R11
+	MOVQ from_base+128(FP), CX
+	MOVQ CX, (SP)
 	LEAQ (SI)(SI*2), R12
 	MOVQ cols+120(FP), CX
 	CMPQ CX, $0x00000010
@@ -5201,59 +5133,52 @@ full8k:
 	JNZ          full8k
 	IMUL3Q       $0x00000008, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full8store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R14), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z12, Z12
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z14, Z14
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z10, Z10
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z12, Z12
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z13, Z13
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z14, Z14
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z15, Z15
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full8store:
 	VMOVUPS Z0, (R10)
@@ -5334,53 +5259,47 @@ full7k:
 	JNZ          full7k
 	IMUL3Q       $0x00000007, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full7store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R14), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z12, Z12
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z10, Z10
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z12, Z12
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z13, Z13
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full7store:
 	VMOVUPS Z0, (R10)
@@ -5453,47 +5372,42 @@ full6k:
 	JNZ          full6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full6store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R14), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z10, Z10
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z10, Z10
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z11, Z11
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full6store:
 	VMOVUPS Z0, (R10)
@@ -5558,41 +5472,37 @@ full5k:
 	JNZ          full5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           full5store
-	MOVQ         R10, R13
-	VMOVUPS      (R13), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R14), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPS      (R13), Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPS      64(R13), Z17
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPS      64(R13), Z17
+	ADDQ         CX, R14
+	VMOVUPS      (R14), Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPS      64(R14), Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 full5store:
 	VMOVUPS Z0, (R10)
@@ -5647,35 +5557,32 @@ full4k:
 	JNZ          full4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full4store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full4store:
 	VMOVUPS Z0, (R10)
@@ -5722,29 +5629,27 @@ full3k:
 	JNZ          full3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full3store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full3store:
 	VMOVUPS Z0, (R10)
@@ -5783,23 +5688,22 @@ full2k:
 	JNZ          full2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full2store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPS      (DX), Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPS      64(DX), Z17
+	ADDQ         CX, R13
+	VMOVUPS      (R13), Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full2store:
 	VMOVUPS Z0, (R10)
@@ -5830,17 +5734,17 @@ full1k:
 	JNZ          full1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           full1store
-	MOVQ         R10, DX
-	VMOVUPS      (DX), Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPS      (R13), Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPS      64(DX), Z17
+	VMOVUPS      64(R13), Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 full1store:
 	VMOVUPS Z0, (R10)
@@ -5943,59 +5847,52 @@ part8k:
 	JNZ          part8k
 	IMUL3Q       $0x00000008, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part8store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z12, Z12
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z14, Z14
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z10, Z10
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z12, Z12
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z13, Z13
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z15, Z15
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part8store:
 	VMOVUPD Z0, K1, (R10)
@@ -6076,53 +5973,47 @@ part7k:
 	JNZ          part7k
 	IMUL3Q       $0x00000007, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part7store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z10, Z10
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z12, Z12
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z10, Z10
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z11, Z11
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z12, Z12
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z13, Z13
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part7store:
 	VMOVUPD Z0, K1, (R10)
@@ -6195,47 +6086,42 @@ part6k:
 	JNZ          part6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part6store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z10, Z10
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z10, Z10
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z11, Z11
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part6store:
 	VMOVUPD Z0, K1, (R10)
@@ -6300,41 +6186,37 @@ part5k:
 	JNZ          part5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           part5store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
-	VADDPD       Z16, Z8, Z8
-	ADDQ         R11, R13
-	MOVQ         R10, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, R13
-	VMOVUPD.Z    64(R13), K2, Z17
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
+	VADDPD       Z16, Z8, Z8
+	VMOVUPD.Z    64(R14), K2, Z17
 	VADDPD       Z17, Z9, Z9
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 part5store:
 	VMOVUPD Z0, K1, (R10)
@@ -6389,35 +6271,32 @@ part4k:
 	JNZ          part4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part4store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
-	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z6, Z6
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z7, Z7
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part4store:
 	VMOVUPD Z0, K1, (R10)
@@ -6464,29 +6343,27 @@ part3k:
 	JNZ          part3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part3store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
-	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z5, Z5
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part3store:
 	VMOVUPD Z0, K1, (R10)
@@ -6525,23 +6402,22 @@ part2k:
 	JNZ          part2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part2store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
-	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z3, Z3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part2store:
 	VMOVUPD Z0, K1, (R10)
@@ -6572,17 +6448,17 @@ part1k:
 	JNZ          part1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           part1store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	MOVQ         R10, DX
-	VMOVUPD.Z    64(DX), K2, Z17
+	VMOVUPD.Z    64(R13), K2, Z17
 	VADDPD       Z17, Z1, Z1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 part1store:
 	VMOVUPD Z0, K1, (R10)
@@ -6658,34 +6534,36 @@ half8k:
 	JNZ          half8k
 	IMUL3Q       $0x00000008, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half8store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z7, Z7
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half8store:
 	VMOVUPD Z0, K1, (R10)
@@ -6743,31 +6621,33 @@ half7k:
 	JNZ          half7k
 	IMUL3Q       $0x00000007, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half7store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z5, Z5
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z6, Z6
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half7store:
 	VMOVUPD Z0, K1, (R10)
@@ -6820,28 +6700,30 @@ half6k:
 	JNZ          half6k
 	IMUL3Q       $0x00000006, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half6store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z5, Z5
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half6store:
 	VMOVUPD Z0, K1, (R10)
@@ -6889,25 +6771,27 @@ half5k:
 	JNZ          half5k
 	IMUL3Q       $0x00000005, SI, R14
 	ADDQ         R14, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R14
+	TESTQ        R14, R14
 	JZ           half5store
-	MOVQ         R10, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z3, Z3
-	ADDQ         R11, R13
-	VMOVUPD.Z    (R13), K1, Z16
+	ADDQ         CX, R14
+	VMOVUPD.Z    (R14), K1, Z16
 	VADDPD       Z16, Z4, Z4
-	ADDQ         R11, R13
+	ADDQ         CX, R14
+	MOVQ         R14, (SP)
 
 half5store:
 	VMOVUPD Z0, K1, (R10)
@@ -6948,22 +6832,24 @@ half4k:
 	JNZ          half4k
 	IMUL3Q       $0x00000004, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half4store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z3, Z3
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half4store:
 	VMOVUPD Z0, K1, (R10)
@@ -6999,19 +6885,21 @@ half3k:
 	JNZ          half3k
 	IMUL3Q       $0x00000003, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half3store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z2, Z2
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half3store:
 	VMOVUPD Z0, K1, (R10)
@@ -7042,16 +6930,18 @@ half2k:
 	JNZ          half2k
 	IMUL3Q       $0x00000002, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half2store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	ADDQ         CX, R13
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z1, Z1
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half2store:
 	VMOVUPD Z0, K1, (R10)
@@ -7077,13 +6967,15 @@ half1k:
 	JNZ          half1k
 	IMUL3Q       $0x00000001, SI, R13
 	ADDQ         R13, BX
-	MOVB         add+128(FP), CL
-	TESTB        CL, CL
+	MOVQ         (SP), R13
+	TESTQ        R13, R13
 	JZ           half1store
-	MOVQ         R10, DX
-	VMOVUPD.Z    (DX), K1, Z16
+	MOVQ         ldf+152(FP), CX
+	SHLQ         $0x03, CX
+	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
-	ADDQ         R11, DX
+	ADDQ         CX, R13
+	MOVQ         R13, (SP)
 
 half1store:
 	VMOVUPD Z0, K1, (R10)
@@ -7095,9 +6987,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, add bool)
+// func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64)
 // Requires: AVX, AVX512F
-TEXT ·rowAVX512F64(SB), NOSPLIT, $0-105
+TEXT ·rowAVX512F64(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -7133,17 +7025,17 @@ loop:
 	ADDQ         DX, CX
 	DECQ         AX
 	JNZ          loop
-	MOVB         add+104(FP), AL
-	TESTB        AL, AL
+	MOVQ         from_base+104(FP), AX
+	TESTQ        AX, AX
 	JZ           store
-	VADDPD       (SI), Z0, Z0
-	VADDPD       64(SI), Z1, Z1
-	VADDPD       128(SI), Z2, Z2
-	VADDPD       192(SI), Z3, Z3
-	VADDPD       256(SI), Z4, Z4
-	VADDPD       320(SI), Z5, Z5
-	VADDPD       384(SI), Z6, Z6
-	VADDPD       448(SI), Z7, Z7
+	VADDPD       (AX), Z0, Z0
+	VADDPD       64(AX), Z1, Z1
+	VADDPD       128(AX), Z2, Z2
+	VADDPD       192(AX), Z3, Z3
+	VADDPD       256(AX), Z4, Z4
+	VADDPD       320(AX), Z5, Z5
+	VADDPD       384(AX), Z6, Z6
+	VADDPD       448(AX), Z7, Z7
 
 store:
 	VMOVUPS Z0, (SI)

@@ -7,21 +7,30 @@ func newGeneric[T float]() *impl[T] {
 
 // tileGeneric is the portable tile, see [impl]. Two rows go together, so that a loaded element of B
 // serves twice.
-func tileGeneric[T float](m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, add bool) {
+func tileGeneric[T float](m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, from []T, ldf int) {
 	i := 0
 	for ; i+2 <= m; i += 2 {
-		rows2(k, a[i*ars:], a[(i+1)*ars:], aks, b, bks, c[i*ldc:], c[(i+1)*ldc:], cols, add)
+		rows2(k, a[i*ars:], a[(i+1)*ars:], aks, b, bks, c[i*ldc:], c[(i+1)*ldc:], cols, after(from, i*ldf), after(from, (i+1)*ldf))
 	}
 	if i < m {
-		rows1(k, a[i*ars:], aks, b, bks, c[i*ldc:], cols, add)
+		rows1(k, a[i*ars:], aks, b, bks, c[i*ldc:], cols, after(from, i*ldf))
 	}
 }
 
-// rows2 computes c0[j] (+)= Σ_k a0[k·aks]·b[k·bks+j] and the same for c1 and a1, j < cols ≤ 4.
-func rows2[T float](k int, a0, a1 []T, aks int, b []T, bks int, c0, c1 []T, cols int, add bool) {
+// after is s from its n-th element on; a missing s stays missing.
+func after[T any](s []T, n int) []T {
+	if s == nil {
+		return nil
+	}
+	return s[n:]
+}
+
+// rows2 computes c0[j] = from0[j] + Σ_k a0[k·aks]·b[k·bks+j] and the same for c1, a1 and from1,
+// j < cols ≤ 4.
+func rows2[T float](k int, a0, a1 []T, aks int, b []T, bks int, c0, c1 []T, cols int, from0, from1 []T) {
 	if cols < 4 {
-		rows1(k, a0, aks, b, bks, c0, cols, add)
-		rows1(k, a1, aks, b, bks, c1, cols, add)
+		rows1(k, a0, aks, b, bks, c0, cols, from0)
+		rows1(k, a1, aks, b, bks, c1, cols, from1)
 		return
 	}
 	var s00, s01, s02, s03, s10, s11, s12, s13 T
@@ -37,12 +46,12 @@ func rows2[T float](k int, a0, a1 []T, aks int, b []T, bks int, c0, c1 []T, cols
 		s12 += x1 * r[2]
 		s13 += x1 * r[3]
 	}
-	put(c0, &[4]T{s00, s01, s02, s03}, 4, add)
-	put(c1, &[4]T{s10, s11, s12, s13}, 4, add)
+	put(c0, &[4]T{s00, s01, s02, s03}, 4, from0)
+	put(c1, &[4]T{s10, s11, s12, s13}, 4, from1)
 }
 
-// rows1 computes c[j] (+)= Σ_k a[k·aks]·b[k·bks+j], j < cols ≤ 4.
-func rows1[T float](k int, a []T, aks int, b []T, bks int, c []T, cols int, add bool) {
+// rows1 computes c[j] = from[j] + Σ_k a[k·aks]·b[k·bks+j], j < cols ≤ 4.
+func rows1[T float](k int, a []T, aks int, b []T, bks int, c []T, cols int, from []T) {
 	var s [4]T
 	for l := range k {
 		x := a[l*aks]
@@ -50,15 +59,16 @@ func rows1[T float](k int, a []T, aks int, b []T, bks int, c []T, cols int, add 
 			s[j] += x * y
 		}
 	}
-	put(c, &s, cols, add)
+	put(c, &s, cols, from)
 }
 
-func put[T float](c []T, s *[4]T, cols int, add bool) {
-	for j := range c[:cols] {
-		if add {
-			c[j] += s[j]
-		} else {
-			c[j] = s[j]
-		}
+// put computes c[j] = s[j] + from[j], j < cols.
+func put[T float](c []T, s *[4]T, cols int, from []T) {
+	if from == nil {
+		copy(c[:cols], s[:])
+		return
+	}
+	for j, v := range from[:cols] {
+		c[j] = s[j] + v
 	}
 }

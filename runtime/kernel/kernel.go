@@ -20,6 +20,8 @@ type path struct {
 	name string
 	f32  *impl[float32]
 	f64  *impl[float64]
+
+	unary [functions]unary[float32] // where missing, the portable one serves
 }
 
 var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64]()}

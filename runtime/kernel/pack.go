@@ -6,15 +6,16 @@ import "unsafe"
 // last one filled up with zeros. NR is that of the path in use when it was packed, which multiplies
 // it ever after. It is never changed: share it freely.
 type Packed32 struct {
-	im   *impl[float32]
+	path *path
 	k, n int
 	data []float32
 }
 
 // Pack32 packs B[l·brs+j·bcs], l < k, j < n.
 func Pack32(k, n int, b []float32, brs, bcs int) *Packed32 {
-	im := active.Load().f32
-	p := &Packed32{im: im, k: max(k, 0), n: max(n, 0)}
+	in := active.Load()
+	im := in.f32
+	p := &Packed32{path: in, k: max(k, 0), n: max(n, 0)}
 	if k <= 0 || n <= 0 {
 		return p
 	}

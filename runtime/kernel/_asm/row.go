@@ -12,7 +12,7 @@ import (
 // of an addition, of four panels, so that the order of each sum is that of tile.
 func (v vectors) row() {
 	el := map[int]string{4: "float32", 8: "float64"}[v.size]
-	TEXT("row"+v.name[len("tile"):], NOSPLIT, fmt.Sprintf("func(k int, a []%[1]s, aks int, b []%[1]s, step, bks int, c []%[1]s, add bool)", el))
+	TEXT("row"+v.name[len("tile"):], NOSPLIT, fmt.Sprintf("func(k int, a []%[1]s, aks int, b []%[1]s, step, bks int, c, from []%[1]s)", el))
 	Doc(fmt.Sprintf("row%s computes one row of four panels of %d columns, with %s.", v.name[len("tile"):], 2*v.lanes(), v.set))
 	Pragma("noescape")
 	n := Load(Param("k"), GP64())
@@ -36,11 +36,11 @@ func (v vectors) row() {
 	DECQ(n)
 	JNZ(LabelRef("loop"))
 
-	add := Load(Param("add"), GP8())
-	TESTB(add, add)
+	from := Load(Param("from").Base(), GP64())
+	TESTQ(from, from)
 	JZ(LabelRef("store"))
 	for i := range 8 {
-		v.add(Mem{Base: c, Disp: i * v.width}, v.reg(i), v.reg(i))
+		v.add(Mem{Base: from, Disp: i * v.width}, v.reg(i), v.reg(i))
 	}
 	Label("store")
 	for i := range 8 {

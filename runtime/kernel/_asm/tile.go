@@ -47,20 +47,24 @@ func (v vectors) reg(i int) VecPhysical {
 // state is what lives in general registers all through a tile function. Strides are in bytes.
 type state struct {
 	m, a, ars, ars3, aks, b, bks, c, ldc, mask Register
+
+	from Mem // where the sums start, 0 for zeros: the rows at hand of it
 }
 
 // tile writes the function that impl.tile in gemm.go describes. Blocks of mr rows run down C; the
 // last ones are evened out, since a block of few rows waits for its own additions.
 func (v vectors) tile() {
 	el := map[int]string{4: "float32", 8: "float64"}[v.size]
-	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, add bool)", el))
+	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, from []%[1]s, ldf int)", el))
 	Doc(fmt.Sprintf("%s is tileGeneric for panels of %d columns, with %s.", v.name, 2*v.lanes(), v.set))
 	Pragma("noescape")
 	s := state{m: Load(Param("m"), GP64()), mask: GP64()}
 	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), v.bytes("ars"), v.bytes("aks")
 	s.b, s.bks = Load(Param("b").Base(), GP64()), v.bytes("bks")
 	s.c, s.ldc = Load(Param("c").Base(), GP64()), v.bytes("ldc")
-	s.ars3 = GP64()
+	s.ars3, s.from = GP64(), AllocLocal(8)
+	start := Load(Param("from").Base(), GP64())
+	MOVQ(start, s.from)
 	LEAQ(Mem{Base: s.ars, Index: s.ars, Scale: 2}, s.ars3)
 
 	cols := Load(Param("cols"), RCX)
@@ -124,7 +128,7 @@ func (v vectors) blocks(s state, part columns) {
 	}
 }
 
-// block writes one block of rows: C[rows × cols] (+)= A·B. a and c move on to the next block.
+// block writes one block of rows: C[rows × cols] = from + A·B. a, c and from move on to the next block.
 func (v vectors) block(s state, rows int, label string, part columns) {
 	halves := part.halves
 	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
@@ -174,17 +178,19 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 	// The way on to the next block, while the last sums end.
 	IMUL3Q(U32(rows), s.ars, n)
 	ADDQ(n, s.a)
-	add := Load(Param("add"), GP8())
-	TESTB(add, add)
+	MOVQ(s.from, n)
+	TESTQ(n, n)
 	JZ(LabelRef(label + "store"))
-	for h := range halves {
-		MOVQ(s.c, pb)
-		for i := range rows {
-			v.load(Mem{Base: pb, Disp: h * v.width}, b[h], h, s, part.masked, x)
+	Load(Param("ldf"), pa)
+	SHLQ(v.shift(), pa)
+	for i := range rows {
+		for h := range halves {
+			v.load(Mem{Base: n, Disp: h * v.width}, b[h], h, s, part.masked, x)
 			v.add(b[h], acc(i, h), acc(i, h))
-			ADDQ(s.ldc, pb)
 		}
+		ADDQ(pa, n)
 	}
+	MOVQ(n, s.from)
 	Label(label + "store")
 	for i := range rows {
 		for h := range halves {

@@ -1,0 +1,310 @@
+package kernel
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Factor32 is one side of a sum of Kronecker products, a matrix for each term: element (i, j) of
+// term r is Data[r·Term + i·Row + j·Col].
+type Factor32 struct {
+	Data           []float32
+	Term, Row, Col int
+}
+
+// PackedBilinear32 is the weight Σ_r A_r ⊗ B_r, A_r of m1×n1 and B_r of m2×n2, laid out for Mul. It
+// is never changed: share it freely.
+type PackedBilinear32 struct {
+	path                  *path
+	n1, n2, m1, m2, terms int
+
+	// bFirst computes T_r = X·B_rᵀ, then Σ_r A_r·T_r; else T_r = A_r·X comes first, then Σ_r T_r·B_rᵀ.
+	bFirst bool
+	// group terms go together, so that the second product has sums long enough to be quick and the
+	// T of a group stays in a near cache.
+	group int
+
+	// B first: a holds for each group [m1][n1·terms of the group], columns (i, r); b holds for each
+	// panel of m2 and each term [n2][nr].
+	//
+	// A first: a holds for each group [m1·terms of the group][n1], rows (i, r); b holds for each panel
+	// of m2 and each group [terms of the group·n2][nr].
+	a, b []float32
+}
+
+const (
+	// bilinearBytes is the T of a task: part of the second-level cache, so that the factors are read
+	// for many samples at a time.
+	bilinearBytes = 64 << 10
+	// bilinearRows bounds one call of a tile.
+	bilinearRows = 512
+)
+
+// PackBilinear32 packs Σ_r A_r ⊗ B_r, r < terms. In the notation of files that have the two products
+// written out with B first, Bcat[n2, terms·m2] and Acat[m1, n1·terms], the factors are
+//
+//	A: Factor32{Acat, 1, n1·terms, terms}    B: Factor32{Bcat, m2, 1, terms·m2}
+//
+// and with A first, A'[m1·terms, n1] and B'[terms·n2, m2],
+//
+//	A: Factor32{A', n1, terms·n1, 1}         B: Factor32{B', n2·m2, 1, m2}
+//
+// Mul takes whichever order is quicker, so both give the same.
+func PackBilinear32(n1, n2, m1, m2, terms int, a, b Factor32) *PackedBilinear32 {
+	if n1 <= 0 || n2 <= 0 || m1 <= 0 || m2 <= 0 || terms <= 0 {
+		panic(fmt.Sprintf("kernel: %d terms of %d×%d ⊗ %d×%d: all must be at least 1", terms, m1, n1, m2, n2))
+	}
+	a.mustHold("A", terms, m1, n1)
+	b.mustHold("B", terms, m2, n2)
+	// A vector of at most 16 elements is computed whole. The order is part of the bits: the same for all paths.
+	wide := func(n int) int { return (n + 15) / 16 * 16 }
+	return packBilinear(n1, n2, m1, m2, terms, a, b, n1*wide(m2)*(n2+m1) <= m1*(n1*wide(n2)+n2*wide(m2)))
+}
+
+// packBilinear packs for one of the two orders.
+func packBilinear(n1, n2, m1, m2, terms int, a, b Factor32, bFirst bool) *PackedBilinear32 {
+	w := &PackedBilinear32{path: active.Load(), n1: n1, n2: n2, m1: m1, m2: m2, terms: terms, bFirst: bFirst}
+	nr := w.path.f32.nr
+	inner := n1
+	if !w.bFirst {
+		inner = n2
+	}
+	groups := (terms-1)/max(1, blockK/inner) + 1
+	w.group = (terms-1)/groups + 1
+	panels := (m2 + nr - 1) / nr
+	w.a = aligned[float32](m1 * n1 * terms)
+	w.b = aligned[float32](panels * nr * n2 * terms)
+	for r := range terms {
+		first := r / w.group * w.group
+		size, in := min(w.group, terms-first), r-first
+		for i := range m1 {
+			for l := range n1 {
+				at := (i*n1 + l) * size
+				if at += in; !w.bFirst {
+					at = (i*size+in)*n1 + l
+				}
+				w.a[first*m1*n1+at] = a.Data[r*a.Term+i*a.Row+l*a.Col]
+			}
+		}
+		for q := range panels {
+			to := w.b[(q*terms+r)*n2*nr:]
+			w.path.f32.packPanel(to, b.Data[r*b.Term+q*nr*b.Row:], b.Col, b.Row, n2, min(nr, m2-q*nr))
+		}
+	}
+	return w
+}
+
+func (f *Factor32) mustHold(name string, terms, rows, cols int) {
+	want := (terms-1)*f.Term + (rows-1)*f.Row + (cols-1)*f.Col + 1
+	if len(f.Data) < want || f.Term < 0 || f.Row < 0 || f.Col < 0 {
+		panic(fmt.Sprintf("kernel: %d terms of %s[%d %d] with strides %d, %d and %d need %d elements, the slice has %d",
+			terms, name, rows, cols, f.Term, f.Row, f.Col, want, len(f.Data)))
+	}
+}
+
+// Dims returns the lengths of an input and of an output.
+func (w *PackedBilinear32) Dims() (n, m int) { return w.n1 * w.n2, w.m1 * w.m2 }
+
+// bilinearJob is one Mul in progress, kept for the next one.
+type bilinearJob struct {
+	w        *PackedBilinear32
+	x, y     []float32
+	ldx, ldy int
+	samples  int
+	ends     ends[float32]
+
+	block int // samples of a task
+	cuts  int // tasks of a block: panels if B is first, else blocks of rows
+	rows  int // of such a block
+
+	scratch []float32
+	runFn   func(lo, hi int)
+}
+
+var bilinearJobs sync.Pool
+
+// Mul computes, for each of m samples x of n1·n2 elements, ldx apart, seen as X[n1 n2], the sample
+//
+//	Y[m1 m2] = F(Σ_r A_r·X·B_rᵀ + Add + Bias)
+//
+// of m1·m2 elements, ldy apart: both products, the sum and the end in one pass, with nothing in between
+// leaving the near caches. Bias has m1·m2 elements. y must not overlap x. p may be nil.
+func (w *PackedBilinear32) Mul(p *Pool, m int, x []float32, ldx int, y []float32, ldy int, e Epilogue32) {
+	if m <= 0 {
+		return
+	}
+	nx, ny := w.Dims()
+	mustHold("X", len(x), m, nx, ldx, 1)
+	mustHold("Y", len(y), m, ny, ldy, 1)
+	j, _ := bilinearJobs.Get().(*bilinearJob)
+	if j == nil {
+		j = &bilinearJob{}
+		j.runFn = j.run
+	}
+	j.w, j.x, j.y, j.ldx, j.ldy, j.samples = w, x, y, ldx, ldy, m
+	j.ends = e.ends(w.path, m, ny)
+	work := j.plan(m)
+	tasks := (m + j.block - 1) / j.block * j.cuts
+	if m*work < minSplit {
+		j.tasks(0, tasks, &j.scratch)
+	} else {
+		p.For(tasks, max(1, minTask/2/max(1, work*j.block/j.cuts)), j.runFn)
+	}
+	j.w, j.x, j.y, j.ends = nil, nil, nil, ends[float32]{}
+	bilinearJobs.Put(j)
+}
+
+// plan cuts m samples into tasks, by the shape alone. It returns the multiplications of a sample.
+func (j *bilinearJob) plan(m int) int {
+	w := j.w
+	nr := w.path.f32.nr
+	panels := (w.m2 + nr - 1) / nr
+	if w.bFirst {
+		work := w.terms * w.n1 * panels * nr * (w.n2 + w.m1)
+		j.block = min(m, max(1, bilinearBytes/4/(w.n1*w.group*nr)))
+		j.cuts, j.rows = panels, w.m1
+		return work
+	}
+	work := w.terms * w.m1 * (w.n1*w.n2 + w.n2*panels*nr)
+	j.rows = min(w.m1, max(32, bilinearBytes/4/(w.group*w.n2)/8*8))
+	j.cuts = (w.m1 + j.rows - 1) / j.rows
+	j.block = min(m, max(1, bilinearBytes/4/(j.rows*w.group*w.n2)))
+	return work
+}
+
+var scratches sync.Pool // of *[]float32
+
+// run does the tasks lo … hi-1 with scratch memory of its own.
+func (j *bilinearJob) run(lo, hi int) {
+	s, _ := scratches.Get().(*[]float32)
+	if s == nil {
+		s = new([]float32)
+	}
+	j.tasks(lo, hi, s)
+	scratches.Put(s)
+}
+
+func (j *bilinearJob) tasks(lo, hi int, scratch *[]float32) {
+	w := j.w
+	size := j.block * w.n1 * w.group * w.path.f32.nr
+	if !w.bFirst {
+		size = j.block * j.rows * w.group * w.n2
+	}
+	if len(*scratch) < size {
+		*scratch = aligned[float32](size)
+	}
+	for t := lo; t < hi; t++ {
+		s0 := t / j.cuts * j.block
+		s1 := min(j.samples, s0+j.block)
+		if w.bFirst {
+			j.panel(s0, s1, t%j.cuts, *scratch)
+		} else {
+			r0 := t % j.cuts * j.rows
+			j.strip(s0, s1, r0, min(w.m1, r0+j.rows), *scratch)
+		}
+	}
+}
+
+// panel computes the columns of panel q for the samples s0 … s1-1, B first.
+func (j *bilinearJob) panel(s0, s1, q int, t []float32) {
+	w := j.w
+	im := w.path.f32
+	nr, samples := im.nr, s1-s0
+	col := q * nr
+	cols := min(nr, w.m2-col)
+	for g := 0; g < w.terms; g += w.group {
+		size := min(w.group, w.terms-g)
+		k := w.n1 * size
+		for r := range size { // T[s, i, r, :] = Σ_j X[s, i, j]·B_r[:, j]
+			b := w.b[(q*w.terms+g+r)*w.n2*nr:]
+			if j.ldx == w.n1*w.n2 {
+				product(im, samples*w.n1, w.n2, j.x[s0*j.ldx:], w.n2, 1, b, nr, t[r*nr:], size*nr, cols, nil, 0)
+				continue
+			}
+			for s := range samples {
+				product(im, w.n1, w.n2, j.x[(s0+s)*j.ldx:], w.n2, 1, b, nr, t[s*k*nr+r*nr:], size*nr, cols, nil, 0)
+			}
+		}
+		a := w.a[g*w.m1*w.n1:]
+		for s := s0; s < s1; s++ {
+			y := j.y[s*j.ldy+col:]
+			from, ldf := j.from(s, 0, col, g)
+			product(im, w.m1, k, a, k, 1, t[(s-s0)*k*nr:], nr, y, w.m2, cols, from, ldf)
+			if g+size == w.terms {
+				j.finish(0, w.m1, cols, col, y)
+			}
+		}
+	}
+}
+
+// strip computes the rows r0 … r1-1 of the samples s0 … s1-1, A first.
+func (j *bilinearJob) strip(s0, s1, r0, r1 int, t []float32) {
+	w := j.w
+	im := w.path.f32
+	nr, samples, rows := im.nr, s1-s0, r1-r0
+	for g := 0; g < w.terms; g += w.group {
+		size := min(w.group, w.terms-g)
+		k := size * w.n2
+		a := w.a[(g*w.m1+r0*size)*w.n1:]
+		for s := range samples { // T[s, i, r, :] = Σ_l A_r[i, l]·X[s, l, :]
+			x := j.x[(s0+s)*j.ldx:]
+			for c := 0; c < w.n2; c += nr {
+				product(im, rows*size, w.n1, a, w.n1, 1, x[c:], w.n2, t[s*rows*k+c:], w.n2, min(nr, w.n2-c), nil, 0)
+			}
+		}
+		for col := 0; col < w.m2; col += nr {
+			cols := min(nr, w.m2-col)
+			b := w.b[(col/nr*w.terms+g)*w.n2*nr:]
+			for s := s0; s < s1; s++ {
+				y := j.y[s*j.ldy+r0*w.m2+col:]
+				from, ldf := j.from(s, r0, col, g)
+				product(im, rows, k, t[(s-s0)*rows*k:], k, 1, b, nr, y, w.m2, cols, from, ldf)
+				if g+size == w.terms {
+					j.finish(r0, rows, cols, col, y)
+				}
+			}
+		}
+	}
+}
+
+// from is where the sums of sample s start: for the first group of terms what the epilogue says, then
+// what the groups before left in Y.
+func (j *bilinearJob) from(s, row, col, group int) ([]float32, int) {
+	at := row*j.w.m2 + col
+	switch {
+	case group > 0:
+		return j.y[s*j.ldy+at:], j.w.m2
+	case j.ends.from == nil:
+		return nil, 0
+	default:
+		return j.ends.from[s*j.ends.ldf+at:], j.w.m2
+	}
+}
+
+// finish is the end of one sample's rows from row on, whose sums are complete.
+func (j *bilinearJob) finish(row, rows, cols, col int, y []float32) {
+	m2 := j.w.m2
+	if j.ends.bias != nil {
+		for i := range rows {
+			to := y[i*m2 : i*m2+cols]
+			for l, v := range j.ends.bias[(row+i)*m2+col:][:cols] {
+				to[l] += v
+			}
+		}
+	}
+	if j.ends.act != nil {
+		j.ends.act(rows, cols, y, m2, y, m2, j.ends.alpha, j.ends.beta)
+	}
+}
+
+// product is im.tile in parts: sums of at most blockK terms, at most bilinearRows rows a call.
+func product(im *impl[float32], m, k int, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc, cols int, from []float32, ldf int) {
+	for k0 := 0; k0 < k; k0 += blockK {
+		if k0 > 0 {
+			from, ldf = c, ldc
+		}
+		for i := 0; i < m; i += bilinearRows {
+			im.tile(min(bilinearRows, m-i), min(blockK, k-k0), a[i*ars+k0*aks:], ars, aks, b[k0*bks:], bks, c[i*ldc:], ldc, cols, after(from, i*ldf), ldf)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"sync"
+)
+
+// Function is a function of one float32, applied element by element by [Unary32] and at the end of
+// products by [Epilogue32].
+type Function uint8
+
+// The functions, α and β being their parameters. All but Relu … HardSwish pass NaN on by computing
+// with it; those do so because max and min here do.
+const (
+	Identity    Function = iota
+	Relu                 // max(x, 0)
+	LeakyRelu            // x where x ≥ 0, else α·x
+	Clip                 // min(max(x, α), β)
+	HardSigmoid          // min(max(α·x+β, 0), 1)
+	HardSwish            // x·min(max(x/6+½, 0), 1)
+	Exp                  // eˣ
+	Sigmoid              // 1/(1+e⁻ˣ)
+	Silu                 // x/(1+e⁻ˣ), also called swish
+	Tanh
+	Erf
+	Gelu     // x·½(1+erf(x/√2))
+	GeluTanh // x·½(1+tanh(√(2/π)(x+0.044715x³)))
+	functions
+)
+
+var functionNames = [functions]string{"Identity", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish", "Exp", "Sigmoid", "Silu", "Tanh", "Erf", "Gelu", "GeluTanh"}
+
+func (f Function) String() string {
+	if f >= functions {
+		return fmt.Sprintf("Function(%d)", uint8(f))
+	}
+	return functionNames[f]
+}
+
+// unary computes y[i·ys+j] = f(x[i·xs+j]), i < m, j < n. y may be x. m and n are at least 1.
+type unary[T float] func(m, n int, y []T, ys int, x []T, xs int, alpha, beta T)
+
+// unaryGrain is the number of elements of a task of Unary32: about 10 µs of the slower functions.
+const unaryGrain = 1 << 14
+
+// Unary32 computes y[i] = f(x[i]) for all elements of x. y may be x, or must not overlap it.
+func Unary32(p *Pool, f Function, y, x []float32, alpha, beta float32) {
+	y = y[:len(x)]
+	switch {
+	case f == Identity:
+		copy(y, x)
+		return
+	case len(x) == 0:
+		return
+	}
+	j, _ := unaryJobs.Get().(*unaryJob)
+	if j == nil {
+		j = &unaryJob{}
+		j.runFn = j.run
+	}
+	j.f, j.y, j.x, j.alpha, j.beta = active.Load().function(f), y, x, alpha, beta
+	if len(x) <= 2*unaryGrain {
+		p = nil
+	}
+	p.For(len(x), unaryGrain, j.runFn)
+	j.y, j.x = nil, nil
+	unaryJobs.Put(j)
+}
+
+// unaryJob is one Unary32 in progress, kept for the next one.
+type unaryJob struct {
+	f           unary[float32]
+	y, x        []float32
+	alpha, beta float32
+	runFn       func(lo, hi int)
+}
+
+var unaryJobs sync.Pool
+
+func (j *unaryJob) run(lo, hi int) { j.f(1, hi-lo, j.y[lo:], 0, j.x[lo:], 0, j.alpha, j.beta) }
+
+// function is the best implementation of f that the path has, nil for Identity.
+func (p *path) function(f Function) unary[float32] {
+	if g := p.unary[f]; g != nil {
+		return g
+	}
+	return unaryGeneric[f]
+}
+
+// unaryGeneric is the portable functions: exact but for roundings, since they compute in float64.
+var unaryGeneric = [functions]unary[float32]{
+	Relu: each(func(x, _, _ float32) float32 { return max(x, 0) }),
+	LeakyRelu: each(func(x, alpha, _ float32) float32 {
+		if x < 0 {
+			return alpha * x
+		}
+		return x
+	}),
+	Clip:        each(func(x, low, high float32) float32 { return min(max(x, low), high) }),
+	HardSigmoid: each(func(x, alpha, beta float32) float32 { return min(max(alpha*x+beta, 0), 1) }),
+	HardSwish:   each(func(x, _, _ float32) float32 { return x * min(max(x*(1./6)+0.5, 0), 1) }),
+	Exp:         wide(math.Exp),
+	Sigmoid:     wide(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }),
+	Silu:        wide(func(x float64) float64 { return x / (1 + math.Exp(-x)) }),
+	Tanh:        wide(math.Tanh),
+	Erf:         wide(math.Erf),
+	Gelu:        wide(func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }),
+	GeluTanh: wide(func(x float64) float64 {
+		// ½(1+tanh u) = 1/(1+e⁻²ᵘ) does not cancel.
+		return x / (1 + math.Exp(-2*math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x)))
+	}),
+}
+
+func each(f func(x, alpha, beta float32) float32) unary[float32] {
+	return func(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32) {
+		for i := range m {
+			to := y[i*ys : i*ys+n]
+			for j, v := range x[i*xs : i*xs+n] {
+				to[j] = f(v, alpha, beta)
+			}
+		}
+	}
+}
+
+func wide(f func(float64) float64) unary[float32] {
+	return each(func(x, _, _ float32) float32 { return float32(f(float64(x))) })
+}
