@@ -428,6 +428,10 @@ func TestNormBackward(t *testing.T) {
 			in: tensors{random(1, 9000, 2), random(2, 2)}, fixed: []int{0}},
 		gradTest{op: "BatchNormalization", opset: 15, in: tensors{random(1, 2, 3, 4), random(2, 3), random(3, 3), random(4, 3), positive(random(5, 3))}},
 		gradTest{name: "rank 2", op: "BatchNormalization", opset: 9, in: tensors{random(1, 4, 3), random(2, 3), random(3, 3), random(4, 3), positive(random(5, 3))}},
+		gradTest{name: "training", op: "BatchNormalization", opset: 15, attrs: []*graph.Attr{attrInt("training_mode", 1)}, fixed: []int{3, 4},
+			in: tensors{random(1, 2, 3, 4), random(2, 3), random(3, 3), random(4, 3), positive(random(5, 3))}},
+		gradTest{name: "training, rank 2", op: "BatchNormalization", opset: 14, attrs: []*graph.Attr{attrInt("training_mode", 1), attrFloat("epsilon", 0.1)}, fixed: []int{3, 4},
+			in: tensors{random(1, 5, 3), random(2, 3), random(3, 3), random(4, 3), positive(random(5, 3))}},
 		gradTest{op: "InstanceNormalization", opset: 6, in: tensors{random(1, 2, 3, 4), random(2, 3), random(3, 3)}},
 		gradTest{op: "GroupNormalization", opset: 18, attrs: []*graph.Attr{attrInt("num_groups", 2)}, in: tensors{random(1, 2, 4, 3), random(2, 2), random(3, 2)}},
 		gradTest{name: "per channel", op: "GroupNormalization", opset: 21, attrs: []*graph.Attr{attrInt("num_groups", 2)}, in: tensors{random(1, 2, 4, 3), random(2, 4), random(3, 4)}})
