@@ -52,17 +52,6 @@ type body struct {
 	slots []int
 }
 
-// foldBudget bounds the bytes of what is computed at compile time and kept.
-const foldBudget = 256 << 20
-
-// A builder makes the blocks of a program.
-type builder struct {
-	p        *Program
-	replaced map[*graph.Value]bool           // defaults that a run replaces
-	consts   map[*graph.Value]*tensor.Tensor // what folding found out
-	budget   int
-}
-
 // markNeeded adds to set the nodes of g, and of subgraphs, that the wanted
 // values depend on.
 func markNeeded(set map[*graph.Node]bool, g *graph.Graph, wanted []*graph.Value) {
@@ -95,7 +84,7 @@ func (b *builder) block(g *graph.Graph, wanted []*graph.Value) (*block, error) {
 	markNeeded(needed, g, wanted)
 	var live []*graph.Node
 	for _, n := range order {
-		if needed[n] && !b.fold(n) {
+		if needed[n] && !(b.folds && b.fold(n)) && !b.isConstant(n) {
 			live = append(live, n)
 		}
 	}
@@ -134,71 +123,6 @@ func (b *builder) block(g *graph.Graph, wanted []*graph.Value) (*block, error) {
 		s.blk.outputs = append(s.blk.outputs, slot)
 	}
 	return s.blk, nil
-}
-
-// constant is the tensor that v is in every run of the block.
-func (b *builder) constant(v *graph.Value) *tensor.Tensor {
-	if t := b.consts[v]; t != nil {
-		return t
-	}
-	if b.replaced[v] {
-		return nil
-	}
-	return v.Const()
-}
-
-// fold computes a node whose inputs are all constant, and reports whether all
-// its outputs are known now. A node that fails is left for the run, which may
-// never come to it.
-func (b *builder) fold(n *graph.Node) bool {
-	o := b.p.facts.Op(n)
-	if o == nil || len(n.Subgraphs()) > 0 {
-		return false
-	}
-	_, random := o.(op.Random)
-	_, dynamic := o.(op.Dynamic)
-	if random || dynamic {
-		return false
-	}
-	if len(n.Outputs()) == 1 && n.Outputs()[0] != nil && b.constant(n.Outputs()[0]) != nil {
-		return true // Constant
-	}
-	facts, values := make([]graph.Fact, len(n.Inputs())), make([]tensor.Value, len(n.Inputs()))
-	for i, v := range n.Inputs() {
-		if v == nil {
-			continue
-		}
-		t := b.constant(v)
-		if t == nil {
-			return false
-		}
-		facts[i], values[i] = graph.FactOf(t), tensor.ValueOf(t)
-	}
-	err := guard(func() error {
-		out, err := o.Infer(facts, len(n.Outputs()))
-		if err != nil {
-			return err
-		}
-		size := 0
-		for _, f := range out {
-			_, bytes, ok := exactType(f)
-			if size += bytes; !ok || size > b.budget {
-				return fmt.Errorf("%v is too large to keep", f.Type)
-			}
-		}
-		results, err := op.Eval(&op.Ctx{Pool: b.p.pool}, o, values, len(n.Outputs()))
-		if err != nil {
-			return err
-		}
-		b.budget -= size
-		for i, v := range n.Outputs() {
-			if v != nil {
-				b.consts[v] = results[i].Tensor
-			}
-		}
-		return nil
-	})
-	return err == nil
 }
 
 // exactType is the shape and the number of bytes of a fact that says both.
@@ -262,7 +186,7 @@ func (s *slotter) slot(v *graph.Value) (int, error) {
 
 // step appends the step of n.
 func (s *slotter) step(n *graph.Node) error {
-	st := step{node: n, op: s.b.p.facts.Op(n)}
+	st := step{node: n, op: s.b.op(n)}
 	if st.op == nil {
 		return fmt.Errorf("%v cannot be run", n)
 	}

@@ -324,6 +324,23 @@ func (f *frame) callBody(g *graph.Graph, in []tensor.Value) ([]tensor.Value, err
 	return nil, fmt.Errorf("subgraph %q is not of %v", g.Name, s.node)
 }
 
+// plan is the plan for in. Where a lowered block has none, the shapes are not
+// those that the model declares: the plain nodes run, or say what is wrong.
+func (p *Program) plan(in []tensor.Value) (*plan, error) {
+	b, err := p.block(in, p.lowered)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := b.plan(in)
+	if err == nil || !p.lowered {
+		return pl, err
+	}
+	if b, err = p.block(in, false); err != nil {
+		return nil, err
+	}
+	return b.plan(in)
+}
+
 // run checks in, runs the main block and, where profile is set, measures it.
 func (p *Program) run(ctx context.Context, in, out []tensor.Value, profile bool) ([]OpTime, error) {
 	if err := p.checkInputs(in); err != nil {
@@ -335,11 +352,7 @@ func (p *Program) run(ctx context.Context, in, out []tensor.Value, profile bool)
 	if len(in) < len(p.inputs) {
 		in = append(in[:len(in):len(in)], make([]tensor.Value, len(p.inputs)-len(in))...)
 	}
-	b, err := p.block(in)
-	if err != nil {
-		return nil, err
-	}
-	pl, err := b.plan(in)
+	pl, err := p.plan(in)
 	if err != nil {
 		return nil, err
 	}

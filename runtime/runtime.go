@@ -9,14 +9,11 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
-	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -32,6 +29,9 @@ type Options struct {
 	// Outputs is the values of the model's main graph to give out in place of
 	// the graph's outputs: activations, say. nil: the graph's outputs.
 	Outputs []*graph.Value
+	// NoLowering runs the model's nodes one by one as they stand: what a
+	// lowered program is compared with.
+	NoLowering bool
 }
 
 // A Port is an input or output of a program.
@@ -48,18 +48,17 @@ type Port struct {
 // A Program is a compiled model. It is immutable, and its methods are safe for
 // concurrent use.
 type Program struct {
-	facts   *op.Facts
 	pool    *kernel.Pool
 	seed    uint64
-	graph   *graph.Graph
-	wanted  []*graph.Value
+	model   *graph.Model // with functions in place, its outputs the wanted ones
 	inputs  []Port
 	outputs []Port
 	checks  []inputCheck
 	main    *block // with every default in place
+	lowered bool
 
 	mu       sync.Mutex
-	variants map[string]*block // by the defaults that a run replaces
+	variants map[string]*block // by variantKey
 }
 
 // maxVariants bounds the blocks that are kept for runs that replace defaults.
@@ -74,81 +73,41 @@ func Compile(m *graph.Model, o Options) (*Program, error) {
 		return nil, invalid(err)
 	}
 	c := m.Clone()
-	wanted := slices.Clone(c.Graph.Outputs)
 	if o.Outputs != nil {
-		wanted = make([]*graph.Value, len(o.Outputs))
+		wanted := make([]*graph.Value, len(o.Outputs))
 		for i, v := range o.Outputs {
 			if v.Graph() != m.Graph || m.Graph.Value(v.Name()) != v {
 				return nil, fmt.Errorf("wanted output %q is no value of the model's graph", v.Name())
 			}
 			wanted[i] = c.Graph.Value(v.Name())
 		}
+		c.Graph.SetOutputs(wanted)
 	}
 	if err := inlineFunctions(c); err != nil {
 		return nil, invalid(err)
 	}
-	p := &Program{pool: o.Pool, seed: o.Seed, graph: c.Graph, wanted: wanted, variants: map[string]*block{}}
+	p := &Program{pool: o.Pool, seed: o.Seed, model: c, lowered: !o.NoLowering, variants: map[string]*block{}}
 	if p.pool == nil {
 		p.pool = kernel.NewPool(o.Threads)
 	}
-	if err := p.infer(c); err != nil {
-		return nil, err
-	}
-	b := &builder{p: p, consts: map[*graph.Value]*tensor.Tensor{}, budget: foldBudget}
+	b := newBuilder(p, p.model, nil)
 	var err error
-	if p.main, err = b.block(c.Graph, wanted); err != nil {
+	if p.main, err = b.build(p.lowered); err != nil {
 		return nil, err
 	}
-	p.ports()
+	p.ports(b)
 	return p, nil
 }
 
-// infer parses the nodes and checks their types as far as the model declares
-// them. Only nodes that the wanted outputs need count.
-func (p *Program) infer(m *graph.Model) error {
-	err := guard(func() (err error) {
-		p.facts, err = op.Infer(m, nil)
-		return err
-	})
-	if err != nil {
-		return invalid(err)
-	}
-	if len(p.facts.Problems) == 0 {
-		return nil
-	}
-	needed := map[*graph.Node]bool{}
-	markNeeded(needed, p.graph, p.wanted)
-	var missing UnsupportedError
-	var wrong []error
-	for _, q := range p.facts.Problems {
-		if !needed[q.Node] {
-			continue
-		}
-		var u *op.Unsupported
-		if errors.As(q.Err, &u) {
-			missing.Nodes = append(missing.Nodes, q)
-		} else {
-			wrong = append(wrong, q.Err)
-		}
-	}
-	switch {
-	case len(wrong) > 0:
-		return invalid(errors.Join(wrong...))
-	case len(missing.Nodes) > 0:
-		return &missing
-	}
-	return nil
-}
-
 // ports describes the inputs and outputs, once the main block is there.
-func (p *Program) ports() {
-	for _, v := range p.graph.Inputs {
+func (p *Program) ports(b *builder) {
+	for _, v := range p.model.Graph.Inputs {
 		p.inputs = append(p.inputs, Port{Name: v.Name(), Type: v.Type, Optional: v.Init() != nil})
 	}
 	p.checks = inputChecks(p.inputs)
 	random := p.main.random()
-	for i, v := range p.wanted {
-		p.outputs = append(p.outputs, Port{Name: v.Name(), Type: p.facts.Of(v).Type, Random: random[i]})
+	for i, v := range b.model.Graph.Outputs {
+		p.outputs = append(p.outputs, Port{Name: v.Name(), Type: b.facts.Of(v).Type, Random: random[i]})
 	}
 }
 
@@ -182,36 +141,42 @@ func (p *Program) RunInto(ctx context.Context, in, out []tensor.Value) error {
 	return err
 }
 
-// block is the block for the defaults that in replaces.
-func (p *Program) block(in []tensor.Value) (*block, error) {
-	replaces := false
-	for i, port := range p.inputs[:len(in)] {
-		replaces = replaces || port.Optional && in[i].Kind != tensor.KindNone
-	}
-	if !replaces {
-		return p.main, nil
-	}
-	key := make([]byte, len(in))
-	b := &builder{p: p, consts: map[*graph.Value]*tensor.Tensor{}, replaced: map[*graph.Value]bool{}, budget: foldBudget}
+// variantKey says of which variant of the model a block is: plain or lowered,
+// and with which optional inputs given by the run.
+func (p *Program) variantKey(in []tensor.Value, lowered bool) (key string, replaced []bool) {
 	for i, port := range p.inputs[:len(in)] {
 		if port.Optional && in[i].Kind != tensor.KindNone {
-			key[i] = 1
-			b.replaced[p.graph.Inputs[i]] = true
+			if replaced == nil {
+				replaced = make([]bool, len(p.inputs))
+			}
+			replaced[i] = true
 		}
+	}
+	if replaced == nil && lowered == p.lowered {
+		return "", nil // the main block
+	}
+	return fmt.Sprint(lowered, replaced), replaced
+}
+
+// block is the block for the defaults that in replaces.
+func (p *Program) block(in []tensor.Value, lowered bool) (*block, error) {
+	key, replaced := p.variantKey(in, lowered)
+	if key == "" {
+		return p.main, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k := p.variants[string(key)]; k != nil {
+	if k := p.variants[key]; k != nil {
 		return k, nil
 	}
-	k, err := b.block(p.graph, p.wanted)
+	k, err := newBuilder(p, p.model, replaced).build(lowered)
 	if err != nil {
 		return nil, err
 	}
 	if len(p.variants) >= maxVariants {
 		clear(p.variants)
 	}
-	p.variants[string(key)] = k
+	p.variants[key] = k
 	return k, nil
 }
 

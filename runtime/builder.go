@@ -1,0 +1,92 @@
+package runtime
+
+import (
+	"errors"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
+	"bilinc/runtime/tensor"
+)
+
+// A builder makes the blocks of a program out of a copy of its model, which
+// lowering rewrites.
+type builder struct {
+	p      *Program
+	model  *graph.Model
+	facts  *op.Facts
+	ops    map[*graph.Node]op.Op           // of nodes that lowering has made
+	silent map[*graph.Node]bool            // those of them that are part of another's name
+	consts map[*graph.Value]*tensor.Tensor // what folding found out
+	budget int
+	folds  bool
+}
+
+// newBuilder copies m; the inputs that replaced marks lose their defaults.
+func newBuilder(p *Program, m *graph.Model, replaced []bool) *builder {
+	c := m.Clone()
+	for i, r := range replaced {
+		if r {
+			c.Graph.Inputs[i].SetConst(nil)
+		}
+	}
+	return &builder{p: p, model: c, ops: map[*graph.Node]op.Op{}, silent: map[*graph.Node]bool{}, consts: map[*graph.Value]*tensor.Tensor{}, budget: foldBudget}
+}
+
+// build makes the main graph's block.
+func (b *builder) build(lowered bool) (*block, error) {
+	b.folds = lowered
+	if err := b.infer(); err != nil {
+		return nil, err
+	}
+	if lowered {
+		if err := b.lower(); err != nil {
+			return nil, err
+		}
+	}
+	return b.block(b.model.Graph, b.model.Graph.Outputs)
+}
+
+// op is the parsed op of a node; nil where it cannot be run.
+func (b *builder) op(n *graph.Node) op.Op {
+	if o := b.ops[n]; o != nil {
+		return o
+	}
+	return b.facts.Op(n)
+}
+
+// infer parses the nodes and checks their types as far as the model declares
+// them. Only nodes that the wanted outputs need count.
+func (b *builder) infer() error {
+	err := guard(func() (err error) {
+		b.facts, err = op.Infer(b.model, nil)
+		return err
+	})
+	if err != nil {
+		return invalid(err)
+	}
+	if len(b.facts.Problems) == 0 {
+		return nil
+	}
+	needed := map[*graph.Node]bool{}
+	markNeeded(needed, b.model.Graph, b.model.Graph.Outputs)
+	var missing UnsupportedError
+	var wrong []error
+	for _, q := range b.facts.Problems {
+		if !needed[q.Node] {
+			continue
+		}
+		var u *op.Unsupported
+		if errors.As(q.Err, &u) {
+			missing.Nodes = append(missing.Nodes, q)
+		} else {
+			wrong = append(wrong, q.Err)
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		return invalid(errors.Join(wrong...))
+	case len(missing.Nodes) > 0:
+		return &missing
+	}
+	return nil
+}

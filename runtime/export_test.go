@@ -1,0 +1,4 @@
+package runtime
+
+// Every program that a test compiles has its graph checked after each pass.
+func init() { checkPasses = true }

@@ -1,0 +1,35 @@
+package runtime
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// A weight is a constant matrix [k n] that products pack when they first need
+// it, once for all plans. Until then it costs no memory beside the tensor's.
+type weight struct {
+	t        *tensor.Tensor // float32; element (l, j) is at l·rs + j·cs
+	k, n     int
+	rs, cs   int
+	mu       sync.Mutex
+	prepared atomic.Pointer[kernel.Packed32]
+}
+
+// packed is the packed matrix. A panic while it is packed, from a file that
+// has become shorter, leaves it for the next call.
+func (w *weight) packed() *kernel.Packed32 {
+	if p := w.prepared.Load(); p != nil {
+		return p
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.prepared.Load(); p != nil {
+		return p
+	}
+	p := kernel.Pack32(w.k, w.n, tensor.Data[float32](w.t), w.rs, w.cs)
+	w.prepared.Store(p)
+	return p
+}
