@@ -146,6 +146,7 @@ func agree(s *ortest.Session, path string, p *runtime.Program, in []tensor.Value
 // knownDifferences is the official cases on which ONNX Runtime and this runtime
 // differ by more than the tolerance, with the reason.
 var knownDifferences = map[string]string{
+	"node/test_maxunpool_export_with_output_shape":  "ONNX Runtime counts indices within the output shape, the official files within what the window makes of the input",
 	"node/test_cast_FLOAT_to_STRING":                eightDigits,
 	"node/test_castlike_FLOAT_to_STRING":            eightDigits,
 	"node/test_castlike_FLOAT_to_STRING_expanded":   eightDigits,

@@ -208,19 +208,27 @@ func (o *convInteger) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *convInteger) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	x, w := in[0].Tensor, in[1].Tensor
-	a, err := centred(x, optional(in, 2), false)
+	a, b, err := centredConv(in[0].Tensor, in[1].Tensor, optional(in, 2), optional(in, 3))
 	if err != nil {
 		return err
 	}
-	// One row of W for each output channel.
-	rows, err := w.Reshaped(w.Shape()[0], product(w.Shape()[1:]))
+	return convolve(ctx, &o.conv, a, b, nil, out[0].Tensor, gemmInt[int32])
+}
+
+// centredConv is X and W less their zero points, W's one for each output
+// channel or for all.
+func centredConv(x, w, xZero, wZero *tensor.Tensor) (a, b *tensor.Tensor, err error) {
+	u, err := centred(x, xZero, false)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	b, err := centred(rows, optional(in, 3), false)
+	rows, err := w.Reshaped(w.Shape()[0], product(w.Shape()[1:])) // one for each output channel
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	return convolve(ctx, &o.conv, tensor.Of(a, x.Shape()...), tensor.Of(b, w.Shape()...), nil, out[0].Tensor, gemmInt[int32])
+	v, err := centred(rows, wZero, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tensor.Of(u, x.Shape()...), tensor.Of(v, w.Shape()...), nil
 }

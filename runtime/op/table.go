@@ -169,6 +169,19 @@ var onnxOps = []entry{
 	// loss.go
 	{"NegativeLogLikelihoodLoss", 12, parseNLLLoss("NegativeLogLikelihoodLoss", false)},
 	{"SoftmaxCrossEntropyLoss", 12, parseNLLLoss("SoftmaxCrossEntropyLoss", true)},
+	// text.go, tfidf.go
+	{"StringNormalizer", 10, parseStringNormalizer},
+	{"StringConcat", 20, parseStringConcat},
+	{"StringSplit", 20, parseStringSplit},
+	{"RegexFullMatch", 20, parseRegexMatch},
+	{"TfIdfVectorizer", 9, parseTfIdf},
+	// fourier.go
+	{"DFT", 17, parseDFT},
+	{"STFT", 17, parseSTFT},
+	{"BlackmanWindow", 17, parseCosines("BlackmanWindow", 0.42, -0.5, 0.08)},
+	{"HammingWindow", 17, parseCosines("HammingWindow", 25./46, -21./46)},
+	{"HannWindow", 17, parseCosines("HannWindow", 0.5, -0.5)},
+	{"MelWeightMatrix", 17, parseMelWeights},
 	// random.go
 	{"RandomNormal", 1, parseNormal},
 	{"RandomNormalLike", 1, parseNormal},
@@ -196,7 +209,7 @@ var onnxOps = []entry{
 	{"Slice", 1, parseSlice},
 	{"Expand", 8, parseExpand},
 	{"Tile", 6, parseTile},
-	// conv.go, convtranspose.go, pool.go
+	// conv.go, convtranspose.go, pool.go, unpool.go, quantconv.go, deform.go, fold2im.go
 	{"Conv", 1, parseConv},
 	{"ConvInteger", 10, parseConvInteger},
 	{"ConvTranspose", 1, parseConvTranspose},
@@ -206,6 +219,15 @@ var onnxOps = []entry{
 	{"GlobalMaxPool", 1, parseGlobalPool("GlobalMaxPool")},
 	{"GlobalAveragePool", 1, parseGlobalPool("GlobalAveragePool")},
 	{"GlobalLpPool", 2, parseGlobalPool("GlobalLpPool")},
+	{"MaxUnpool", 9, parseMaxUnpool},
+	{"QLinearConv", 10, parseQLinearConv},
+	{"Col2Im", 18, parseCol2Im},
+	{"DeformConv", 19, parseDeformConv},
+	// roi.go, grid.go
+	{"RoiAlign", 10, parseRoiAlign},
+	{"MaxRoiPool", 1, parseMaxRoiPool},
+	{"GridSample", 16, parseGridSample},
+	{"AffineGrid", 20, parseAffineGrid},
 	// resize.go
 	{"Upsample", 7, parseUpsample},
 	{"Resize", 10, parseResize},
@@ -241,8 +263,9 @@ var onnxOps = []entry{
 	{"Scatter", 9, parseScatterElements},
 	{"ScatterElements", 11, parseScatterElements},
 	{"ScatterND", 11, parseScatterND},
-	// pad.go, generate.go
+	// pad.go, fold2im.go, generate.go
 	{"Pad", 2, parsePad},
+	{"CenterCropPad", 18, parseCenterCropPad},
 	{"Range", 11, parseRange},
 	{"EyeLike", 9, parseEyeLike},
 	{"Trilu", 14, parseTrilu},
