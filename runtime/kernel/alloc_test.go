@@ -17,6 +17,7 @@ func TestGemmAllocatesNothing(t *testing.T) {
 	pb, p := Pack32(k, n, b, n, 1), NewPool(2)
 	f := newFiles(r, bilinearShape{32, 32, 32, 32, 4})
 	w, x, y := f.pack(true), random[float32](r, 64*1024), make([]float32, 64*1024)
+	stats := make([]float64, 2*m)
 	for name, f := range map[string]func(){
 		"Gemm32":               func() { Gemm32(p, m, n, k, a, k, 1, b, n, 1, c, n, false) },
 		"Gemm32 of transposes": func() { Gemm32(p, m, n, k, a, 1, m, b, 1, k, c, n, false) },
@@ -24,6 +25,9 @@ func TestGemmAllocatesNothing(t *testing.T) {
 		"GemmFused32": func() {
 			GemmFused32(p, m, a, k, 1, pb, c, n, Epilogue32{Bias: b, F: Relu})
 		},
+		"Zip32":                   func() { Zip32(p, Plus, m, k, a, k, a, k, 1, b, 0, 1) },
+		"Softmax32":               func() { Softmax32(p, m, k, a, k, a, k) },
+		"LayerNorm32":             func() { LayerNorm32(p, m, k, a, k, a, k, b, b[k:], 1e-5, stats) },
 		"Unary32":                 func() { Unary32(p, Relu, a, a, 0, 0) },
 		"Mul":                     func() { w.Mul(p, 64, x, 1024, y, 1024, Epilogue32{Bias: b, F: Relu}) },
 		"GemmPacked32 of one row": func() { GemmPacked32(p, 1, a, k, 1, pb, c, n, false) },

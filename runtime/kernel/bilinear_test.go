@@ -129,7 +129,7 @@ func packInOrder(f *files, bFirst bool) *PackedBilinear32 {
 
 func checkBilinear(t *testing.T, r *rand.Rand, f *files, w *PackedBilinear32, samples, gap int, e ending) {
 	t.Helper()
-	const guard, mark = 35, 12345
+	const guard = 35
 	nx, ny := w.Dims()
 	ldx, ldy := nx+gap, ny+gap
 	x := random[float32](r, samples*ldx+1)[1:]

@@ -24,7 +24,7 @@ func (e *Epilogue32) ends(p *path, m, n int) ends[float32] {
 	if e.Add != nil {
 		mustHold("Add", len(e.Add), m, n, e.AddStride, 1)
 	}
-	s := ends[float32]{act: p.function(e.F), alpha: e.Alpha, beta: e.Beta}
+	s := ends[float32]{act: p.unary[e.F], alpha: e.Alpha, beta: e.Beta}
 	switch {
 	case e.Add != nil:
 		s.from, s.ldf, s.bias = e.Add, e.AddStride, e.Bias

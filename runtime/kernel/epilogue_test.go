@@ -40,7 +40,7 @@ func plain(f Function, x, alpha, beta float64) float64 {
 	case Gelu:
 		return 0.5 * x * math.Erfc(-x/math.Sqrt2)
 	case GeluTanh:
-		return 0.5 * x * (1 + math.Tanh(math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x)))
+		return x / (1 + math.Exp(-2*math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x)))
 	}
 	return x
 }
@@ -144,7 +144,7 @@ func checkEpilogue(t *testing.T, r *rand.Rand, m, n, k int, la, lb layout, e end
 	end, added := e.make(r, m, n, c, ldc)
 	for i := range m {
 		for j := n; j < ldc; j++ {
-			c[i*ldc+j] = 12345
+			c[i*ldc+j] = mark
 		}
 	}
 	if packed {
@@ -155,7 +155,7 @@ func checkEpilogue(t *testing.T, r *rand.Rand, m, n, k int, la, lb layout, e end
 	for i := range m {
 		for j := range ldc {
 			if j >= n {
-				if c[i*ldc+j] != 12345 {
+				if c[i*ldc+j] != mark {
 					t.Fatalf("m=%d n=%d k=%d %+v: wrote outside of C at (%d, %d)", m, n, k, e, i, j)
 				}
 				continue

@@ -10,8 +10,11 @@ import (
 // products by [Epilogue32].
 type Function uint8
 
-// The functions, α and β being their parameters. All but Relu … HardSwish pass NaN on by computing
-// with it; those do so because max and min here do.
+// The functions, α and β being their parameters; all pass NaN on. Their errors with vectors, in units
+// in the last place: none of Relu and Clip, ½ of LeakyRelu, 1 of Exp, 2.5 of Sigmoid, 3 of Silu, 1.6 of
+// Tanh, 1.3 of Erf, 5 of Gelu (below x = -6, where results are under 1e-8, they are within 2e-10), 14 of
+// GeluTanh's results above 0.002 (below, as much of that number), those of HardSigmoid and HardSwish one
+// unit of 1 and 3. Results are the same with AVX2 and AVX-512.
 const (
 	Identity    Function = iota
 	Relu                 // max(x, 0)
@@ -59,7 +62,7 @@ func Unary32(p *Pool, f Function, y, x []float32, alpha, beta float32) {
 		j = &unaryJob{}
 		j.runFn = j.run
 	}
-	j.f, j.y, j.x, j.alpha, j.beta = active.Load().function(f), y, x, alpha, beta
+	j.f, j.y, j.x, j.alpha, j.beta = active.Load().unary[f], y, x, alpha, beta
 	if len(x) <= 2*unaryGrain {
 		p = nil
 	}
@@ -79,14 +82,6 @@ type unaryJob struct {
 var unaryJobs sync.Pool
 
 func (j *unaryJob) run(lo, hi int) { j.f(1, hi-lo, j.y[lo:], 0, j.x[lo:], 0, j.alpha, j.beta) }
-
-// function is the best implementation of f that the path has, nil for Identity.
-func (p *path) function(f Function) unary[float32] {
-	if g := p.unary[f]; g != nil {
-		return g
-	}
-	return unaryGeneric[f]
-}
 
 // unaryGeneric is the portable functions: exact but for roundings, since they compute in float64.
 var unaryGeneric = [functions]unary[float32]{

@@ -2,7 +2,7 @@
 
 package kernel
 
-//go:generate sh -c "cd _asm && go run . -out ../gemm_amd64.s -stubs ../stubs_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -out ../kernels_amd64.s -stubs ../stubs_amd64.go -pkg kernel"
 
 // cpuPaths returns the paths that this CPU and its operating system can run, the best one last.
 func cpuPaths() []*path {
@@ -13,6 +13,27 @@ func cpuPaths() []*path {
 			name: "avx2",
 			f32:  &impl[float32]{mr: 6, nr: 16, tile: tileAVX2F32, row: rowAVX2F32, turn: turnF32, side: 8},
 			f64:  &impl[float64]{mr: 6, nr: 8, tile: tileAVX2F64, row: rowAVX2F64, turn: turnF64, side: 4},
+			unary: [functions]unary[float32]{
+				Relu:        reluAVX2,
+				LeakyRelu:   leakyReluAVX2,
+				Clip:        clipAVX2,
+				HardSigmoid: hardSigmoidAVX2,
+				HardSwish:   hardSwishAVX2,
+				Exp:         expAVX2,
+				Sigmoid:     sigmoidAVX2,
+				Silu:        siluAVX2,
+				Tanh:        tanhAVX2,
+				Erf:         erfAVX2,
+				Gelu:        geluAVX2,
+				GeluTanh:    geluTanhAVX2,
+			},
+			zips: [operations]zips{
+				Plus:  {addAVX2, addRightAVX2, nil},
+				Minus: {subAVX2, subRightAVX2, subLeftAVX2},
+				Times: {mulAVX2, mulRightAVX2, nil},
+				Over:  {divAVX2, divRightAVX2, divLeftAVX2},
+			},
+			rows: rowKernels{softmaxAVX2, layerNormAVX2, sumAVX2},
 		})
 	}
 	if avx512 {
@@ -20,6 +41,27 @@ func cpuPaths() []*path {
 			name: "avx512",
 			f32:  &impl[float32]{mr: 8, nr: 32, tile: tileAVX512F32, row: rowAVX512F32, turn: turnF32, side: 8},
 			f64:  &impl[float64]{mr: 8, nr: 16, tile: tileAVX512F64, row: rowAVX512F64, turn: turnF64, side: 4},
+			unary: [functions]unary[float32]{
+				Relu:        reluAVX512,
+				LeakyRelu:   leakyReluAVX512,
+				Clip:        clipAVX512,
+				HardSigmoid: hardSigmoidAVX512,
+				HardSwish:   hardSwishAVX512,
+				Exp:         expAVX512,
+				Sigmoid:     sigmoidAVX512,
+				Silu:        siluAVX512,
+				Tanh:        tanhAVX512,
+				Erf:         erfAVX512,
+				Gelu:        geluAVX512,
+				GeluTanh:    geluTanhAVX512,
+			},
+			zips: [operations]zips{
+				Plus:  {addAVX512, addRightAVX512, nil},
+				Minus: {subAVX512, subRightAVX512, subLeftAVX512},
+				Times: {mulAVX512, mulRightAVX512, nil},
+				Over:  {divAVX512, divRightAVX512, divLeftAVX512},
+			},
+			rows: rowKernels{softmaxAVX512, layerNormAVX512, sumAVX512},
 		})
 	}
 	return have

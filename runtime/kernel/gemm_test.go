@@ -73,7 +73,7 @@ func packedGemm(p *Pool, m, n, k int, a []float32, ars, acs int, b []float32, br
 func checkGemm[T float](t *testing.T, gemm gemmFunc[T], r *rand.Rand, m, n, k int, la, lb layout, add bool) {
 	t.Helper()
 	const guard = 37
-	const mark = 12345
+
 	offset := r.IntN(4)
 	ars, acs, na := la.place(m, k)
 	brs, bcs, nb := lb.place(k, n)

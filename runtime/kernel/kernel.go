@@ -21,10 +21,13 @@ type path struct {
 	f32  *impl[float32]
 	f64  *impl[float64]
 
-	unary [functions]unary[float32] // where missing, the portable one serves
+	unary [functions]unary[float32] // Identity is nil
+	zips  [operations]zips
+	rows  rowKernels
 }
 
-var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64]()}
+var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64](),
+	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric}
 
 // paths are the implementations that this CPU can run, the best one last.
 var paths = append([]*path{genericPath}, cpuPaths()...)

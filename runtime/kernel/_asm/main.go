@@ -15,6 +15,9 @@ func main() {
 		v.tile()
 		v.row()
 	}
+	for _, v := range []vectors{avx2f32, avx512f32} {
+		v.elements()
+	}
 	avx2f32.turn()
 	avx2f64.turn()
 	Generate()
