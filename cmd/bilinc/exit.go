@@ -6,6 +6,8 @@ import (
 
 	"bilinc/convert"
 	"bilinc/convert/onnx"
+	"bilinc/finetune"
+	"bilinc/finetune/grad"
 	"bilinc/runtime"
 	"bilinc/runtime/op"
 )
@@ -71,11 +73,19 @@ func classify(err error) (code int, hint string) {
 	var unsupported *runtime.UnsupportedError
 	var operator *op.Unsupported
 	var input *runtime.InputError
+	var gradient *grad.NotDifferentiableError
+	var diverged *finetune.DivergedError
 	switch {
 	case errors.As(err, &infeasible):
 		return exitBudget, "a smaller --ratio, or other --layers, can be met; the table says which"
-	case errors.Is(err, convert.ErrOptions):
+	case errors.Is(err, convert.ErrOptions), errors.Is(err, finetune.ErrOptions):
 		return exitUsage, ""
+	case errors.Is(err, finetune.ErrCheckpoint):
+		return exitInvalid, "without --resume the run starts anew and replaces the checkpoint"
+	case errors.As(err, &gradient):
+		return exitUnsupported, "--train GLOB can train what comes after these nodes alone"
+	case errors.As(err, &diverged):
+		return exitFailed, "a smaller --lr, a --warmup of 0.05 or --clip 1 keeps a training from it"
 	case errors.As(err, &unsupported), errors.As(err, &operator):
 		return exitUnsupported, "convert works without running the model; its outputs are not verified then"
 	case errors.Is(err, onnx.ErrInvalid), errors.Is(err, runtime.ErrInvalid), errors.Is(err, convert.ErrPlan), errors.Is(err, convert.ErrData):

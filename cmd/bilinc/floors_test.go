@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"bilinc/convert/dataset":     3,
 	"bilinc/finetune/grad":       4,
 	"bilinc/convert":             5,
+	"bilinc/finetune":            5,
 	"bilinc/cmd/bilinc":          6,
 }
 

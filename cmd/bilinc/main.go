@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,8 +21,8 @@ import (
 )
 
 func main() {
-	ctx, stop := withSignals(context.Background())
 	a := &app{stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	ctx, stop := withSignals(context.Background(), &a.patient)
 	code := a.main(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -37,6 +38,8 @@ type app struct {
 	seed        uint64
 	kernelPath  string
 	pool        *kernel.Pool
+
+	patient atomic.Bool // a signal waits for the command, which has something to keep
 
 	ran bool // a command's own code was reached: an error is not one of usage
 }
@@ -95,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	f.IntVar(&a.threads, "threads", 0, "threads to compute with (default: all cores)")
 	f.Uint64Var(&a.seed, "seed", 0, "seed of everything random")
 	f.StringVar(&a.kernelPath, "kernel", "", "pin the kernels: generic, avx2, avx512 or neon (default: the best this CPU has)")
-	root.AddCommand(a.inspectCmd(), a.planCmd(), a.convertCmd(), a.runCmd(), a.evalCmd(), a.compareCmd(),
+	root.AddCommand(a.inspectCmd(), a.planCmd(), a.convertCmd(), a.finetuneCmd(), a.runCmd(), a.evalCmd(), a.compareCmd(),
 		a.benchCmd(), a.versionCmd(), a.completionCmd())
 	return root
 }
@@ -149,17 +152,22 @@ const grace = 700 * time.Millisecond
 
 // withSignals returns a context that SIGINT and SIGTERM end. A command that
 // does not look at it in time is ended: its output, which is renamed into
-// place at the very end, is not there then either.
-func withSignals(parent context.Context) (context.Context, func()) {
+// place at the very end, is not there then either. While patient is set only a
+// second signal ends it so.
+func withSignals(parent context.Context, patient *atomic.Bool) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		sig := &interrupted{<-signals}
 		cancel(sig)
+		var late <-chan time.Time
+		if !patient.Load() {
+			late = time.After(grace)
+		}
 		select {
 		case <-signals:
-		case <-time.After(grace):
+		case <-late:
 		}
 		fmt.Fprintln(os.Stderr, "bilinc: error: interrupted")
 		os.Exit(sig.code())

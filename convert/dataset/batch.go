@@ -151,15 +151,8 @@ func (c *column) convert(t *tensor.Tensor) (*tensor.Tensor, error) {
 	if c.elem.IsInteger() {
 		return widenInts(t, c.elem)
 	}
-	scale := c.scale
-	if scale == 0 {
-		scale = 1
-	}
 	if t.DType() == tensor.Uint8 && c.elem == tensor.Float32 {
-		var table [256]float32
-		for i := range table {
-			table[i] = float32(float64(i) * scale)
-		}
+		table := c.bytesTable()
 		out := tensor.New(tensor.Float32, t.Shape()...)
 		to := tensor.Data[float32](out)
 		for i, v := range tensor.Data[uint8](t) {
@@ -172,9 +165,25 @@ func (c *column) convert(t *tensor.Tensor) (*tensor.Tensor, error) {
 		return nil, err
 	}
 	for i := range v {
-		v[i] *= scale
+		v[i] *= c.factor()
 	}
 	return tensor.FromFloat64s(c.elem, v, t.Shape()...)
+}
+
+// factor is what numbers are multiplied by.
+func (c *column) factor() float64 {
+	if c.scale == 0 {
+		return 1
+	}
+	return c.scale
+}
+
+// bytesTable is what each byte becomes in float32.
+func (c *column) bytesTable() (table [256]float32) {
+	for i := range table {
+		table[i] = float32(float64(i) * c.factor())
+	}
+	return table
 }
 
 // widenInts is t in a wider integer type.

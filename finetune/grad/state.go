@@ -116,6 +116,14 @@ func (p *Program) state(in []tensor.Value) (s *State, run uint64) {
 	return s, run
 }
 
+// Seek makes the next Forward draw as the run-th of a new program does: it goes
+// on where another program of the same model and seed was interrupted.
+func (p *Program) Seek(run uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.runs = run
+}
+
 // clear gives back the memory of the last run.
 func (s *State) clear() {
 	for k := range s.bufs {

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"bilinc/convert"
+	"bilinc/convert/dataset"
+	"bilinc/convert/onnx"
+	"bilinc/finetune"
+	"bilinc/runtime/file"
+	"bilinc/runtime/graph"
+)
+
+// finetuneFlags are the flags of finetune.
+type finetuneFlags struct {
+	data     dataFlags
+	train    finetune.Options
+	rule     string
+	schedule string
+	init     string
+	weights  string
+	match    bool
+	teacher  string
+	out      string
+	history  string
+	force    bool
+	external bool
+	set      *pflag.FlagSet
+}
+
+func (a *app) finetuneCmd() *cobra.Command {
+	var f finetuneFlags
+	cmd := &cobra.Command{
+		Use:   "finetune MODEL -o OUT --data DATA",
+		Short: "Train a model against targets, a teacher or both",
+		Long: `Finetune trains the constants of a model, compressed or not, and writes the model
+with them. It learns from the targets in DATA (--labels), from the outputs of
+another model (--teacher, as a rule the original of a compressed one), or from
+both; one of the two must be there. A teacher alone needs no targets.
+
+A part of DATA's rows (--holdout) is not trained on; the state of the model that
+does best on it is what is written, and the model as it came counts as one.
+"Best" is the accuracy where there are targets that are classes, the loss where
+there is a teacher alone. The rows are in an order that --seed decides.
+
+The loss is a sum of ce (cross-entropy against targets), kl (divergence from the
+teacher, at --temperature) and mse (squared differences from the teacher, or from
+targets that are numbers, by their variance); auto takes what is there, half and
+half. --loss 0.3*ce+0.7*kl says it in detail. --match-layers adds the difference
+of each compressed layer's output from the original's. A BatchNormalization keeps
+its running statistics: its scale and shift are trained. The factors of
+compressed layers take larger steps than --lr says, by the size of their
+elements.
+
+With --checkpoint the run can be interrupted, by Ctrl-C too, and goes on with
+--resume to the same result, bit for bit.
+` + dataHelp,
+		Example: "  bilinc finetune small.onnx -o better.onnx --data train.npz --teacher model.onnx\n" +
+			"  bilinc finetune small.onnx -o better.onnx --data train.npz --epochs 15 --checkpoint run --resume",
+		Args: cobra.ExactArgs(1),
+	}
+	f.add(cmd.Flags())
+	return a.runs(cmd, func(ctx context.Context, args []string) error { return a.finetune(ctx, args[0], &f) })
+}
+
+func (f *finetuneFlags) add(s *pflag.FlagSet) {
+	f.set = s
+	f.data.add(s, "data", "inputs and, if there are any, targets to train on (required)")
+	s.StringVarP(&f.out, "output", "o", "", "the model to write (required)")
+	s.BoolVar(&f.force, "force", false, "replace an existing output")
+	s.BoolVar(&f.external, "external-data", false, "write the weights into a file beside the model (always done over 2 GB)")
+	s.StringVar(&f.teacher, "teacher", "", "the model whose outputs are to be met")
+	f.addTraining(s)
+	s.StringVar(&f.train.Mask, "mask", "", "the input that masks: positions where it is 0 do not count")
+	s.StringVar(&f.history, "history", "", "write what happened in each epoch to this JSON file")
+	s.StringVar(&f.train.Checkpoint.Dir, "checkpoint", "", "a folder to keep the run in after each epoch, so that it can go on")
+	s.IntVar(&f.train.Checkpoint.Every, "checkpoint-every", 0, "keep it every N steps as well")
+	s.BoolVar(&f.train.Checkpoint.Resume, "resume", false, "go on with the run in --checkpoint; start it where there is none")
+}
+
+// addTraining defines the flags of how to train.
+func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
+	o := &f.train
+	s.IntVar(&o.Epochs, "epochs", finetune.DefaultEpochs, "passes over the data")
+	s.IntVar(&o.Batch, "batch", finetune.DefaultBatch, "rows of a step")
+	s.Float64Var(&o.LR, "lr", 0, "learning rate of dense weights (default 0.001; 0.05 for sgd)")
+	s.StringVar(&f.rule, "optimizer", string(finetune.AdamW), "adamw, adam or sgd")
+	s.Float64Var(&o.Momentum, "momentum", 0.9, "momentum of sgd, the decay of adam's mean")
+	s.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's momentum for sgd")
+	s.StringVar(&f.schedule, "schedule", string(finetune.Cosine), "cosine, step or constant")
+	s.Float64Var(&o.Warmup, "warmup", 0, "the share of all steps in which the rate rises")
+	s.Float64Var(&o.Decay, "weight-decay", 0, "of matrices; biases and norms have none")
+	s.Float64Var(&o.Clip, "clip", 0, "the largest norm of a gradient (default: no limit)")
+	s.IntVar(&o.Accumulate, "accumulate", 1, "batches whose gradients make one step")
+	s.Float64Var(&o.Smoothing, "label-smoothing", 0, "the share of a target that is spread over all classes")
+	s.Float64Var(&o.Temperature, "temperature", 1, "of the teacher's distribution")
+	s.Float64Var(&o.Average, "average", 0, "keep a running mean of the weights with this decay per step")
+	s.StringVar(&o.Loss, "loss", "auto", "auto, ce, kl, mse or a sum of them, as in 0.3*ce+0.7*kl")
+	s.BoolVar(&f.match, "match-layers", false, "meet the teacher's outputs of compressed layers too")
+	s.Float64Var(&o.Holdout, "holdout", finetune.DefaultHoldout, "the share of the rows to choose the best state by")
+	s.StringVar(&f.weights, "train", "all", "all, factors (with all biases and norms), or a glob of constants' names")
+	s.StringVar(&f.init, "init", string(finetune.Keep), "keep, or random: draw every trained constant anew")
+	s.IntVar(&o.Patience, "patience", 0, "end after N epochs without a better state")
+}
+
+// options checks the flags and makes options of them.
+func (f *finetuneFlags) options(a *app) (finetune.Options, error) {
+	o := f.train
+	o.Rule, o.Schedule, o.Init = finetune.Rule(f.rule), finetune.Schedule(f.schedule), finetune.Init(f.init)
+	o.Seed, o.Pool = a.seed, a.pool
+	for _, c := range []struct {
+		name string
+		ok   bool
+	}{
+		{"epochs", o.Epochs > 0}, {"batch", o.Batch > 0}, {"accumulate", o.Accumulate > 0}, {"temperature", o.Temperature > 0},
+		{"lr", o.LR > 0}, {"holdout", o.Holdout > 0}, {"checkpoint-every", o.Checkpoint.Every > 0}, {"patience", o.Patience > 0},
+	} {
+		if f.set.Changed(c.name) && !c.ok {
+			return o, usage(fmt.Errorf("--%s %s: wanted more than 0", c.name, f.set.Lookup(c.name).Value), "")
+		}
+	}
+	if o.Momentum == 0 { // what options take for the default
+		o.Momentum = 1e-300
+	}
+	switch f.weights {
+	case "all":
+	case "factors":
+		o.Train = func(w *finetune.Weight) bool { return w.Group != nil || w.Kind == finetune.Vector }
+	default:
+		re := globs(f.weights)
+		o.Train = func(w *finetune.Weight) bool { return re.MatchString(w.Value.Name()) }
+	}
+	if (o.Checkpoint.Resume || o.Checkpoint.Every > 0) && o.Checkpoint.Dir == "" {
+		return o, usage(errors.New("--resume and --checkpoint-every need --checkpoint DIR"), "")
+	}
+	return o, nil
+}
+
+// globs compiles a pattern in which * stands for any characters and ? for one.
+func globs(pattern string) *regexp.Regexp {
+	q := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern))
+	return regexp.MustCompile(`(?s)^` + q + `$`)
+}
+
+// finetune is the whole command.
+func (a *app) finetune(ctx context.Context, path string, f *finetuneFlags) error {
+	switch {
+	case f.out == "":
+		return usage(errors.New("no output is given"), "-o OUT names it")
+	case len(f.data.specs) == 0:
+		return errNoData("data")
+	}
+	o, err := f.options(a)
+	if err != nil {
+		return err
+	}
+	if err := f.data.check(); err != nil {
+		return err
+	}
+	inputs := append(f.data.files(), path)
+	if f.teacher != "" {
+		inputs = append(inputs, f.teacher)
+	}
+	for _, out := range []string{f.out, f.history} {
+		if out == "" {
+			continue
+		}
+		if err := checkOutput(out, f.force, inputs...); err != nil {
+			return err
+		}
+	}
+	m, err := load(path)
+	if err != nil {
+		return err
+	}
+	var teacher *graph.Model
+	if f.teacher != "" {
+		if teacher, err = load(f.teacher); err != nil {
+			return err
+		}
+		if err := checkOutput(f.out, f.force, onnx.Files(teacher)...); err != nil {
+			return err
+		}
+	}
+	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
+		return err
+	}
+	set, data, err := a.open(&f.data, m)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	if teacher == nil && !data.HasLabels() {
+		return usage(errors.New("there are neither targets nor a teacher to learn from"),
+			"--labels names the targets in DATA, --teacher the model whose outputs are to be met")
+	}
+	out, h, err := a.train(ctx, path, m, teacher, data, o, f.match)
+	if err != nil {
+		return err
+	}
+	if f.history != "" {
+		if err := file.WriteAtomic(f.history, f.force, func(w io.Writer) error { return writeHistory(w, h) }); err != nil {
+			return err
+		}
+	}
+	if err := onnx.WriteContext(ctx, out, f.out, onnx.WriteOptions{Force: f.force, ExternalData: f.external}); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(h)
+	}
+	return printHistory(a.stdout, h)
+}
+
+// train trains m on data, with what its metadata says of compressed layers.
+func (a *app) train(ctx context.Context, path string, m, teacher *graph.Model, data *dataset.Bound, o finetune.Options, match bool) (*graph.Model, *finetune.History, error) {
+	layers, err := convert.ReadLayers(m)
+	if err != nil {
+		return nil, nil, invalid(fmt.Errorf("%s: %w", path, err))
+	}
+	for _, l := range layers {
+		o.Groups = append(o.Groups, groupOf(l))
+		if match {
+			o.Matches = append(o.Matches, finetune.Match{Student: l.Value, Teacher: l.Value})
+		}
+	}
+	if match && len(layers) == 0 {
+		return nil, nil, usage(errors.New("--match-layers: the model has no compressed layers"), "")
+	}
+	bar := a.trainingBar()
+	defer bar.done()
+	o.Progress = bar.show
+	if o.Checkpoint.Dir != "" {
+		a.patient.Store(true) // the step is finished and kept
+		defer a.patient.Store(false)
+	}
+	t, err := finetune.New(m, teacher, data.Picker(), o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	out, h, err := t.Run(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return out, h, nil
+}
+
+// groupOf is a compressed layer as the trainer sees it.
+func groupOf(l convert.Compressed) finetune.Group {
+	return finetune.Group{Layer: l.Name, A: l.A, B: l.B, Terms: l.Terms,
+		M1: l.Shape.A[0], N1: l.Shape.A[1], M2: l.Shape.B[0], N2: l.Shape.B[1], In: l.In, Output: l.Value}
+}
+
+func writeHistory(w io.Writer, h *finetune.History) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	if err := e.Encode(h); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func printHistory(w io.Writer, h *finetune.History) error {
+	t := newTable(">EPOCH", ">TRAIN LOSS", ">HOLDOUT LOSS", ">"+strings.ToUpper(h.Metric), ">SECONDS", "")
+	mark := func(epoch int) string {
+		if epoch == h.BestEpoch {
+			return "best"
+		}
+		return ""
+	}
+	if h.StartMetric != nil {
+		t.add("start", "", shortOr(h.StartLoss), fixedOr(h.StartMetric), "", mark(0))
+	}
+	for _, e := range h.Epochs {
+		t.add(e.Epoch, short(e.TrainLoss), shortOr(e.HoldoutLoss), fixedOr(e.Metric), short(e.Seconds), mark(e.Epoch))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "loss %s; trained %s parameters on %s samples, chosen on %s; %s samples/s\n",
+		h.Loss, count(h.Params), count(int64(h.Train)), count(int64(h.Holdout)), short(h.SamplesPerSecond))
+	return err
+}
+
+func fixedOr(x *float64) string {
+	if x == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.4f", *x)
+}

@@ -1,0 +1,186 @@
+package dataset
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+
+	"bilinc/runtime/tensor"
+)
+
+// A Picker reads samples of bound data in any order. What it picks by is
+// units: rows, or whole test_data_set folders where these are fed as they are.
+// It keeps its memory from one Pick to the next and is for one goroutine.
+type Picker struct {
+	b     *Bound
+	first []int           // the first unit of each part
+	units int             // in all
+	bytes [][256]float32  // by part and column: what a byte becomes, where bytes are read
+	table map[*column]int // the place in bytes
+}
+
+// Picker prepares reading samples in any order.
+func (b *Bound) Picker() *Picker {
+	p := &Picker{b: b, table: map[*column]int{}}
+	for i := range b.parts {
+		q := &b.parts[i]
+		p.first = append(p.first, p.units)
+		if q.whole {
+			p.units++
+		} else {
+			p.units += q.rows
+		}
+		for j := range q.columns {
+			if c := &q.columns[j]; c.src.dtype() == tensor.Uint8 && c.elem == tensor.Float32 {
+				p.table[c] = len(p.bytes)
+				p.bytes = append(p.bytes, c.bytesTable())
+			}
+		}
+	}
+	return p
+}
+
+// Units is the number of units.
+func (p *Picker) Units() int { return p.units }
+
+// HasLabels reports whether the rows have targets.
+func (p *Picker) HasLabels() bool { return p.b.HasLabels() }
+
+// Most is how many units one Pick may take; 0 means any number.
+func (p *Picker) Most() int {
+	if slices.ContainsFunc(p.b.parts, func(q part) bool { return q.whole }) {
+		return 1
+	}
+	return p.b.Fixed
+}
+
+// Pick makes batch the given units, in their order, reusing the tensors that it
+// holds from an earlier Pick. Where the model fixes its batch, the last row is
+// repeated to fill it. batch.First is that of the first unit.
+func (p *Picker) Pick(units []int, batch *Batch) error {
+	if most := p.Most(); len(units) == 0 || most > 0 && len(units) > most {
+		return fmt.Errorf("%d samples are picked at a time, wanted 1 to %d", len(units), most)
+	}
+	for _, u := range units {
+		if u < 0 || u >= p.units {
+			return fmt.Errorf("sample %d is picked, there are %d", u, p.units)
+		}
+	}
+	q, row := p.find(units[0])
+	if q.whole {
+		whole, err := p.b.batch(q, 0, q.rows)
+		if err != nil {
+			return fmt.Errorf("%s: %w", q.name, err)
+		}
+		*batch = whole
+		batch.First = units[0]
+		return nil
+	}
+	batch.First, batch.Rows, batch.Padded = units[0], len(units), max(len(units), p.b.Fixed)
+	if len(batch.Inputs) != len(q.columns) {
+		batch.Inputs = make([]*tensor.Tensor, len(q.columns))
+	}
+	for i := range q.columns {
+		if err := p.column(units, i, batch); err != nil {
+			return fmt.Errorf("input %q: %w", q.columns[i].input, err)
+		}
+	}
+	if q.labels == nil {
+		batch.Labels = nil
+		return nil
+	}
+	shape := withRows(q.labels.shape(), len(units))
+	batch.Labels = reuse(batch.Labels, q.labels.dtype(), shape)
+	for k, u := range units {
+		if q, row = p.find(u); q.labels == nil {
+			return fmt.Errorf("%s has no labels", q.name)
+		}
+		t, err := q.labels.rows(row, row+1)
+		if err != nil {
+			return fmt.Errorf("labels: %w", err)
+		}
+		if err := setRow(batch.Labels, k, t); err != nil {
+			return fmt.Errorf("labels: %w", err)
+		}
+	}
+	return nil
+}
+
+// find is the part of a unit, and its row there.
+func (p *Picker) find(unit int) (*part, int) {
+	i := sort.SearchInts(p.first, unit+1) - 1
+	return &p.b.parts[i], unit - p.first[i]
+}
+
+// column reads the i-th input of the units.
+func (p *Picker) column(units []int, i int, batch *Batch) error {
+	q, row := p.find(units[0])
+	c := &q.columns[i]
+	if len(c.src.shape()) == 0 { // one value for every run
+		t, err := c.read(0, 0, 1, false)
+		batch.Inputs[i] = t
+		return err
+	}
+	shape := append([]int{batch.Padded}, c.each...)
+	if c.flat {
+		shape = c.each
+	}
+	batch.Inputs[i] = reuse(batch.Inputs[i], c.elem, shape)
+	to := batch.Inputs[i]
+	for k := range batch.Padded {
+		if k < len(units) {
+			q, row = p.find(units[k])
+			c = &q.columns[i]
+		}
+		t, err := c.src.rows(row, row+1)
+		if err != nil {
+			return err
+		}
+		if at, ok := p.table[c]; ok {
+			n := t.Len()
+			dst := tensor.Data[float32](to)[k*n:]
+			for j, v := range tensor.Data[uint8](t) {
+				dst[j] = p.bytes[at][v]
+			}
+			continue
+		}
+		if t, err = c.convert(t); err != nil {
+			return err
+		}
+		if err := setRow(to, k, t); err != nil {
+			return err
+		}
+	}
+	if p.b.opts.NoNaN {
+		if k := firstNaN(to); k >= 0 {
+			return fmt.Errorf("NaN in sample %d", units[min(len(units)-1, k/max(1, to.Len()/batch.Padded))])
+		}
+	}
+	return nil
+}
+
+// reuse is t where it is of the given type, else a new tensor of it.
+func reuse(t *tensor.Tensor, d tensor.DType, shape []int) *tensor.Tensor {
+	if t != nil && t.DType() == d && slices.Equal(t.Shape(), shape) {
+		return t
+	}
+	return tensor.New(d, shape...)
+}
+
+// setRow makes row the k-th row of t.
+func setRow(t *tensor.Tensor, k int, row *tensor.Tensor) error {
+	n := row.Len()
+	if (k+1)*n > t.Len() || row.DType() != t.DType() {
+		return fmt.Errorf("row of %v does not fit %v", row, t)
+	}
+	if t.DType() == tensor.String {
+		copy(tensor.Data[string](t)[k*n:], tensor.Data[string](row))
+		return nil
+	}
+	if t.DType().Bits() < 8 {
+		return fmt.Errorf("rows of %v, several elements to a byte, cannot be picked", t.DType())
+	}
+	size := t.DType().ByteLen(n)
+	copy(t.Bytes()[k*size:], row.Bytes())
+	return nil
+}

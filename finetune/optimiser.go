@@ -1,0 +1,146 @@
+package finetune
+
+import (
+	"fmt"
+	"math"
+
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// The constants of Adam that nobody changes.
+const (
+	adamSquares = 0.999 // decay of the mean square
+	adamEpsilon = 1e-8
+)
+
+// A slot is a weight with what the rule keeps of it.
+type slot struct {
+	*Weight
+	x       *tensor.Tensor // the elements, those of the model that is trained
+	mean    *tensor.Tensor // Adam: the running mean of gradients; SGD: the momentum
+	square  *tensor.Tensor // Adam: the running mean of their squares
+	average *tensor.Tensor // of x over the steps; nil: not wanted
+	best    *tensor.Tensor // x, or average, of the best state; nil before there is one
+	rate    float64        // what the learning rate is multiplied by
+	reached bool           // a path leads to the loss
+}
+
+// An update is one step of a rule.
+type update struct {
+	rule     Rule
+	step     int     // from 1
+	lr       float64 // after the schedule, before the slot's own rate
+	momentum float64
+	nesterov bool
+	decay    float64
+	average  float64
+	scale    float64 // what gradients are multiplied by
+}
+
+// apply makes the step of one weight with the gradient g.
+func (u *update) apply(pool *kernel.Pool, s *slot, g *tensor.Tensor) error {
+	if g.DType() != s.x.DType() || g.Len() != s.x.Len() {
+		return fmt.Errorf("weight %q is %v, its gradient %v", s.Value.Name(), s.x, g)
+	}
+	lr, decay := u.lr*s.rate, 0.0
+	if s.Kind == Matrix {
+		decay = u.decay
+	}
+	a := kernel.AdamStep{Rate: lr, Beta1: u.momentum, Beta2: adamSquares, Epsilon: adamEpsilon, WeightDecay: decay,
+		Decoupled: u.rule == AdamW, Step: u.step, Scale: u.scale}
+	b := kernel.SGDStep{Rate: lr, Momentum: u.momentum, Nesterov: u.nesterov, WeightDecay: decay, Scale: u.scale}
+	if s.x.DType() == tensor.Float64 {
+		x, dx, m := tensor.Data[float64](s.x), tensor.Data[float64](g), tensor.Data[float64](s.mean)
+		if u.rule == SGD {
+			sgd64(x, dx, m, b)
+		} else {
+			adam64(x, dx, m, tensor.Data[float64](s.square), a)
+		}
+		if s.average != nil {
+			y, keep := tensor.Data[float64](s.average), u.averaging()
+			for i, w := range x {
+				y[i] += (1 - keep) * (w - y[i])
+			}
+		}
+		return nil
+	}
+	x, dx, m := tensor.Data[float32](s.x), tensor.Data[float32](g), tensor.Data[float32](s.mean)
+	if u.rule == SGD {
+		kernel.SGD32(pool, x, dx, m, b)
+	} else {
+		kernel.Adam32(pool, x, dx, m, tensor.Data[float32](s.square), a)
+	}
+	if s.average != nil {
+		kernel.Blend32(pool, tensor.Data[float32](s.average), float32(1-u.averaging()), x)
+	}
+	return nil
+}
+
+// averaging is the decay of the running mean of the weights in this step:
+// early steps count less, or the start would stay in it for long.
+func (u *update) averaging() float64 {
+	return math.Min(u.average, float64(u.step)/float64(u.step+9))
+}
+
+// adam64 is kernel.Adam32 in float64.
+func adam64(w, dw, m, v []float64, o kernel.AdamStep) {
+	l2, keep := o.WeightDecay, 1.0
+	if o.Decoupled {
+		l2, keep = 0, 1-o.Rate*o.WeightDecay
+	}
+	t := float64(o.Step)
+	rate, root := o.Rate/(1-math.Pow(o.Beta1, t)), 1/math.Sqrt(1-math.Pow(o.Beta2, t))
+	for i, x := range w {
+		g := o.Scale*dw[i] + l2*x
+		m[i] = o.Beta1*m[i] + (1-o.Beta1)*g
+		v[i] = o.Beta2*v[i] + (1-o.Beta2)*g*g
+		w[i] = keep*x - rate*m[i]/(math.Sqrt(v[i])*root+o.Epsilon)
+	}
+}
+
+// sgd64 is kernel.SGD32 in float64.
+func sgd64(w, dw, m []float64, o kernel.SGDStep) {
+	for i, x := range w {
+		g := o.Scale*dw[i] + o.WeightDecay*x
+		m[i] = o.Momentum*m[i] + g
+		if o.Nesterov {
+			g += o.Momentum * m[i]
+		} else {
+			g = m[i]
+		}
+		w[i] = x - o.Rate*g
+	}
+}
+
+// norm is the 2-norm of gradients. It is not finite where one of them is not.
+func norm(pool *kernel.Pool, grads []*tensor.Tensor) float64 {
+	sum := 0.0
+	for _, g := range grads {
+		sum += sumOfSquares(pool, g)
+	}
+	return math.Sqrt(sum)
+}
+
+func sumOfSquares(pool *kernel.Pool, t *tensor.Tensor) float64 {
+	if t.DType() == tensor.Float32 {
+		return kernel.SumSquares32(pool, tensor.Data[float32](t))
+	}
+	sum := 0.0
+	for _, v := range tensor.Data[float64](t) {
+		sum += v * v
+	}
+	return sum
+}
+
+// addTo is y += x.
+func addTo(pool *kernel.Pool, y, x *tensor.Tensor) {
+	if y.DType() == tensor.Float32 {
+		kernel.Axpy32(pool, tensor.Data[float32](y), 1, tensor.Data[float32](x))
+		return
+	}
+	to := tensor.Data[float64](y)
+	for i, v := range tensor.Data[float64](x) {
+		to[i] += v
+	}
+}
