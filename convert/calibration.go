@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/gonum/mat"
@@ -37,29 +38,34 @@ const (
 type Calibration struct {
 	model *graph.Model // the original
 	found *found
+	deps  [][]int // of every weight, the weights that its inputs depend on
 	data  *dataset.Bound
 	batch int
 	pool  *kernel.Pool
 	seed  uint64
 	rows  int // for the fit
 
-	metrics   []*mat.Dense   // of output errors, per weight, of mean diagonal 1; nil: the identity
-	weights   []float64      // what the metrics were divided by
-	originals []*[2]products // x with x, of the fit and the selection rows, per weight
-	stages    []stage
-	fits      map[string]*fitted // by the choices up to a weight
+	metrics   []*mat.Dense             // of output errors, per weight, of mean diagonal 1; nil: the identity
+	weights   []float64                // what the metrics were divided by
+	originals map[string]*[2]*averages // x with x, of the fit and the selection rows, by inputsKey
+	stages    [2][]stage               // per weight: where nothing before it is changed, and the last others
+	fits      map[string]*fitted       // by the choices up to a weight
+	wanted    []wantedBatch            // the original's outputs on the selection rows, where they are kept
 	heldOut   bool
-	sweeps    int  // of fits in trials of plans; 0: as many as pay
 	measured  bool // the metrics are
 	warnings  []string
+
+	// Trials of plans take less than what is carried out.
+	thin      int // one in so many groups of batches is in use
+	sweeps    int // of a fit; 0: as many as pay
+	trialThin int // in trials; 0: not known yet
 }
 
 // A stage is what the fits of one weight share while the choices before it stay.
 type stage struct {
 	before string
-	sweeps int
-	ready  bool
-	fitter *factorize.Fitter
+	mode   string
+	fitter *factorize.Fitter // nil: not ready
 	mo     *factorize.Moments
 }
 
@@ -81,12 +87,15 @@ func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed
 	if rows == 0 {
 		return nil, fmt.Errorf("%w: no rows", ErrData)
 	}
-	c := &Calibration{model: m, found: f, data: data, pool: pool, seed: seed, fits: map[string]*fitted{},
+	c := &Calibration{model: m, found: f, deps: dependencies(m, f.weights), data: data, pool: pool, seed: seed, fits: map[string]*fitted{},
 		batch:     max(1, min(calibrationBatch, rows/leastBatches)),
 		metrics:   make([]*mat.Dense, len(f.weights)),
 		weights:   make([]float64, len(f.weights)),
-		originals: make([]*[2]products, len(f.weights)),
-		stages:    make([]stage, len(f.weights))}
+		originals: map[string]*[2]*averages{},
+		thin:      1}
+	for k := range c.stages {
+		c.stages[k] = make([]stage, len(f.weights))
+	}
 	batches := 0
 	for b, err := range data.Batches(c.batch) {
 		if err != nil {
@@ -128,32 +137,21 @@ func finite(name string, t *tensor.Tensor, b *dataset.Batch) error {
 }
 
 // each runs programs side by side on the batches of the fit (0) or the
-// selection (1), or on all where wanted is −1.
-func (c *Calibration) each(ctx context.Context, wanted int, programs []*runtime.Program, f func(part int, b *dataset.Batch, out [][]tensor.Value) error) error {
-	i := -1
-	for b, err := range c.data.Batches(c.batch) {
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrData, err)
-		}
-		i++
-		part := 0
-		if i%selectionEvery == selectionEvery-1 {
-			part = 1
-		}
-		if wanted >= 0 && part != wanted {
-			continue
+// selection (1), all of them.
+func (c *Calibration) each(ctx context.Context, wanted int, programs []*runtime.Program, f func(b *dataset.Batch, out [][]tensor.Value) error) error {
+	return c.batches(ctx, func(_, part int, b *dataset.Batch) error {
+		if part != wanted {
+			return nil
 		}
 		out := make([][]tensor.Value, len(programs))
 		for k, p := range programs {
+			var err error
 			if out[k], err = runBatch(ctx, p, c.data.Inputs, b.Inputs); err != nil {
 				return err
 			}
 		}
-		if err := f(part, &b, out); err != nil {
-			return err
-		}
-	}
-	return nil
+		return f(b, out)
+	})
 }
 
 // selection is the part that choices are made by and errors reported on.
@@ -162,6 +160,61 @@ func (c *Calibration) selection() int {
 		return 1
 	}
 	return 0
+}
+
+// setTrial makes what follows a trial: fits take few sweeps, on as few rows as
+// do. Otherwise they take all of both.
+func (c *Calibration) setTrial(on bool) {
+	c.thin, c.sweeps = 1, 0
+	if on {
+		c.thin, c.sweeps = c.trialThin, trialSweeps
+	}
+}
+
+// Fits of trials take rows until there are so many positions for every input
+// of a weight, and so many rows in any case.
+const (
+	trialPositions = 8
+	trialRows      = 1000
+)
+
+// measureThin finds how many rows trials leave out.
+func (c *Calibration) measureThin(ctx context.Context) error {
+	if c.trialThin > 0 {
+		return nil
+	}
+	c.trialThin = max(1, c.data.Rows()/trialRows)
+	var all []int
+	for i, w := range c.found.weights {
+		if unrecorded(c.model, w) == "" {
+			all = append(all, i)
+		}
+	}
+	names := c.inputNames(all)
+	p, err := c.compile(c.model, names)
+	if err != nil {
+		return err
+	}
+	for b, err := range c.data.Batches(c.batch) {
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrData, err)
+		}
+		out, err := runBatch(ctx, p, c.data.Inputs, b.Inputs)
+		if err != nil {
+			return err
+		}
+		for _, i := range all {
+			elements := 0
+			for _, l := range readers(c.found.weights[i]) {
+				elements += out[slices.Index(names, l.X.Name())].Tensor.Len()
+			}
+			n := c.found.weights[i].Cols
+			positions := elements / n * c.rows / max(1, b.Padded)
+			c.trialThin = max(1, min(c.trialThin, positions/(trialPositions*n)))
+		}
+		return nil
+	}
+	return nil
 }
 
 // compile makes a program of m that gives out the values of the given names.
@@ -209,98 +262,40 @@ func refittable(w *match.Weight) bool {
 	return true
 }
 
-// record gathers the moments of weight i: of the original's inputs, if that
-// was not done before, and of those of the model small, which is nil where
-// nothing before the weight has changed.
-func (c *Calibration) record(ctx context.Context, i int, small *graph.Model) (cov, cross [2]products, err error) {
-	if small == nil && c.originals[i] != nil {
-		return cov, cross, nil
-	}
-	ls := readers(c.found.weights[i])
-	names := make([]string, len(ls))
-	for k, l := range ls {
-		names[k] = l.X.Name()
-	}
-	programs := make([]*runtime.Program, 1, 2)
-	if programs[0], err = c.compile(c.model, names); err != nil {
-		return cov, cross, err
-	}
-	if small != nil {
-		p, err := c.compile(small, names)
-		if err != nil {
-			return cov, cross, err
-		}
-		programs = append(programs, p)
-	}
-	var fresh *[2]products
-	if c.originals[i] == nil {
-		fresh = new([2]products)
-	}
-	err = c.each(ctx, -1, programs, func(part int, b *dataset.Batch, out [][]tensor.Value) error {
-		for k, l := range ls {
-			x, err := layerRows(l, out[0][k].Tensor)
-			if err != nil {
-				return err
-			}
-			x = counted(x, b)
-			if fresh != nil {
-				fresh[part].add(c.pool, x, x)
-			}
-			if small == nil {
-				continue
-			}
-			y, err := layerRows(l, out[1][k].Tensor)
-			if err != nil {
-				return err
-			}
-			y = counted(y, b)
-			cov[part].add(c.pool, y, y)
-			cross[part].add(c.pool, y, x)
-		}
+// mode tells fits of trials from those that are carried out.
+func (c *Calibration) mode() string { return fmt.Sprintf("%d/%d:", c.thin, c.sweeps) }
+
+// stageMemory bounds what the stages of all weights hold together, in bytes
+// and roughly, beside the one in use.
+const stageMemory = 256 << 20
+
+// ready is the stage of weight i behind the choices before, if there is one.
+func (c *Calibration) ready(i int, before string) *stage {
+	s := &c.stages[min(1, len(before))][i]
+	if s.fitter == nil || s.before != before || s.mode != c.mode() {
 		return nil
-	})
-	if err == nil && fresh != nil {
-		c.originals[i] = fresh
 	}
-	return cov, cross, err
+	return s
 }
 
-// stage prepares fits of weight i behind the choices before, which small
-// carries; nil: the original.
-func (c *Calibration) stage(ctx context.Context, i int, before string, small *graph.Model) (*stage, error) {
-	s := &c.stages[i]
-	if s.ready && s.before == before && s.sweeps == c.sweeps {
-		return s, nil
-	}
-	cov, cross, err := c.record(ctx, i, small)
+// prepare makes the stage of weight i behind the choices before, to which the
+// inputs ch belong.
+func (c *Calibration) prepare(ctx context.Context, i int, before string, ch *changed) (*stage, error) {
+	s := &c.stages[min(1, len(before))][i]
+	*s = stage{}
+	c.evict()
+	dense, err := c.found.weights[i].Dense()
 	if err != nil {
 		return nil, err
 	}
-	w := c.found.weights[i]
-	dense, err := w.Dense()
-	if err != nil {
-		return nil, err
-	}
-	centred := refittable(w)
-	moments := func(part int) (*factorize.Moments, error) {
-		orig, mean, _ := c.originals[i][part].moments(centred)
-		o := factorize.Options{Pool: c.pool, Seed: c.seed}
-		rows := c.originals[i][part].rows
-		if small == nil {
-			return factorize.SymmetricMoments(dense, orig, mean, rows, o)
-		}
-		x, xm, _ := cov[part].moments(centred)
-		xy, _, _ := cross[part].moments(centred)
-		return factorize.AsymmetricMoments(dense, x, xy, orig, xm, mean, rows, o)
-	}
-	mo, err := moments(0)
+	mo, err := c.moments(ctx, i, 0, ch, dense)
 	if err != nil {
 		return nil, err
 	}
 	mo.Weight = c.metrics[i]
 	fo := factorize.FitOptions{Options: factorize.Options{Pool: c.pool, Seed: c.seed}, Sweeps: c.sweeps}
 	if c.heldOut {
-		if fo.Held, err = moments(1); err != nil {
+		if fo.Held, err = c.moments(ctx, i, 1, ch, dense); err != nil {
 			return nil, err
 		}
 		fo.Held.Weight = c.metrics[i]
@@ -309,8 +304,25 @@ func (c *Calibration) stage(ctx context.Context, i int, before string, small *gr
 	if err != nil {
 		return nil, err
 	}
-	*s = stage{before: before, ready: true, fitter: f, mo: mo, sweeps: c.sweeps}
+	*s = stage{before: before, mode: c.mode(), fitter: f, mo: mo}
 	return s, nil
+}
+
+// evict lets stages go where all hold too much.
+func (c *Calibration) evict() {
+	bytes := 0
+	for k := range c.stages {
+		for i := range c.stages[k] {
+			s := &c.stages[k][i]
+			if s.fitter == nil {
+				continue
+			}
+			m, n := s.mo.Dims()
+			if bytes += 8 * (5*n*n + 4*m*n + 2*m*m); bytes > stageMemory {
+				*s = stage{}
+			}
+		}
+	}
 }
 
 // fitFactors fits so many terms of a shape.
@@ -330,60 +342,144 @@ func (s *stage) fitFactors(ctx context.Context, shape factorize.Shape, terms int
 	return k, err
 }
 
-// fit replaces the weights of all jobs by fitted factors.
+// fit replaces the weights of all jobs by fitted factors. Jobs that do not
+// depend on each other are fitted in one run over the data.
 func (c *Calibration) fit(ctx context.Context, js *jobs, progress func(*job, int)) error {
-	var before strings.Builder
-	for n, j := range js.list {
-		if progress != nil {
-			progress(j, n)
+	orig, small := &walk{model: c.model, original: c}, &walk{model: js.model, original: c}
+	choices := map[int]string{}
+	for n := 0; n < len(js.list); {
+		group := js.list[n : n+c.independent(js, n)]
+		if err := c.fitGroup(ctx, js, group, choices, orig, small); err != nil {
+			return err
 		}
+		for k, j := range group {
+			if progress != nil {
+				progress(j, n+k)
+			}
+			done := c.fits[c.fitKey(js, j, choices)]
+			for b, l := range j.weight.Layers {
+				if done.bias == nil {
+					break
+				}
+				if err := js.build.setBias(l, done.bias[b]); err != nil {
+					return c.at(ctx, j, err)
+				}
+			}
+			if err := js.replace(j, done.k); err != nil {
+				return err
+			}
+		}
+		for _, j := range group { // which do not see each other
+			choices[js.index(j)] = j.choice(js.index(j))
+		}
+		n += len(group)
+	}
+	return nil
+}
+
+// independent is how many of the jobs from n on can be fitted together.
+func (c *Calibration) independent(js *jobs, n int) int {
+	members := map[int]bool{}
+	bytes := 0
+	for k, j := range js.list[n:] {
 		i := js.index(j)
-		key := before.String() + fmt.Sprintf("%d %v %d %s %d;", i, j.shape, j.terms, j.start, c.sweeps)
-		done := c.fits[key]
-		if done == nil && j.start == Random {
+		w := c.found.weights[i]
+		bytes += 2 * 8 * (w.Cols*w.Cols + w.Rows*w.Cols)
+		for _, d := range c.deps[i] {
+			if members[d] {
+				return k
+			}
+		}
+		if k > 0 && bytes > recordMemory {
+			return k
+		}
+		members[i] = true
+	}
+	return len(js.list) - n
+}
+
+// choice is what a job does to weight i, in a few characters.
+func (j *job) choice(i int) string {
+	return fmt.Sprintf("%d %v %d %s;", i, j.shape, j.terms, j.start)
+}
+
+// before is the choices that the inputs of weight i depend on.
+func (c *Calibration) before(i int, choices map[int]string) string {
+	var b strings.Builder
+	for _, d := range c.deps[i] {
+		b.WriteString(choices[d])
+	}
+	return b.String()
+}
+
+func (c *Calibration) fitKey(js *jobs, j *job, choices map[int]string) string {
+	i := js.index(j)
+	return c.mode() + c.before(i, choices) + j.choice(i)
+}
+
+// fitGroup fits jobs that do not depend on each other, where that was not done
+// before.
+func (c *Calibration) fitGroup(ctx context.Context, js *jobs, group []*job, choices map[int]string, orig, small *walk) error {
+	var left []*job
+	var record []int
+	for _, j := range group {
+		i := js.index(j)
+		key := c.fitKey(js, j, choices)
+		if c.fits[key] != nil {
+			continue
+		}
+		if j.start == Random {
 			k, err := js.random(j, c.seed)
 			if err != nil {
 				return c.at(ctx, j, err)
 			}
-			done = &fitted{k: k}
-			c.fits[key] = done
+			c.fits[key] = &fitted{k: k}
+			continue
 		}
-		if done == nil {
-			var small *graph.Model
-			if n > 0 {
-				small = js.model
-			}
-			s, err := c.stage(ctx, i, before.String(), small)
-			if err != nil {
-				return c.at(ctx, j, err)
-			}
-			k, err := s.fitFactors(ctx, j.shape, j.terms)
-			if err != nil {
-				return c.at(ctx, j, err)
-			}
-			done = &fitted{k: k}
-			if w := c.found.weights[i]; refittable(w) {
-				if done.bias, err = biases(w, s.mo, k); err != nil {
-					return c.at(ctx, j, err)
-				}
-			}
-			c.fits[key] = done
-		}
-		before.Reset()
-		before.WriteString(key)
-		for n, l := range j.weight.Layers {
-			if done.bias == nil {
-				break
-			}
-			if err := js.build.setBias(l, done.bias[n]); err != nil {
-				return c.at(ctx, j, err)
-			}
-		}
-		if err := js.replace(j, done.k); err != nil {
-			return err
+		left = append(left, j)
+		if before := c.before(i, choices); before != "" && c.ready(i, before) == nil {
+			record = append(record, i)
 		}
 	}
+	var recorded map[int]*changed
+	if len(record) > 0 {
+		var err error
+		recorded, err = c.recordChanged(ctx, record, orig, small, func(i int) int { return js.found.weights[i].Cols })
+		if err != nil {
+			return c.at(ctx, left[0], err)
+		}
+	}
+	for _, j := range left {
+		i := js.index(j)
+		before := c.before(i, choices)
+		s := c.ready(i, before)
+		if s == nil {
+			var err error
+			if s, err = c.prepare(ctx, i, before, recorded[i]); err != nil {
+				return c.at(ctx, j, err)
+			}
+			delete(recorded, i)
+		}
+		done, err := c.fitOne(ctx, s, i, j)
+		if err != nil {
+			return c.at(ctx, j, err)
+		}
+		c.fits[c.fitKey(js, j, choices)] = done
+	}
 	return nil
+}
+
+// fitOne fits one job on its stage.
+func (c *Calibration) fitOne(ctx context.Context, s *stage, i int, j *job) (*fitted, error) {
+	k, err := s.fitFactors(ctx, j.shape, j.terms)
+	if err != nil {
+		return nil, err
+	}
+	done := &fitted{k: k}
+	if w := c.found.weights[i]; refittable(w) {
+		done.bias, err = biases(w, s.mo, k)
+	}
+	return done, err
 }
 
 // at names the layer in an error.

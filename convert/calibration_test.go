@@ -160,7 +160,7 @@ func TestCalibrationData(t *testing.T) {
 }
 
 func TestProductsAgainstDefinition(t *testing.T) {
-	const rows, nx, ny = 37, 5, 3
+	const rows, nx, ny = 37, 200, 3
 	rng := rand.New(rand.NewPCG(1, 2))
 	x, y := mat.NewDense(rows, nx, nil), mat.NewDense(rows, ny, nil)
 	for r := range rows {
@@ -171,29 +171,48 @@ func TestProductsAgainstDefinition(t *testing.T) {
 			y.Set(r, j, x.At(r, j)*2-1+rng.NormFloat64())
 		}
 	}
-	var p products
-	for lo := 0; lo < rows; lo += 10 {
-		hi := min(lo+10, rows)
-		p.add(nil, x.Slice(lo, hi, 0, nx).(*mat.Dense), y.Slice(lo, hi, 0, ny).(*mat.Dense))
-	}
-	for _, centred := range []bool{true, false} {
-		mx, my := make([]float64, nx), make([]float64, ny)
-		if centred {
-			mx, my = columnMeans(x), columnMeans(y)
-		}
-		got, a, b := p.moments(centred)
-		for i := range nx {
-			if math.Abs(a[i]-mx[i]) > 1e-12 {
-				t.Errorf("centred %v: mean %g, want %g", centred, a[i], mx[i])
+	for _, same := range []bool{false, true} {
+		for _, centred := range []bool{true, false} {
+			var p products
+			z := y
+			if same {
+				z = x
 			}
-			for j := range ny {
-				want := 0.0
+			for lo := 0; lo < rows; lo += 10 {
+				hi := min(lo+10, rows)
+				some := x.Slice(lo, hi, 0, nx).(*mat.Dense)
+				other := some
+				if !same {
+					other = y.Slice(lo, hi, 0, ny).(*mat.Dense)
+				}
+				p.add(nil, some, other)
+			}
+			_, nz := z.Dims()
+			mx, mz := make([]float64, nx), make([]float64, nz)
+			if centred {
+				mx, mz = columnMeans(x), columnMeans(z)
+			}
+			got := p.finish(centred)
+			energy := 0.0
+			for i := range nx {
+				if math.Abs(got.a[i]-mx[i]) > 1e-12 {
+					t.Errorf("centred %v: mean %g, want %g", centred, got.a[i], mx[i])
+				}
 				for r := range rows {
-					want += (x.At(r, i) - mx[i]) * (y.At(r, j) - my[j]) / rows
+					energy += (x.At(r, i) - mx[i]) * (x.At(r, i) - mx[i]) / rows
 				}
-				if math.Abs(got.At(i, j)-want) > 1e-12*(1+math.Abs(want)) || math.Abs(b[j]-my[j]) > 1e-12 {
-					t.Errorf("centred %v: (%d, %d) is %g, want %g", centred, i, j, got.At(i, j), want)
+				for j := range nz {
+					want := 0.0
+					for r := range rows {
+						want += (x.At(r, i) - mx[i]) * (z.At(r, j) - mz[j]) / rows
+					}
+					if math.Abs(got.xy.At(i, j)-want) > 1e-12*(1+math.Abs(want)) || math.Abs(got.b[j]-mz[j]) > 1e-12 {
+						t.Errorf("same %v, centred %v: (%d, %d) is %g, want %g", same, centred, i, j, got.xy.At(i, j), want)
+					}
 				}
+			}
+			if math.Abs(got.energy-energy) > 1e-11*energy || got.rows != rows {
+				t.Errorf("centred %v: energy %g, want %g", centred, got.energy, energy)
 			}
 		}
 	}
@@ -202,16 +221,16 @@ func TestProductsAgainstDefinition(t *testing.T) {
 func TestLayerRows(t *testing.T) {
 	// Two matrices of 3 inputs and 2 samples in columns.
 	x := tensor.Of([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2, 3, 2)
-	got, err := layerRows(&match.Layer{In: 3, Columns: true}, x)
+	got, err := layerRows(&match.Layer{Columns: true}, 3, x)
 	want := mat.NewDense(4, 3, []float64{1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12})
 	if err != nil || !mat.Equal(got, want) {
 		t.Errorf("columns: %v, error %v", got, err)
 	}
-	got, err = layerRows(&match.Layer{In: 2}, x)
+	got, err = layerRows(&match.Layer{}, 2, x)
 	if r, c := got.Dims(); err != nil || r != 6 || c != 2 || got.At(5, 1) != 12 {
 		t.Errorf("rows: %d×%d, error %v", r, c, err)
 	}
-	if _, err := layerRows(&match.Layer{In: 5}, x); err == nil {
+	if _, err := layerRows(&match.Layer{}, 5, x); err == nil {
 		t.Error("12 elements are taken as rows of 5")
 	}
 }

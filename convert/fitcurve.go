@@ -18,9 +18,12 @@ var fittedTerms = []int{1, 2, 4, 8, 16, 32, 64}
 // outputs to second order.
 func (c *Calibration) fitCurve(ctx context.Context, i int, o *Options, limit int) (*curve, error) {
 	w := c.found.weights[i]
-	s, err := c.stage(ctx, i, "", nil)
-	if err != nil {
-		return nil, err
+	s := c.ready(i, "")
+	if s == nil {
+		var err error
+		if s, err = c.prepare(ctx, i, "", nil); err != nil {
+			return nil, err
+		}
 	}
 	l := newLoss(c.pool, s.mo, c.weights[i])
 	out := &curve{weight: w, scale: 1}

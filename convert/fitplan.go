@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -9,13 +10,15 @@ import (
 	"bilinc/runtime/graph"
 )
 
-// trialWork bounds the trials of whole plans, in multiplications of fitting
-// and running; leastTrials are done in any case.
+// Trials of plans are bounded by their work, in multiplications of fitting and
+// running: those of low rank alone, which are quick, and the others.
 const (
-	trialWork   = 8.3e11
-	leastTrials = 3
-	mostTrials  = 40
-	trialSweeps = 4 // in a fit; what is carried out takes more where that pays
+	lowRankWork, pairsWork   = 2.5e11, 6e11
+	leastLowRank, leastPairs = 3, 4
+	mostLowRank, mostPairs   = 12, 40
+	trialSweeps              = 4 // in a fit; what is carried out takes more where that pays
+	finalists                = 2 // fitted in full beside the best of low rank
+	manyTrials               = 10
 )
 
 // A leaning is what a trial asks for one weight: how much its error counts and
@@ -47,167 +50,221 @@ func (k leaningKind) admits(p *point) bool {
 	return true
 }
 
-// chooseFitted is the allocation under the budget, and the trade-off that the
-// curves show. Where the budget is one of parameters it compares plans by the model's own output on the selection rows,
-// with all layers fitted one after the other: first those that the curves give
-// for each kind of factors, then what becomes of the best one when a layer
-// counts more or less, or takes another kind.
-func (p *planner) chooseFitted(ctx context.Context) (allocation, []Tradeoff, error) {
-	all := p.curves
+// A candidate is a plan that is tried, and how well it did in its trial.
+type candidate struct {
+	p     *planner // with the curves that a is about
+	a     allocation
+	lean  []leaning
+	score float64
+}
+
+// chooseFitted is the allocation under the budget, with the planner whose
+// curves it is about, and the trade-off that the curves show. It compares plans
+// by the model's own outputs on the selection rows, with all layers fitted one
+// after the other: those that the curves give for each kind of factors, then
+// what becomes of the best one when a layer counts more or less, or takes
+// another kind. Under Auto the search of structure lowrank comes first, the
+// same to the letter; what is found beside it has to beat it as it is carried
+// out.
+func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tradeoff, error) {
 	best := p.mixed()
 	table := best.tradeoff()
 	a, err := best.choose(table)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	b, ok := p.budget()
-	if !ok || len(all) == 0 || p.opts.NumTerms > 0 {
-		p.curves = best.curves
-		return a, table, nil
+	if len(p.curves) == 0 || p.opts.NumTerms > 0 { // nothing is open
+		return best, a, table, nil
 	}
-	t := &trials{p: p, budget: b - p.fixed, left: p.trialCount(), seen: map[string]float64{}, score: math.Inf(1)}
-	kinds := []leaningKind{anyKind}
-	if p.opts.structure() == Auto {
-		kinds = []leaningKind{lowRankOnly, pairsOnly, anyKind}
+	t := &trials{p: p, budget: math.MaxInt64, seen: map[string]bool{}}
+	if b, ok := p.budget(); ok {
+		t.budget = b - p.fixed
+	} else if p.opts.TargetSize != 0 {
+		t.budget, _ = total(best.curves, a)
+		t.size = p.opts.TargetSize
 	}
-	for _, k := range kinds {
-		l := make([]leaning, len(all))
-		for i := range l {
-			l[i] = leaning{1, k}
+	work := p.trialCosts()
+	low := int(min(mostLowRank, max(leastLowRank, lowRankWork/max(1, work.lowRank))))
+	pairs := int(min(mostPairs, max(leastPairs, pairsWork/max(1, work.pairs))))
+	s := p.opts.structure()
+	var safe *candidate
+	if s == LowRank || s == Auto {
+		if err := t.search(ctx, low, []leaningKind{lowRankOnly}, []leaningKind{denseOnly}); err != nil {
+			return nil, nil, nil, err
 		}
-		if _, err := t.try(ctx, l); err != nil {
-			return nil, nil, err
+		safe = t.best()
+	}
+	switch s {
+	case Auto:
+		err = t.search(ctx, pairs, []leaningKind{pairsOnly, anyKind}, []leaningKind{lowRankOnly, pairsOnly, denseOnly})
+	case Terms, Bilinear:
+		err = t.search(ctx, pairs, []leaningKind{anyKind}, []leaningKind{denseOnly})
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	won := t.best()
+	if s == Auto && safe != nil {
+		if won, err = t.final(ctx, safe, pairs >= manyTrials); err != nil {
+			return nil, nil, nil, err
 		}
 	}
-	if err := t.climb(ctx); err != nil {
-		return nil, nil, err
+	if won == nil {
+		return best, a, table, nil
 	}
-	return t.best, table, nil
+	return won.p, won.a, table, nil
 }
 
-// trialCount is how many plans are worth trying: as many as take a bounded
-// amount of work.
-func (p *planner) trialCount() int {
-	work, run := 0.0, 0.0
+// trialCost is the work of a trial, in multiplications.
+type trialCost struct{ lowRank, pairs float64 }
+
+// trialCosts estimates the work of a trial: two runs of the model, two
+// products of moments per weight, a factorisation, and for pairs the steps of
+// the fit.
+func (p *planner) trialCosts() trialCost {
 	c := p.opts.Calibration
+	rows := float64(c.rows) / float64(max(1, c.trialThin))
+	var out trialCost
 	if n := MACs(p.model, nil); n != nil {
-		run = float64(c.rows) * float64(*n)
+		out.lowRank = 2 * rows * float64(*n)
 	}
+	fits := 0.0
 	for _, k := range p.curves {
 		m, n := float64(k.weight.Rows), float64(k.weight.Cols)
-		rows := float64(c.rows)
-		if i := slices.Index(p.found.weights, k.weight); c.originals[i] != nil {
-			rows = float64(c.originals[i][0].rows)
+		positions := rows
+		if o := c.original(slices.Index(p.found.weights, k.weight)); o != nil {
+			positions = float64(o[0].rows)
 		}
-		// Two covariances, a factorisation, some sweeps, and the two models' runs
-		// up to the layer.
-		work += rows*n*(2*n+m) + 4*n*n*(n+m) + run
+		out.lowRank += positions*n*(n/2+2*m) + n*n*(n+3*m)
+		fits += 4 * trialSweeps * m * n * (4*weightSide + math.Sqrt(m*n)/8)
 	}
-	return int(min(mostTrials, max(leastTrials, trialWork/max(1, work))))
+	out.pairs = out.lowRank + fits
+	return out
 }
+
+// weightSide is the columns that an output error's metric is about, in work.
+const weightSide = 64
 
 // trials is a search for the plan of the least score.
 type trials struct {
 	p      *planner
 	budget int64
+	size   int64 // the most bytes; 0: any
 	left   int
-	seen   map[string]float64 // by allocation
-	lean   []leaning          // of the best
-	best   allocation
-	score  float64
+	total  int
+	seen   map[string]bool // by layersKey
+	done   []*candidate
+}
+
+// best is the candidate of the least score; the first of equals.
+func (t *trials) best() *candidate {
+	var out *candidate
+	for _, c := range t.done {
+		if out == nil || c.score < out.score {
+			out = c
+		}
+	}
+	return out
+}
+
+// search tries so many plans: of every one of the kinds, then what the best
+// becomes by climbing.
+func (t *trials) search(ctx context.Context, count int, kinds, climbing []leaningKind) error {
+	t.left, t.total = count, count
+	for _, k := range kinds {
+		l := make([]leaning, len(t.p.curves))
+		for i := range l {
+			l[i] = leaning{1, k}
+		}
+		if _, err := t.try(ctx, l); err != nil {
+			return err
+		}
+	}
+	return t.climb(ctx, climbing)
 }
 
 // try fits the plan that leanings give and reports whether it is the best so
 // far.
 func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
-	a, ok := t.allocation(lean)
-	if !ok {
+	c := t.candidate(lean)
+	if c == nil || t.left == 0 {
 		return false, nil
 	}
-	key := fmt.Sprint(a)
-	if _, ok := t.seen[key]; ok || t.left == 0 {
+	plan := c.p.plan(c.a, nil)
+	key := layersKey(plan.Layers)
+	if t.seen[key] {
 		return false, nil
+	}
+	if t.size > 0 {
+		m, err := c.p.dry(c.a)
+		if err != nil {
+			return false, err
+		}
+		if n, err := encodedSize(m); err != nil || n > t.size {
+			return false, err
+		}
+	}
+	t.seen[key] = true
+	if t.p.opts.Progress != nil {
+		t.p.opts.Progress("compare plans", t.total-t.left, t.total)
 	}
 	t.left--
-	if t.p.opts.Progress != nil {
-		t.p.opts.Progress("compare plans", len(t.seen), len(t.seen)+1+t.left)
-	}
-	s, err := t.p.trial(ctx, a)
+	s, err := t.p.trial(ctx, plan)
 	if err != nil {
 		return false, err
 	}
-	t.seen[key] = s
-	if s >= t.score && t.best != nil {
-		return false, nil
-	}
-	t.best, t.score, t.lean = a, s, lean
-	return true, nil
+	c.score = s.mean
+	before := t.best()
+	t.done = append(t.done, c)
+	return before == nil || c.score < before.score, nil
 }
 
-// allocation shares the budget out over the points that the leanings admit;
-// weights without factors of the kind take any point.
-func (t *trials) allocation(lean []leaning) (allocation, bool) {
-	curves := make([]*curve, len(lean))
-	index := make([][]int, len(lean))
-	for i, c := range t.p.curves {
-		some := false
-		for k := range c.points {
-			some = some || !c.points[k].dense() && lean[i].kind.admits(&c.points[k])
-		}
-		k := &curve{weight: c.weight, scale: c.scale * lean[i].scale}
-		for j := range c.points {
-			pt := &c.points[j]
-			if lean[i].kind == denseOnly && pt.dense() || lean[i].kind != denseOnly && (!some || lean[i].kind.admits(pt)) {
-				k.points = append(k.points, *pt)
+// candidate shares the budget out over the points that the leanings admit;
+// weights without factors of the kind take any point. It is nil where nothing
+// meets the budget.
+func (t *trials) candidate(lean []leaning) *candidate {
+	some := t.p.only(func(i int, pt *point) bool { return lean[i].kind.admits(pt) })
+	c := &candidate{p: some, lean: lean}
+	for i, k := range some.curves {
+		if lean[i].kind == denseOnly {
+			k.points = slices.DeleteFunc(k.points, func(pt point) bool { return !pt.dense() })
+			if len(k.points) == 0 {
+				return nil
 			}
 		}
-		if len(k.points) == 0 {
-			return nil, false
-		}
-		k.points = pareto(k.points)
-		for j := range k.points {
-			for n := range c.points {
-				if c.points[n] == k.points[j] {
-					index[i] = append(index[i], n)
-					break
-				}
-			}
-		}
-		curves[i] = k
+		k.scale *= lean[i].scale
 	}
-	a, ok := allocate(curves, t.budget)
+	var ok bool
+	c.a, ok = allocate(some.curves, t.budget)
+	for i, k := range some.curves {
+		k.scale = t.p.curves[i].scale
+	}
 	if !ok {
-		return nil, false
+		return nil
 	}
-	for i := range a {
-		a[i] = index[i][a[i]]
-	}
-	return a, true
+	return c
 }
 
 // steps are the factors by which a layer's errors are counted more or less.
 var steps = []float64{4, 0.25, 2, 0.5, 1.4, 0.7}
 
 // climb changes one leaning at a time, while that helps and trials are left.
-func (t *trials) climb(ctx context.Context) error {
-	kinds := []leaningKind{lowRankOnly, pairsOnly, denseOnly}
-	if t.p.opts.structure() != Auto {
-		kinds = []leaningKind{denseOnly}
-	}
-	for improved := true; improved && t.left > 0; {
+func (t *trials) climb(ctx context.Context, kinds []leaningKind) error {
+	for improved := true; improved && t.left > 0 && len(t.done) > 0; {
 		improved = false
-		for i := len(t.lean) - 1; i >= 0; i-- {
+		for i := len(t.p.curves) - 1; i >= 0; i-- {
+			lean := t.best().lean
 			var next []leaning
 			for _, k := range kinds {
-				if k != t.lean[i].kind {
-					next = append(next, leaning{t.lean[i].scale, k})
+				if k != lean[i].kind {
+					next = append(next, leaning{lean[i].scale, k})
 				}
 			}
 			for _, s := range steps {
-				next = append(next, leaning{t.lean[i].scale * s, t.lean[i].kind})
+				next = append(next, leaning{lean[i].scale * s, lean[i].kind})
 			}
 			for _, n := range next {
-				l := append([]leaning{}, t.lean...)
+				l := slices.Clone(t.best().lean)
 				l[i] = n
 				better, err := t.try(ctx, l)
 				if err != nil {
@@ -220,14 +277,45 @@ func (t *trials) climb(ctx context.Context) error {
 	return nil
 }
 
-// trial fits all layers of an allocation and scores the model.
-func (p *planner) trial(ctx context.Context, a allocation) (float64, error) {
-	small, js, err := prepare(p.model, p.plan(a, nil))
+// final fits the best plans in full, as they will be carried out, and gives
+// the one of them that beats safe most, or safe.
+func (t *trials) final(ctx context.Context, safe *candidate, several bool) (*candidate, error) {
+	others := slices.DeleteFunc(slices.Clone(t.done), func(c *candidate) bool { return c == safe })
+	slices.SortStableFunc(others, func(a, b *candidate) int { return cmp.Compare(a.score, b.score) })
+	most := 1
+	if several {
+		most = finalists
+	}
+	others = others[:min(most, len(others))]
+	t.p.opts.Calibration.setTrial(false)
+	var won *candidate
+	var safeScore, wonScore *score
+	for n, c := range append([]*candidate{safe}, others...) {
+		if t.p.opts.Progress != nil {
+			t.p.opts.Progress("fit the best plans", n, 1+len(others))
+		}
+		s, err := t.p.trial(ctx, c.p.plan(c.a, nil))
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case c == safe:
+			won, safeScore = safe, s
+		case s.beats(safeScore) && (wonScore == nil || s.mean < wonScore.mean):
+			won, wonScore = c, s
+		}
+	}
+	return won, nil
+}
+
+// trial fits all layers of a plan and scores the model.
+func (p *planner) trial(ctx context.Context, plan *Plan) (*score, error) {
+	small, js, err := prepare(p.model, plan)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := p.opts.Calibration.fit(ctx, js, nil); err != nil {
-		return 0, err
+		return nil, err
 	}
 	return p.opts.Calibration.score(ctx, small)
 }
@@ -247,8 +335,17 @@ func (p *planner) measureFitted(ctx context.Context) error {
 		}
 	}
 	cal := p.opts.Calibration
-	cal.sweeps = trialSweeps
 	if err := cal.measureMetrics(ctx); err != nil {
+		return err
+	}
+	cal.setTrial(true)
+	var all []int
+	for i := range wanted {
+		if wanted[i] {
+			all = append(all, i)
+		}
+	}
+	if err := cal.recordOriginals(ctx, all); err != nil {
 		return err
 	}
 	limit := int64(math.MaxInt64)
@@ -269,7 +366,7 @@ func (p *planner) measureFitted(ctx context.Context) error {
 			}
 			return fmt.Errorf("layer %q: %w", w.Layers[0].Name, err)
 		}
-		if n := cal.originals[i][0].rows; n < w.Cols {
+		if n := cal.original(i)[0].rows * cal.thin; n < w.Cols {
 			cal.warnings = append(cal.warnings, fmt.Sprintf("layer %q has %d inputs and %d rows to fit to: it is damped more", w.Layers[0].Name, w.Cols, n))
 		}
 		c.weight = w // the planner's own view of it
@@ -282,7 +379,7 @@ func (p *planner) measureFitted(ctx context.Context) error {
 // their errors and those of the outputs on the selection rows.
 func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o *ApplyOptions) error {
 	c := o.Calibration
-	c.sweeps = 0
+	c.setTrial(false)
 	for _, j := range js.list {
 		if why := unrecorded(c.model, c.found.weights[js.index(j)]); why != "" {
 			return fmt.Errorf("layer %q: %s", j.weight.Layers[0].Name, why)

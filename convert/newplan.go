@@ -55,11 +55,11 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 		return out, err
 	}
 	if o.Calibration != nil {
-		a, table, err := p.chooseFitted(ctx)
+		best, a, table, err := p.chooseFitted(ctx)
 		if err != nil {
 			return nil, err
 		}
-		out := p.plan(a, table)
+		out := best.plan(a, table)
 		out.Warnings = append(o.Calibration.warnings, out.Warnings...)
 		return out, nil
 	}

@@ -10,71 +10,212 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// score is how far a model's outputs are from the original's on the selection
-// rows: for scores of classes the mean Kullback-Leibler divergence, else the
-// squared error relative to the variance; summed over the outputs.
-func (c *Calibration) score(ctx context.Context, small *graph.Model) (float64, error) {
+// A score says how far a model's outputs are from the original's on the
+// selection rows.
+type score struct {
+	// mean is, for scores of classes, the mean Kullback-Leibler divergence, else
+	// the squared error relative to the variance; summed over the outputs.
+	mean float64
+	// rows is what each sample adds to the mean, times the number of samples; nil
+	// where outputs are not of samples.
+	rows []float64
+	// agree is the part of the classes that stay what they were; 1 where no
+	// output is one of classes.
+	agree float64
+}
+
+// beats reports whether s is better than the score of a plan that is safe, by
+// more than chance: in divergence by a standard error of the difference over
+// the samples, and not worse in the classes.
+func (s *score) beats(safe *score) bool {
+	if !(s.mean < safe.mean) || s.agree < safe.agree {
+		return false
+	}
+	n := len(s.rows)
+	if n < 2 || n != len(safe.rows) {
+		return true
+	}
+	mean, m2 := 0.0, 0.0
+	for i := range s.rows {
+		x := safe.rows[i] - s.rows[i]
+		d := x - mean
+		mean += d / float64(i+1)
+		m2 += d * (x - mean)
+	}
+	return mean > math.Sqrt(m2/float64(n-1)/float64(n))
+}
+
+// wantedBatch is the original's outputs on a batch.
+type wantedBatch []tensor.Value
+
+// wantedMemory bounds the original's outputs that are kept, in bytes.
+const wantedMemory = 64 << 20
+
+// scorer adds up a score.
+type scorer struct {
+	kinds []outputKind // per output
+	rows  [][]float64  // per output and sample
+	same  int
+	of    int
+	devs  []deviation
+}
+
+// score measures a model.
+func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, error) {
 	names := outputNames(c.model)
 	a, err := c.compile(c.model, names)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	b, err := c.compile(small, names)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	kinds := make([]outputKind, len(names))
-	known := false
-	sums, rows := make([]float64, len(names)), make([]int, len(names))
-	devs := make([]deviation, len(names))
-	programs := []*runtime.Program{a, b}
-	err = c.each(ctx, c.selection(), programs, func(_ int, batch *dataset.Batch, out [][]tensor.Value) error {
-		for k := range names {
-			if a.Outputs()[k].Random || !measurable(out[0][k]) || !measurable(out[1][k]) {
-				continue
+	s := &scorer{rows: make([][]float64, len(names)), devs: make([]deviation, len(names))}
+	programs := []*runtime.Program{b, a}
+	if c.wanted != nil {
+		programs = programs[:1]
+	}
+	var keep []wantedBatch
+	bytes, n := 0, 0
+	err = c.each(ctx, c.selection(), programs, func(batch *dataset.Batch, out [][]tensor.Value) error {
+		var wanted wantedBatch
+		if c.wanted != nil {
+			wanted = c.wanted[n]
+		} else {
+			wanted = out[1]
+			for _, v := range wanted {
+				if v.Kind == tensor.KindTensor && v.Tensor != nil {
+					bytes += len(v.Tensor.Bytes())
+				}
 			}
-			y, err := tensor.Float64s(out[0][k].Tensor)
-			if err != nil {
-				return err
-			}
-			z, err := tensor.Float64s(out[1][k].Tensor)
-			if err != nil {
-				return err
-			}
-			if !known {
-				kinds[k] = kindOf(out[0][k].Tensor, y)
-			}
-			if kinds[k] == numbers {
-				devs[k].why = devs[k].add(out[0][k], out[1][k], batch.Rows, batch.Padded)
-				continue
-			}
-			n := rowLength(kinds[k], out[0][k].Tensor)
-			for r := 0; r < min(len(y)/n, batch.Rows); r++ {
-				sums[k] += divergence(kinds[k], y[r*n:(r+1)*n], z[r*n:(r+1)*n])
-				rows[k]++
+			keep = append(keep, wanted)
+			if bytes > wantedMemory {
+				keep = nil
 			}
 		}
-		known = true
+		n++
+		for k := range names {
+			if a.Outputs()[k].Random || !measurable(wanted[k]) || !measurable(out[0][k]) {
+				continue
+			}
+			if err := s.add(k, wanted[k], out[0][k], batch); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	total := 0.0
-	for k := range names {
+	if len(keep) == n && n > 0 {
+		c.wanted = keep
+	}
+	return s.finish(), nil
+}
+
+// add takes output k of a batch: y the original's, z the model's.
+func (s *scorer) add(k int, y, z tensor.Value, batch *dataset.Batch) error {
+	p, err := tensor.Float64s(y.Tensor)
+	if err != nil {
+		return err
+	}
+	q, err := tensor.Float64s(z.Tensor)
+	if err != nil {
+		return err
+	}
+	for len(s.kinds) <= k {
+		s.kinds = append(s.kinds, -1)
+	}
+	if s.kinds[k] < 0 {
+		s.kinds[k] = kindOf(y.Tensor, p)
+	}
+	if s.kinds[k] == numbers {
+		s.devs[k].why = s.devs[k].add(y, z, batch.Rows, batch.Padded)
+		if s.devs[k].why != "" || len(p)%max(1, batch.Padded) != 0 {
+			return nil
+		}
+		each := len(p) / batch.Padded
+		for r := range batch.Rows {
+			sum := 0.0
+			for i := r * each; i < (r+1)*each; i++ {
+				sum += (p[i] - q[i]) * (p[i] - q[i])
+			}
+			s.rows[k] = append(s.rows[k], sum)
+		}
+		return nil
+	}
+	n := rowLength(s.kinds[k], y.Tensor)
+	if len(q) != len(p) {
+		return nil
+	}
+	for r := 0; r < min(len(p)/n, batch.Rows); r++ {
+		u, v := p[r*n:(r+1)*n], q[r*n:(r+1)*n]
+		s.rows[k] = append(s.rows[k], divergence(s.kinds[k], u, v))
+		if argmax(u) == argmax(v) {
+			s.same++
+		}
+		s.of++
+	}
+	return nil
+}
+
+// argmax is the first place of the largest element.
+func argmax(v []float64) int {
+	best := 0
+	for i, x := range v {
+		if x > v[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// finish puts the outputs together.
+func (s *scorer) finish() *score {
+	out := &score{agree: 1}
+	if s.of > 0 {
+		out.agree = float64(s.same) / float64(s.of)
+	}
+	paired := true
+	for k := range s.kinds {
+		scale := 1.0
 		switch {
-		case rows[k] > 0:
-			total += sums[k] / float64(rows[k])
-		case devs[k].count > 0 && devs[k].why == "":
-			if e, why := devs[k].relative(); why == "" {
-				total += e
+		case s.kinds[k] < 0:
+			continue
+		case s.kinds[k] == numbers:
+			d := &s.devs[k]
+			e, why := d.relative()
+			if d.why != "" || d.count == 0 || why != "" {
+				continue
+			}
+			out.mean += e
+			if scale = 0; d.diff > 0 {
+				scale = e / d.diff * float64(len(s.rows[k])) // the rows add up to d.diff
+			}
+		case len(s.rows[k]) > 0:
+			sum := 0.0
+			for _, x := range s.rows[k] {
+				sum += x
+			}
+			out.mean += sum / float64(len(s.rows[k]))
+		}
+		if out.rows == nil {
+			out.rows = make([]float64, len(s.rows[k]))
+		}
+		if paired = paired && len(out.rows) == len(s.rows[k]); paired {
+			for i, x := range s.rows[k] {
+				out.rows[i] += scale * x
 			}
 		}
 	}
-	if math.IsNaN(total) {
-		total = math.Inf(1)
+	if !paired {
+		out.rows = nil
 	}
-	return total, nil
+	if math.IsNaN(out.mean) {
+		out.mean = math.Inf(1)
+	}
+	return out
 }
 
 // divergence is KL(p‖q) of the distributions that two rows stand for.
@@ -113,7 +254,7 @@ func (c *Calibration) relativeErrors(ctx context.Context, small *graph.Model, na
 		return nil, err
 	}
 	devs := make([]deviation, len(names))
-	err = c.each(ctx, c.selection(), []*runtime.Program{a, b}, func(_ int, batch *dataset.Batch, out [][]tensor.Value) error {
+	err = c.each(ctx, c.selection(), []*runtime.Program{a, b}, func(batch *dataset.Batch, out [][]tensor.Value) error {
 		for k := range devs {
 			if devs[k].why == "" {
 				devs[k].why = devs[k].add(out[0][k], out[1][k], batch.Rows, batch.Padded)

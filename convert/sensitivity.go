@@ -114,6 +114,9 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	if c.measured {
 		return nil
 	}
+	if err := c.measureThin(ctx); err != nil {
+		return err
+	}
 	c.measured = true
 	var ys []*graph.Value
 	var owner []int
@@ -142,15 +145,11 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	sums := make([]*mat.Dense, len(c.found.weights))
 	rng := rand.New(rand.NewPCG(c.seed, 1))
 	seed := &cotangents{rng: rng}
-	i := -1
-	for b, err := range c.data.Batches(c.batch) {
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrData, err)
+	err = c.batches(ctx, func(index, part int, b *dataset.Batch) error {
+		if part != 0 || c.trialThin > 1 && index/selectionEvery%c.trialThin != 0 {
+			return nil
 		}
-		if i++; i%selectionEvery == selectionEvery-1 {
-			continue
-		}
-		state, err := c.backward(ctx, p, &b, seed)
+		state, err := c.backward(ctx, p, b, seed)
 		if err != nil {
 			return err
 		}
@@ -164,6 +163,10 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 			}
 		}
 		state.Release()
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for i, s := range sums {
 		c.metrics[i], c.weights[i] = mixed(s)

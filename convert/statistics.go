@@ -11,14 +11,13 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// layerRows is an activation x as a matrix of one input of l per row, in the
-// order of the samples.
-func layerRows(l *match.Layer, x *tensor.Tensor) (*mat.Dense, error) {
+// layerRows is an activation x as a matrix of one input of l per row, n numbers
+// wide, in the order of the samples.
+func layerRows(l *match.Layer, n int, x *tensor.Tensor) (*mat.Dense, error) {
 	v, err := tensor.Float64s(x)
 	if err != nil {
 		return nil, fmt.Errorf("layer %q: input %v: %w", l.Name, x, err)
 	}
-	n := l.In
 	if len(v) == 0 || len(v)%n != 0 {
 		return nil, fmt.Errorf("layer %q: input %v, wanted rows of %d", l.Name, x, n)
 	}
@@ -57,27 +56,43 @@ type products struct {
 	rows           int
 	shiftX, shiftY []float64
 	sumX, sumY     []float64
+	squares        float64 // Σ‖x−shiftX‖²
 	xy             *mat.Dense
+	same           bool // y is x: only what is not above the diagonal is gathered
+
+	bufX, bufY []float64
 }
 
-// add takes the rows of x and y, which are as many.
+// symmetricBlock is the width of the columns in which a symmetric product is
+// gathered: what is above the diagonal within one is done in vain.
+const symmetricBlock = 128
+
+// add takes the rows of x and y, which are as many. Where y is x, it is x in
+// all calls.
 func (p *products) add(pool *kernel.Pool, x, y *mat.Dense) {
 	rows, nx := x.Dims()
 	_, ny := y.Dims()
 	if p.xy == nil {
 		p.xy = mat.NewDense(nx, ny, nil)
+		p.same = x == y
 		p.shiftX, p.shiftY = columnMeans(x), columnMeans(y)
 		p.sumX, p.sumY = make([]float64, nx), make([]float64, ny)
 	}
-	sx := shifted(x, p.shiftX, p.sumX)
-	sy := sx
-	if x == y {
-		copy(p.sumY, p.sumX)
-	} else {
-		sy = shifted(y, p.shiftY, p.sumY)
+	p.bufX = shifted(p.bufX, x, p.shiftX, p.sumX)
+	for _, v := range p.bufX {
+		p.squares += v * v
 	}
-	kernel.Gemm64(pool, nx, ny, rows, sx, 1, nx, sy, ny, 1, p.xy.RawMatrix().Data, ny, true)
 	p.rows += rows
+	to := p.xy.RawMatrix().Data
+	if !p.same {
+		p.bufY = shifted(p.bufY, y, p.shiftY, p.sumY)
+		kernel.Gemm64(pool, nx, ny, rows, p.bufX, 1, nx, p.bufY, ny, 1, to, ny, true)
+		return
+	}
+	copy(p.sumY, p.sumX)
+	for j := 0; j < nx; j += symmetricBlock {
+		kernel.Gemm64(pool, nx-j, min(symmetricBlock, nx-j), rows, p.bufX[j:], 1, nx, p.bufX[j:], nx, 1, to[j*nx+j:], nx, true)
+	}
 }
 
 func columnMeans(x *mat.Dense) []float64 {
@@ -91,42 +106,84 @@ func columnMeans(x *mat.Dense) []float64 {
 	return out
 }
 
-// shifted is x less shift in every row, added up into sum.
-func shifted(x *mat.Dense, shift, sum []float64) []float64 {
+// shifted is x less shift in every row, added up into sum; on the memory of buf
+// where that is enough.
+func shifted(buf []float64, x *mat.Dense, shift, sum []float64) []float64 {
 	rows, n := x.Dims()
-	out := make([]float64, rows*n)
+	if cap(buf) < rows*n {
+		buf = make([]float64, rows*n)
+	}
+	buf = buf[:rows*n]
 	for r := range rows {
-		to := out[r*n : (r+1)*n]
+		to := buf[r*n : (r+1)*n]
 		for j, v := range x.RawRowView(r) {
 			to[j] = v - shift[j]
 			sum[j] += to[j]
 		}
 	}
-	return out
+	return buf
 }
 
-// moments gives E[(x−a)(y−b)ᵀ] and the means a and b; where centred is not
-// set, E[x yᵀ] with a and b of 0.
-func (p *products) moments(centred bool) (xy *mat.Dense, a, b []float64) {
+// averages is what products come to.
+type averages struct {
+	xy     *mat.Dense // E[(x−a)(y−b)ᵀ]
+	a, b   []float64  // the means of x and y; 0 where they are not taken out
+	energy float64    // E‖x−a‖²
+	rows   int
+}
+
+// finish turns sums into averages, on the same memory; where centred is not
+// set, the means stay in them.
+func (p *products) finish(centred bool) *averages {
 	nx, ny := p.xy.Dims()
 	n := float64(p.rows)
-	xy, a, b = mat.NewDense(nx, ny, nil), make([]float64, nx), make([]float64, ny)
+	out := &averages{xy: p.xy, a: make([]float64, nx), b: make([]float64, ny), energy: p.squares / n, rows: p.rows}
 	for i := range nx {
-		row := xy.RawRowView(i)
-		for j, v := range p.xy.RawRowView(i) {
-			row[j] = v/n - p.sumX[i]/n*(p.sumY[j]/n)
+		row := p.xy.RawRowView(i)
+		for j := range row {
+			if p.same && j > i {
+				break // what is there is the mirror's
+			}
+			row[j] = row[j]/n - p.sumX[i]/n*(p.sumY[j]/n)
 			if !centred {
 				row[j] += (p.shiftX[i] + p.sumX[i]/n) * (p.shiftY[j] + p.sumY[j]/n)
 			}
 		}
+		mean := p.shiftX[i] + p.sumX[i]/n
+		out.energy -= p.sumX[i] / n * (p.sumX[i] / n)
+		if !centred {
+			out.energy += mean * mean
+		}
+		if centred {
+			out.a[i] = mean
+		}
+	}
+	if p.same {
+		mirror(p.xy)
 	}
 	if centred {
-		for i := range a {
-			a[i] = p.shiftX[i] + p.sumX[i]/n
-		}
-		for j := range b {
-			b[j] = p.shiftY[j] + p.sumY[j]/n
+		for j := range out.b {
+			out.b[j] = p.shiftY[j] + p.sumY[j]/n
 		}
 	}
-	return xy, a, b
+	out.energy = max(0, out.energy)
+	p.bufX, p.bufY = nil, nil
+	return out
+}
+
+// mirror copies what is below the diagonal to above it, in blocks, so that
+// both are near in memory.
+func mirror(a *mat.Dense) {
+	n, _ := a.Dims()
+	d := a.RawMatrix().Data
+	const block = 64
+	for i0 := 0; i0 < n; i0 += block {
+		for j0 := 0; j0 <= i0; j0 += block {
+			for i := i0; i < min(i0+block, n); i++ {
+				for j := j0; j < min(j0+block, i); j++ {
+					d[j*n+i] = d[i*n+j]
+				}
+			}
+		}
+	}
 }

@@ -1,0 +1,334 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/mat"
+
+	"bilinc/convert/dataset"
+	"bilinc/convert/match"
+	"bilinc/factorize"
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// recordMemory bounds the sums that one run over the data gathers, in bytes;
+// those of one weight are gathered in any case.
+const recordMemory = 512 << 20
+
+// wideOutput is how many times more outputs than inputs a weight has where the
+// products with its original inputs are gathered, in place of those with its
+// outputs.
+const wideOutput = 4
+
+// inputsKey is equal for weights whose layers read the same values in the same
+// way, so that they share statistics.
+func (c *Calibration) inputsKey(w *match.Weight) string {
+	var b strings.Builder
+	for _, l := range readers(w) {
+		fmt.Fprintf(&b, "%q %v %d;", l.X.Name(), l.Columns == l.TransposeX, l.In)
+	}
+	fmt.Fprintf(&b, "%v %d", refittable(w), c.thin)
+	return b.String()
+}
+
+// inputNames is the values that layers of the weights read, each once.
+func (c *Calibration) inputNames(weights []int) []string {
+	var names []string
+	for _, i := range weights {
+		for _, l := range readers(c.found.weights[i]) {
+			if !slices.Contains(names, l.X.Name()) {
+				names = append(names, l.X.Name())
+			}
+		}
+	}
+	return names
+}
+
+// original is the moments of a weight's original inputs on the rows of the fit
+// and of the selection; nil before they are gathered.
+func (c *Calibration) original(i int) *[2]*averages {
+	return c.originals[c.inputsKey(c.found.weights[i])]
+}
+
+// recordOriginals gathers the moments of the original inputs of weights, in
+// one run over the data for as many as memory allows.
+func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error {
+	w := &walk{model: c.model, original: c}
+	for len(weights) > 0 {
+		var some []int
+		sums := map[string]*[2]products{}
+		bytes := 0
+		for len(weights) > 0 {
+			i := weights[0]
+			key := c.inputsKey(c.found.weights[i])
+			if c.originals[key] == nil && sums[key] == nil {
+				need := 2 * 8 * c.found.weights[i].Cols * c.found.weights[i].Cols
+				if len(some) > 0 && bytes+need > recordMemory {
+					break
+				}
+				some, bytes = append(some, i), bytes+need
+				sums[key] = &[2]products{}
+			}
+			weights = weights[1:]
+		}
+		if len(some) == 0 {
+			return nil
+		}
+		names := c.inputNames(some)
+		err := c.together(ctx, []*walk{w}, names, func(part int, b *dataset.Batch, out [][]tensor.Value) error {
+			for _, i := range some {
+				wt := c.found.weights[i]
+				p := &sums[c.inputsKey(wt)][part]
+				for _, l := range readers(wt) {
+					x, err := layerRows(l, l.In, out[0][slices.Index(names, l.X.Name())].Tensor)
+					if err != nil {
+						return err
+					}
+					x = counted(x, b)
+					p.add(c.pool, x, x)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, i := range some {
+			wt := c.found.weights[i]
+			key := c.inputsKey(wt)
+			done := &[2]*averages{}
+			for part := range done {
+				if p := &sums[key][part]; p.rows > 0 {
+					done[part] = p.finish(refittable(wt))
+				}
+			}
+			c.originals[key] = done
+			delete(sums, key)
+		}
+	}
+	return nil
+}
+
+// changed is the moments of a weight behind others that were changed.
+type changed struct {
+	inputs [2]*averages // x̃ with itself
+	target [2]*averages // the original output with x̃, or x̃ with the original x
+	cross  bool         // the latter
+}
+
+// recordChanged gathers the moments of weights whose inputs in the model that
+// small walks are no longer those of the original, along both. width is the
+// number of inputs that a weight has there.
+func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, small *walk, width func(i int) int) (map[int]*changed, error) {
+	names := c.inputNames(weights)
+	inputs := map[string]*[2]products{}
+	targets := map[int]*[2]products{}
+	dense := map[int]*mat.Dense{}
+	for _, i := range weights {
+		wt := c.found.weights[i]
+		inputs[c.inputsKey(wt)] = &[2]products{}
+		targets[i] = &[2]products{}
+		if wt.Rows > wideOutput*wt.Cols {
+			continue
+		}
+		var err error
+		if dense[i], err = wt.Dense(); err != nil {
+			return nil, err
+		}
+	}
+	err := c.together(ctx, []*walk{orig, small}, names, func(part int, b *dataset.Batch, out [][]tensor.Value) error {
+		done := map[string]bool{}
+		for _, i := range weights {
+			wt := c.found.weights[i]
+			key := c.inputsKey(wt)
+			for _, l := range readers(wt) {
+				at := slices.Index(names, l.X.Name())
+				x, err := layerRows(l, l.In, out[0][at].Tensor)
+				if err != nil {
+					return err
+				}
+				y, err := layerRows(l, width(i), out[1][at].Tensor)
+				if err != nil {
+					return err
+				}
+				x, y = counted(x, b), counted(y, b)
+				if !done[key] {
+					inputs[key][part].add(c.pool, y, y)
+				}
+				if dense[i] == nil {
+					targets[i][part].add(c.pool, y, x)
+				} else {
+					targets[i][part].add(c.pool, timesTransposed(c.pool, x, dense[i]), y)
+				}
+			}
+			done[key] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	result := map[int]*changed{}
+	ready := map[string][2]*averages{}
+	for _, i := range weights {
+		wt := c.found.weights[i]
+		key, centred := c.inputsKey(wt), refittable(wt)
+		ch := &changed{cross: dense[i] == nil}
+		for part := range 2 {
+			if targets[i][part].rows == 0 {
+				continue
+			}
+			ch.target[part] = targets[i][part].finish(centred)
+			if got := ready[key]; got[part] == nil {
+				got[part] = inputs[key][part].finish(centred)
+				ready[key] = got
+			}
+		}
+		ch.inputs = ready[key]
+		result[i] = ch
+	}
+	return result, nil
+}
+
+// timesTransposed is x·wᵀ.
+func timesTransposed(pool *kernel.Pool, x, w *mat.Dense) *mat.Dense {
+	rows, n := x.Dims()
+	m, _ := w.Dims()
+	out := mat.NewDense(rows, m, nil)
+	a, b := x.RawMatrix(), w.RawMatrix()
+	kernel.Gemm64(pool, rows, m, n, a.Data, a.Stride, 1, b.Data, 1, b.Stride, out.RawMatrix().Data, m, false)
+	return out
+}
+
+// moments is what the fit of a weight goes by: ch is nil where its inputs are
+// the original's.
+func (c *Calibration) moments(ctx context.Context, i, part int, ch *changed, dense *mat.Dense) (*factorize.Moments, error) {
+	o := factorize.Options{Pool: c.pool, Seed: c.seed}
+	if ch == nil || ch.cross {
+		if err := c.recordOriginals(ctx, []int{i}); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case ch == nil:
+		orig := c.original(i)[part]
+		return factorize.SymmetricMoments(dense, orig.xy, orig.a, orig.rows, o)
+	case ch.cross:
+		orig, in := c.original(i)[part], ch.inputs[part]
+		return factorize.AsymmetricMoments(dense, in.xy, ch.target[part].xy, orig.xy, in.a, orig.a, in.rows, o)
+	}
+	in, t := ch.inputs[part], ch.target[part]
+	mo := &factorize.Moments{C: in.xy, G: t.xy, Energy: t.energy, Mean: in.a, OutMean: t.a, W: dense, Rows: in.rows}
+	return mo, mo.Check()
+}
+
+// together runs stretches up to the targets side by side on the batches of the
+// fit and the selection that are in use, and moves the walks there.
+func (c *Calibration) together(ctx context.Context, walks []*walk, targets []string, f func(part int, b *dataset.Batch, out [][]tensor.Value) error) error {
+	stretches := make([]*stretch, len(walks))
+	for k, w := range walks {
+		var err error
+		if stretches[k], err = c.stretch(w, targets); err != nil {
+			return err
+		}
+	}
+	out := make([][]tensor.Value, len(walks))
+	err := c.batches(ctx, func(index, part int, b *dataset.Batch) error {
+		if !c.inUse(index) {
+			return nil
+		}
+		for k, s := range stretches {
+			var err error
+			if out[k], err = s.run(ctx, c, index, b); err != nil {
+				return err
+			}
+		}
+		return f(part, b, out)
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range stretches {
+		s.done()
+	}
+	return nil
+}
+
+// inUse reports whether fits take a batch: one group of selectionEvery batches
+// out of thin.
+func (c *Calibration) inUse(index int) bool {
+	return c.thin <= 1 || index/selectionEvery%c.thin == 0
+}
+
+// batches goes through all batches of the data and says of which part each
+// one is: 0 of the fit, 1 of the selection.
+func (c *Calibration) batches(ctx context.Context, f func(index, part int, b *dataset.Batch) error) error {
+	index := 0
+	for b, err := range c.data.Batches(c.batch) {
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrData, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		part := 0
+		if index%selectionEvery == selectionEvery-1 {
+			part = 1
+		}
+		if err := f(index, part, &b); err != nil {
+			return err
+		}
+		index++
+	}
+	return nil
+}
+
+// dependencies gives for every weight those whose layers its inputs depend on,
+// in ascending order.
+func dependencies(m *graph.Model, weights []*match.Weight) [][]int {
+	words := (len(weights) + 63) / 64
+	owner := map[*graph.Node]int{}
+	for i, w := range weights {
+		for _, l := range w.Layers {
+			owner[l.Product] = i
+		}
+	}
+	of := map[*graph.Value][]uint64{}
+	order, err := m.Graph.Sorted()
+	if err != nil {
+		order = m.Graph.Nodes() // Check has found none before
+	}
+	for _, n := range order {
+		set := make([]uint64, words)
+		for _, v := range append(slices.Clone(n.Inputs()), n.Captures()...) {
+			for k, bits := range of[v] {
+				set[k] |= bits
+			}
+		}
+		if i, ok := owner[n]; ok {
+			set[i/64] |= 1 << (i % 64)
+		}
+		for _, v := range n.Outputs() {
+			if v != nil {
+				of[v] = set
+			}
+		}
+	}
+	out := make([][]int, len(weights))
+	for i, w := range weights {
+		for k := range weights {
+			for _, l := range readers(w) {
+				if set := of[l.X]; k != i && set != nil && set[k/64]>>(k%64)&1 != 0 {
+					out[i] = append(out[i], k)
+					break
+				}
+			}
+		}
+	}
+	return out
+}
