@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"math"
 	"sync"
 )
 
@@ -56,6 +55,13 @@ func Unary32(p *Pool, f Function, y, x []float32, alpha, beta float32) {
 		return
 	case len(x) == 0:
 		return
+	case p.Threads() == 1 || len(x) <= 2*unaryGrain:
+		g := active.Load().unary[f]
+		for ; len(x) > unaryGrain; x, y = x[unaryGrain:], y[unaryGrain:] {
+			g(1, unaryGrain, y, 0, x, 0, alpha, beta)
+		}
+		g(1, len(x), y, 0, x, 0, alpha, beta)
+		return
 	}
 	j, _ := unaryJobs.Get().(*unaryJob)
 	if j == nil {
@@ -63,9 +69,6 @@ func Unary32(p *Pool, f Function, y, x []float32, alpha, beta float32) {
 		j.runFn = j.run
 	}
 	j.f, j.y, j.x, j.alpha, j.beta = active.Load().unary[f], y, x, alpha, beta
-	if len(x) <= 2*unaryGrain {
-		p = nil
-	}
 	p.For(len(x), unaryGrain, j.runFn)
 	j.y, j.x = nil, nil
 	unaryJobs.Put(j)
@@ -83,7 +86,7 @@ var unaryJobs sync.Pool
 
 func (j *unaryJob) run(lo, hi int) { j.f(1, hi-lo, j.y[lo:], 0, j.x[lo:], 0, j.alpha, j.beta) }
 
-// unaryGeneric is the portable functions: exact but for roundings, since they compute in float64.
+// unaryGeneric is the portable functions.
 var unaryGeneric = [functions]unary[float32]{
 	Relu: each(func(x, _, _ float32) float32 { return max(x, 0) }),
 	LeakyRelu: each(func(x, alpha, _ float32) float32 {
@@ -95,16 +98,13 @@ var unaryGeneric = [functions]unary[float32]{
 	Clip:        each(func(x, low, high float32) float32 { return min(max(x, low), high) }),
 	HardSigmoid: each(func(x, alpha, beta float32) float32 { return min(max(alpha*x+beta, 0), 1) }),
 	HardSwish:   each(func(x, _, _ float32) float32 { return x * min(max(x*(1./6)+0.5, 0), 1) }),
-	Exp:         wide(math.Exp),
-	Sigmoid:     wide(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }),
-	Silu:        wide(func(x float64) float64 { return x / (1 + math.Exp(-x)) }),
-	Tanh:        wide(math.Tanh),
-	Erf:         wide(math.Erf),
-	Gelu:        wide(func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }),
-	GeluTanh: wide(func(x float64) float64 {
-		// ½(1+tanh u) = 1/(1+e⁻²ᵘ) does not cancel.
-		return x / (1 + math.Exp(-2*math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x)))
-	}),
+	Exp:         wide(Exp64),
+	Sigmoid:     wide(sigmoidFast),
+	Silu:        wide(siluFast),
+	Tanh:        wide(tanhFast),
+	Erf:         wide(erfFast),
+	Gelu:        wide(geluFast),
+	GeluTanh:    wide(geluTanhFast),
 }
 
 func each(f func(x, alpha, beta float32) float32) unary[float32] {
@@ -118,6 +118,23 @@ func each(f func(x, alpha, beta float32) float32) unary[float32] {
 	}
 }
 
+// wide widens a block at a time: the conversion of one element into the register that the last
+// result came in would make it wait for that result.
 func wide(f func(float64) float64) unary[float32] {
-	return each(func(x, _, _ float32) float32 { return float32(f(float64(x))) })
+	return func(m, n int, y []float32, ys int, x []float32, xs int, _, _ float32) {
+		var block [128]float64
+		for i := range m {
+			to, from := y[i*ys:i*ys+n], x[i*xs:i*xs+n]
+			for len(from) > 0 {
+				n := min(len(from), len(block))
+				for j, v := range from[:n] {
+					block[j] = float64(v)
+				}
+				for j, v := range block[:n] {
+					to[j] = float32(f(v))
+				}
+				from, to = from[n:], to[n:]
+			}
+		}
+	}
 }

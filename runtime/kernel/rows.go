@@ -40,21 +40,29 @@ func Softmax32(p *Pool, m, n int, y []float32, ys int, x []float32, xs int) {
 //
 //	y[i·ys+j] = (x[i·xs+j] − mean)/√(variance + epsilon)·scale[j] + bias[j]
 //
-// and leaves the mean and 1/√(variance + epsilon) in stats[2i] and stats[2i+1]. bias may be nil, and y may be x.
-// Mean and variance are in float64.
+// and leaves the mean and 1/√(variance + epsilon) in stats[2i] and stats[2i+1]. bias and stats may be nil,
+// and y may be x. Mean and variance are in float64.
 func LayerNorm32(p *Pool, m, n int, y []float32, ys int, x []float32, xs int, scale, bias []float32, epsilon float64, stats []float64) {
 	if m <= 0 || n <= 0 {
 		return
 	}
 	mustHold("Y", len(y), m, n, ys, 1)
 	mustHold("X", len(x), m, n, xs, 1)
-	mustHold("stats", len(stats), m, 2, 2, 1)
+	if stats != nil {
+		mustHold("stats", len(stats), m, 2, 2, 1)
+	}
 	mustHold("scale", len(scale), 1, n, 0, 1)
 	if bias != nil {
 		mustHold("bias", len(bias), 1, n, 0, 1)
 	}
 	j := getRowJob()
 	j.n, j.y, j.ys, j.x, j.xs = n, y, ys, x, xs
+	if stats == nil {
+		if len(j.scratch) < 2*m {
+			j.scratch = make([]float64, 2*m)
+		}
+		stats = j.scratch
+	}
 	j.scale, j.bias, j.epsilon, j.stats = scale, bias, epsilon, stats
 	j.share(p, m, j.layerNormFn)
 }
@@ -84,6 +92,7 @@ type rowJob struct {
 	scale, bias []float32
 	epsilon     float64
 	stats       []float64
+	scratch     []float64
 
 	softmaxFn, layerNormFn, sumFn func(lo, hi int) // methods, bound once
 }

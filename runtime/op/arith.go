@@ -1,7 +1,10 @@
 package op
 
 import (
+	"slices"
+
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -88,7 +91,9 @@ func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch c.DType() {
 	case tensor.Float32:
-		arithFloat[float32](o.code, a, b, c)
+		if !arithKernel(ctx, o.code, a, b, c) {
+			arithFloat[float32](o.code, a, b, c)
+		}
 	case tensor.Float64:
 		arithFloat[float64](o.code, a, b, c)
 	case tensor.Int64:
@@ -113,6 +118,66 @@ func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return unsupportedType(o.name, c.DType())
 	}
 	return nil
+}
+
+// arithKernel is the operator where c is a matrix of which each operand is the
+// whole, a row, a column or an element; it tells whether that is so.
+func arithKernel(ctx *Ctx, code arithCode, a, b, c *tensor.Tensor) bool {
+	m, n, column, ok := arithMatrix(a, b, c)
+	if !ok {
+		return false
+	}
+	strides := func(t *tensor.Tensor) (rs, es int) {
+		switch {
+		case t.Len() == m*n:
+			return n, 1
+		case t.Len() == 1:
+			return 0, 0
+		case column:
+			return 1, 0
+		}
+		return 0, 1
+	}
+	xs, xe := strides(a)
+	ys, ye := strides(b)
+	kernel.Zip32(ctx.Pool, arithOperations[code], m, n, tensor.Data[float32](c), n,
+		tensor.Data[float32](a), xs, xe, tensor.Data[float32](b), ys, ye)
+	return true
+}
+
+var arithOperations = [...]kernel.Operation{addCode: kernel.Plus, subCode: kernel.Minus, mulCode: kernel.Times, divCode: kernel.Over}
+
+// arithMatrix sees c as a matrix of m rows: one, if both operands are whole or
+// single; else the one that is not is a row of it, or a column.
+func arithMatrix(a, b, c *tensor.Tensor) (m, n int, column, ok bool) {
+	total := c.Len()
+	whole := func(t *tensor.Tensor) bool { return t.Len() == total || t.Len() == 1 }
+	part := a
+	switch {
+	case total == 0:
+		return 0, 0, false, false
+	case whole(a) && whole(b):
+		return 1, total, false, true
+	case whole(a):
+		part = b
+	case !whole(b):
+		return 0, 0, false, false
+	}
+	shape, full := part.Shape(), c.Shape()
+	for shape[0] == 1 {
+		shape = shape[1:]
+	}
+	if slices.Equal(shape, full[len(full)-len(shape):]) {
+		return total / part.Len(), part.Len(), false, true
+	}
+	shape = part.Shape()
+	for shape[len(shape)-1] == 1 {
+		shape = shape[:len(shape)-1]
+	}
+	if len(part.Shape()) == len(full) && slices.Equal(shape, full[:len(shape)]) {
+		return part.Len(), total / part.Len(), true, true
+	}
+	return 0, 0, false, false
 }
 
 // arithFloat is zip without a call for each element: every run of the

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"slices"
 	"testing"
 
 	"bilinc/runtime/tensor"
@@ -24,4 +25,47 @@ func TestArith(t *testing.T) {
 		{name: "shapes", op: "Add", opset: 14, in: []*tensor.Tensor{counting(2, 3), counting(2)}, err: "[2 3] and [2] do not broadcast"},
 		{name: "types", op: "Add", opset: 14, in: []*tensor.Tensor{counting(2), list[int32](1, 2)}, err: "input 1 is int32, but input 0 is float32"},
 	})
+}
+
+// Every way to be a row, a column, an element or none of these gives what a call for each element gives.
+func TestArithKernelShapes(t *testing.T) {
+	shapes := [][]int{{}, {1}, {3}, {3, 1}, {1, 3}, {3, 3}, {1, 1, 3}, {1, 3, 1}, {3, 1, 1}, {2, 1, 3}, {2, 3, 1}, {2, 3, 3}, {0, 3}, {2, 1, 1}, {4, 2, 3, 3}}
+	done := 0
+	for _, s := range shapes {
+		for _, u := range shapes {
+			rank := max(len(s), len(u))
+			shape := make([]int, rank)
+			fits := true
+			for i := range shape {
+				x, y := 1, 1
+				if at := i - rank + len(s); at >= 0 {
+					x = s[at]
+				}
+				if at := i - rank + len(u); at >= 0 {
+					y = u[at]
+				}
+				shape[i] = x
+				if x == 1 {
+					shape[i] = y
+				}
+				fits = fits && (x == y || x == 1 || y == 1)
+			}
+			if !fits {
+				continue
+			}
+			a, b := random(1, s...), random(2, u...)
+			got, want := tensor.New(tensor.Float32, shape...), tensor.New(tensor.Float32, shape...)
+			if !arithKernel(&Ctx{}, subCode, a, b, got) {
+				continue
+			}
+			done++
+			zip(a, b, want, func(x, y float32) float32 { return x - y })
+			if !slices.Equal(tensor.Data[float32](got), tensor.Data[float32](want)) {
+				t.Errorf("%v - %v = %v, want %v", s, u, tensor.Data[float32](got), tensor.Data[float32](want))
+			}
+		}
+	}
+	if done < 100 {
+		t.Errorf("the kernel took %d pairs of shapes, want most", done)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -73,6 +74,9 @@ func (o *layerNorm) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 func (o *layerNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := in[0].Tensor.DType(); d {
 	case tensor.Float32:
+		if !present(out, 1) && !present(out, 2) {
+			return o.forward32(ctx, in, out)
+		}
 		return normalise[float32](ctx, o, in, out)
 	case tensor.Float64:
 		return normalise[float64](ctx, o, in, out)
@@ -81,6 +85,28 @@ func (o *layerNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	default:
 		return unsupportedType("LayerNormalization", d)
 	}
+}
+
+// forward32 is normalise of float32, whose statistics nobody asks for.
+func (o *layerNorm) forward32(ctx *Ctx, in, out []tensor.Value) error {
+	x := in[0].Tensor
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil {
+		return err
+	}
+	rows, n := product(x.Shape()[:axis]), product(x.Shape()[axis:])
+	scale, err := broadcastRow[float32](in[1].Tensor, x.Shape(), axis)
+	if err != nil {
+		return err
+	}
+	var bias []float32
+	if present(in, 2) {
+		if bias, err = broadcastRow[float32](in[2].Tensor, x.Shape(), axis); err != nil {
+			return err
+		}
+	}
+	kernel.LayerNorm32(ctx.Pool, rows, n, tensor.Data[float32](out[0].Tensor), n, tensor.Data[float32](x), n, scale, bias, o.epsilon, nil)
+	return nil
 }
 
 func normalise[T float](ctx *Ctx, o *layerNorm, in, out []tensor.Value) error {

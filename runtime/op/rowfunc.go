@@ -12,16 +12,12 @@ func RowFunc(o Op) func(y, x []float32) {
 	case *numeric:
 		u = &o.unary
 	case *reluOp:
-		return reluRow
+		return rows["Relu"]
 	default:
 		return nil
 	}
-	f := u.f
-	switch {
-	case u.row != nil:
+	if u.row != nil {
 		return u.row
-	case u.fast != nil:
-		f = u.fast
 	}
-	return func(y, x []float32) { each32(y, x, f) }
+	return func(y, x []float32) { each32(y, x, u.f) }
 }

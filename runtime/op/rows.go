@@ -1,6 +1,10 @@
 package op
 
-import "math"
+import (
+	"math"
+
+	"bilinc/runtime/kernel"
+)
 
 // each32 is y = f(x), element by element. It widens a block at a time: the
 // conversion of one element into the register that the last result came in
@@ -20,17 +24,16 @@ func each32(y, x []float32, f func(float64) float64) {
 	}
 }
 
-// quick is the functions that serve float32 instead of those of math.
-var quick = map[string]func(float64) float64{
-	"Exp":     expFast,
-	"Sigmoid": sigmoidFast,
-	"Tanh":    tanhFast,
-	"Erf":     erfFast,
-}
-
-// rows is the loops over float32 of operators that hardly compute: a call for
-// each element would cost more than they do.
+// rows is the loops over float32 of operators that have one: those of package
+// kernel, and of those that hardly compute, for which a call for each element
+// would cost more than they do.
 var rows = map[string]func(y, x []float32){
+	"Exp":       kernelRow(kernel.Exp, 0, 0),
+	"Sigmoid":   kernelRow(kernel.Sigmoid, 0, 0),
+	"Tanh":      kernelRow(kernel.Tanh, 0, 0),
+	"Erf":       kernelRow(kernel.Erf, 0, 0),
+	"Relu":      kernelRow(kernel.Relu, 0, 0),
+	"HardSwish": kernelRow(kernel.HardSwish, 0, 0),
 	"Sqrt": func(y, x []float32) {
 		y = y[:len(x)]
 		for i, v := range x {
@@ -55,30 +58,9 @@ var rows = map[string]func(y, x []float32){
 			y[i] = float32(math.Abs(float64(v)))
 		}
 	},
-	"HardSwish": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = v * max(0, min(1, v/6+0.5))
-		}
-	},
 }
 
-func hardSigmoidRow(y, x []float32, alpha, beta float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] = max(0, min(1, alpha*v+beta))
-	}
-}
-
-func leakyRow(y, x []float32, alpha float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] = v * [2]float32{1, alpha}[math.Float32bits(v)>>31] // by the sign, without a branch
-	}
-}
-
-func geluFast(x float64) float64 { return 0.5 * x * (1 + erfFast(x*(1/math.Sqrt2))) }
-
-func geluTanhFast(x float64) float64 {
-	return 0.5 * x * (1 + tanhFast(math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x)))
+// kernelRow is a function of package kernel on a run of elements.
+func kernelRow(f kernel.Function, alpha, beta float64) func(y, x []float32) {
+	return func(y, x []float32) { kernel.Unary32(nil, f, y, x, float32(alpha), float32(beta)) }
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -77,7 +78,11 @@ func (o *softmax) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Float32:
-		softmaxLines(ctx, o.kind, tensor.Data[float32](x), tensor.Data[float32](y), outer, n, inner, expFast)
+		if o.kind == softmaxPlain && inner == 1 {
+			kernel.Softmax32(ctx.Pool, outer, n, tensor.Data[float32](y), n, tensor.Data[float32](x), n)
+			return nil
+		}
+		softmaxLines(ctx, o.kind, tensor.Data[float32](x), tensor.Data[float32](y), outer, n, inner, kernel.Exp64)
 	case tensor.Float64:
 		softmaxLines(ctx, o.kind, tensor.Data[float64](x), tensor.Data[float64](y), outer, n, inner, math.Exp)
 	case tensor.Float16, tensor.BFloat16:

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -15,15 +16,13 @@ type unary struct {
 	name string
 	f    func(float64) float64
 	df   derivative
-	// For float32, where time counts: a quicker f, or a loop of its own.
-	fast func(float64) float64
-	row  func(y, x []float32)
+	row  func(y, x []float32) // for float32, where time counts; may be missing
 }
 
 // parseUnary serves operators without attributes.
 func parseUnary(name string, f func(float64) float64) parser {
 	return func(*attrs) Op {
-		return &unary{name: name, f: f, df: derivatives[name], fast: quick[name], row: rows[name]}
+		return &unary{name: name, f: f, df: derivatives[name], row: rows[name]}
 	}
 }
 
@@ -50,8 +49,6 @@ func (o *unary) Forward(ctx *Ctx, in, out []tensor.Value) error {
 			switch {
 			case o.row != nil:
 				o.row(dst[lo:hi], src[lo:hi])
-			case o.fast != nil:
-				each32(dst[lo:hi], src[lo:hi], o.fast)
 			default:
 				each32(dst[lo:hi], src[lo:hi], o.f)
 			}
@@ -108,7 +105,7 @@ func parseLeakyRelu(a *attrs) Op {
 		}
 		return x
 	}, df: func(x, _ float64) float64 { return stepped(x > 0, 1, alpha) },
-		row: func(y, x []float32) { leakyRow(y, x, float32(alpha)) }}
+		row: kernelRow(kernel.LeakyRelu, alpha, 0)}
 }
 
 func parseElu(a *attrs) Op {
@@ -142,7 +139,7 @@ func parseHardSigmoid(a *attrs) Op {
 	alpha, beta := float64(a.float("alpha", 0.2)), float64(a.float("beta", 0.5))
 	return &unary{name: "HardSigmoid", f: func(x float64) float64 { return math.Max(0, math.Min(1, alpha*x+beta)) },
 		df:  func(_, y float64) float64 { return stepped(y > 0 && y < 1, alpha, 0) },
-		row: func(y, x []float32) { hardSigmoidRow(y, x, float32(alpha), float32(beta)) }}
+		row: kernelRow(kernel.HardSigmoid, alpha, beta)}
 }
 
 func parseThresholdedRelu(a *attrs) Op {
@@ -176,7 +173,7 @@ func parseGelu(a *attrs) Op {
 		}, df: func(x, _ float64) float64 {
 			t := math.Tanh(math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x))
 			return 0.5*(1+t) + 0.5*x*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
-		}, fast: geluTanhFast}
+		}, row: kernelRow(kernel.GeluTanh, 0, 0)}
 	case "none":
 	default:
 		a.fail(fmt.Errorf("attribute approximate is %q, wanted none or tanh", s))
@@ -184,7 +181,7 @@ func parseGelu(a *attrs) Op {
 	return &unary{name: "Gelu", f: func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) },
 		df: func(x, _ float64) float64 {
 			return 0.5*(1+math.Erf(x/math.Sqrt2)) + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
-		}, fast: geluFast}
+		}, row: kernelRow(kernel.Gelu, 0, 0)}
 }
 
 // numeric is a unary operator that also serves integers: Abs, Neg, Sign.
@@ -195,7 +192,7 @@ type numeric struct {
 
 func parseNumeric(name string, f func(float64) float64, ints func(int64) int64) parser {
 	return func(*attrs) Op {
-		return &numeric{unary{name: name, f: f, df: derivatives[name], fast: quick[name], row: rows[name]}, ints}
+		return &numeric{unary{name: name, f: f, df: derivatives[name], row: rows[name]}, ints}
 	}
 }
 
@@ -277,11 +274,7 @@ func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch y.DType() {
 	case tensor.Float32:
 		src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
-		if len(src) <= reluGrain { // the common case costs no closure
-			reluRow(dst, src)
-			return nil
-		}
-		ctx.Pool.For(len(src), reluGrain, func(lo, hi int) { reluRow(dst[lo:hi], src[lo:hi]) })
+		kernel.Unary32(ctx.Pool, kernel.Relu, dst, src, 0, 0)
 	case tensor.Int32:
 		apply(x, y, func(v int32) int32 { return max(v, 0) })
 	case tensor.Int64:
@@ -300,15 +293,6 @@ func (o *reluOp) hasGradient() bool { return true }
 
 // reluGrain is the number of elements that are worth a task of their own.
 const reluGrain = 1 << 16
-
-// reluRow is max(x, 0) without a branch, which half of the time would be
-// mispredicted. NaN stays.
-func reluRow(y, x []float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] = max(v, 0)
-	}
-}
 
 func (o *reluOp) Backward(ctx *Ctx, _, out, dout, din []tensor.Value) error {
 	if !present(dout, 0) || !present(din, 0) {

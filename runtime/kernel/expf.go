@@ -1,11 +1,11 @@
-package op
+package kernel
 
 import "math"
 
-// The functions here serve float32: they compute in float64, by tables that
-// are filled when the program starts, to better than 1e-9 of the value, so
-// that after rounding they hardly ever differ from the exact ones of math
-// and take a quarter of their time.
+// The functions here are the portable ones of float32: they compute in
+// float64, by tables that are filled when the program starts, to better than
+// 1e-9 of the value, so that after rounding they hardly ever differ from the
+// exact ones of math and take a quarter of their time.
 
 // expSteps is the number of table entries to a factor of 2.
 const expSteps = 32
@@ -18,10 +18,10 @@ var expTable = func() (t [expSteps]float64) {
 	return t
 }()
 
-// expFast is eˣ for results that float32 can hold, 0 or +Inf (after rounding)
+// Exp64 is eˣ, to 1e-11 of the value, for results that float32 can hold, 0 or +Inf (after rounding)
 // for others: x = k·ln2/expSteps + r, eˣ = 2^(k/expSteps)·(1 + r + … + r⁴/24).
 // The first term left out is below r⁵/120 = 1.3e-12.
-func expFast(x float64) float64 {
+func Exp64(x float64) float64 {
 	const limit = 300 // far beyond float32, far within float64
 	if x != x {
 		return x
@@ -40,10 +40,10 @@ func tanhFast(x float64) float64 {
 	if q := x * x; q < 1e-3 {
 		return x * (1 - q*(1./3-q*(2./15-q*(17./315)))) // next: 0.022·q⁴
 	}
-	return 1 - 2/(expFast(2*x)+1)
+	return 1 - 2/(Exp64(2*x)+1)
 }
 
-func sigmoidFast(x float64) float64 { return 1 / (1 + expFast(-x)) }
+func sigmoidFast(x float64) float64 { return 1 / (1 + Exp64(-x)) }
 
 // erfStep is the width of a cell of erfTable; it covers [0, erfEnd), above
 // which erf is 1 but for 2e-12.
@@ -77,4 +77,28 @@ func erfFast(x float64) float64 {
 	i := int(a * (1 / erfStep))
 	c, d := &erfTable[i], a-float64(i)*erfStep
 	return math.Copysign(c[0]+d*(c[1]+d*(c[2]+d*c[3])), x)
+}
+
+// siluFast is x/(1+e⁻ˣ), -0 where that is below float32 and NaN of -Inf.
+func siluFast(x float64) float64 { return logisticOf(x, x) }
+
+// logisticOf is x/(1+e⁻ᵘ).
+func logisticOf(x, u float64) float64 {
+	if u < -300 { // where Exp64 ends
+		return x * 0
+	}
+	return x / (1 + Exp64(-u))
+}
+
+// geluFast is x·½(1+erf(x/√2)); below -1, where that cancels, math's own erfc.
+func geluFast(x float64) float64 {
+	if x < -1 {
+		return 0.5 * x * math.Erfc(-x/math.Sqrt2)
+	}
+	return 0.5 * x * (1 + erfFast(x*(1/math.Sqrt2)))
+}
+
+// geluTanhFast is x·½(1+tanh u) = x/(1+e⁻²ᵘ), which does not cancel.
+func geluTanhFast(x float64) float64 {
+	return logisticOf(x, 2*math.Sqrt2/math.SqrtPi*(x+0.044715*x*x*x))
 }
