@@ -401,36 +401,6 @@ func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o
 	if err := js.finish(); err != nil {
 		return err
 	}
-	var names []string
-	for _, j := range js.list {
-		for _, l := range c.found.weights[js.index(j)].Layers {
-			names = append(names, l.Y.Name())
-		}
-	}
-	layers := len(names)
-	names = append(names, outputNames(c.model)...)
-	errs, err := c.relativeErrors(ctx, small, names)
-	if err != nil {
-		return err
-	}
 	r.measure(c.model, small, nil)
-	byLayer := map[string]*LayerReport{}
-	for i := range r.Layers {
-		byLayer[r.Layers[i].Name] = &r.Layers[i]
-	}
-	for _, j := range js.list {
-		for _, l := range c.found.weights[js.index(j)].Layers {
-			if e := errs[l.Y.Name()]; e != nil {
-				byLayer[l.Name].Error = *e
-			}
-		}
-	}
-	r.Outputs = map[string]*OutputReport{}
-	for _, n := range names[layers:] {
-		r.Outputs[n] = &OutputReport{RelError: errs[n]}
-		if errs[n] == nil {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("output %q is not verified: it is random, constant or not of numbers", n))
-		}
-	}
-	return nil
+	return c.Measure(ctx, small, r)
 }

@@ -15,6 +15,7 @@ import (
 	"bilinc/convert"
 	"bilinc/convert/dataset"
 	"bilinc/convert/onnx"
+	"bilinc/finetune"
 	"bilinc/runtime"
 	"bilinc/runtime/graph"
 )
@@ -31,6 +32,8 @@ type convertFlags struct {
 	external bool
 	eval     dataFlags
 	calib    []string
+	epochs   int      // of --finetune; 0: none
+	train    []string // --data, to fine-tune on
 }
 
 func (a *app) convertCmd() *cobra.Command {
@@ -50,6 +53,11 @@ outputs are compared on the rows of --eval, or on random inputs.
 
 With --eval the accuracy before and after is printed; without targets, the share
 of rows whose class stays the same.
+
+With --finetune the compressed model is trained on --data, with the original as
+its teacher and targets where DATA has them: planned for training, fitted to a
+sample of DATA's rows where there is no --calib, trained as finetune does by
+default, and measured. finetune itself has more to set.
 ` + dataHelp,
 		Example: "  bilinc convert model.onnx -o small.onnx --ratio 4\n" +
 			"  bilinc convert model.onnx -o small.onnx --plan plan.json --eval test.npz",
@@ -62,7 +70,15 @@ of rows whose class stays the same.
 	cmd.Flags().BoolVar(&f.external, "external-data", false, "write the weights into a file beside the model (always done over 2 GB)")
 	f.eval.add(cmd.Flags(), "eval", "measure the model before and after on DATA")
 	cmd.Flags().StringArrayVar(&f.calib, "calib", nil, "fit the factors to DATA; --samples counts its rows then, and --eval takes all")
+	cmd.Flags().IntVar(&f.epochs, "finetune", 0, "train the compressed model on --data for so many epochs")
+	cmd.Flags().StringArrayVar(&f.train, "data", nil, "the DATA of --finetune")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
+		if cmd.Flags().Changed("finetune") && f.epochs < 1 {
+			return usage(fmt.Errorf("--finetune %d: wanted 1 or more epochs", f.epochs), "")
+		}
+		if (f.epochs > 0) != (len(f.train) > 0) {
+			return usage(errors.New("--finetune and --data need each other"), "--finetune EPOCHS --data DATA")
+		}
 		for _, name := range planFlagNames {
 			if f.planFile != "" && cmd.Flags().Changed(name) {
 				return usage(fmt.Errorf("--%s and --plan exclude each other", name), "edit the plan, or make another one")
@@ -85,12 +101,12 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if err := f.eval.check(); err != nil {
 		return err
 	}
-	calib := f.eval
-	calib.specs = f.calib
-	if len(f.calib) > 0 {
+	calib, train := f.eval, f.eval
+	calib.specs, train.specs = f.calib, f.train
+	if len(f.calib)+len(f.train) > 0 {
 		f.eval.opts.Samples = 0
 	}
-	inputs := append(append(f.eval.files(), calib.files()...), path)
+	inputs := append(slices.Concat(f.eval.files(), calib.files(), train.files()), path)
 	if f.planFile != "" {
 		inputs = append(inputs, f.planFile)
 	}
@@ -104,12 +120,25 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
 		return err
 	}
+	trainSet, trainRows, err := a.trainingData(&train, m)
+	if err != nil {
+		return err
+	}
+	defer trainSet.Close()
 	set, cal, err := a.calibrate(&calib, m)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
+	if cal == nil && trainRows != nil {
+		if cal, err = a.calibrateOn(trainRows, m); err != nil {
+			return err
+		}
+	}
 	opts.Calibration = cal
+	if trainRows != nil && f.planFile == "" {
+		opts.ForTraining, opts.Trial = true, a.trial(path, m, trainRows, f.epochs)
+	}
 	var p *convert.Plan
 	if f.planFile != "" {
 		p, err = readPlan(f.planFile)
@@ -128,6 +157,15 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	small, report, err := a.apply(ctx, path, m, p, cal)
 	if err != nil {
 		return err
+	}
+	var history *finetune.History
+	if trainRows != nil {
+		if small, history, err = a.train(ctx, path, small, m, trainRows, finetune.Options{Epochs: f.epochs, Seed: a.seed, Pool: a.pool}, false); err != nil {
+			return err
+		}
+		if err := cal.Measure(ctx, small, report); err != nil {
+			return err
+		}
 	}
 	if cal == nil {
 		if err := a.verify(ctx, m, small, data, report); err != nil {
@@ -152,9 +190,16 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	report.Seconds = time.Since(start).Seconds()
 	if a.json {
-		return a.printJSON(report)
+		return a.printJSON(struct {
+			*convert.Report
+			Training *finetune.History `json:"finetune,omitempty"`
+		}{report, history})
 	}
-	return printReport(a.stdout, report)
+	if err := printReport(a.stdout, report); err != nil || history == nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	return printHistory(a.stdout, history)
 }
 
 // readPlan reads a plan file.

@@ -224,18 +224,8 @@ func (a *app) finetune(ctx context.Context, path string, f *finetuneFlags) error
 
 // train trains m on data, with what its metadata says of compressed layers.
 func (a *app) train(ctx context.Context, path string, m, teacher *graph.Model, data *dataset.Bound, o finetune.Options, match bool) (*graph.Model, *finetune.History, error) {
-	layers, err := convert.ReadLayers(m)
-	if err != nil {
-		return nil, nil, invalid(fmt.Errorf("%s: %w", path, err))
-	}
-	for _, l := range layers {
-		o.Groups = append(o.Groups, groupOf(l))
-		if match {
-			o.Matches = append(o.Matches, finetune.Match{Student: l.Value, Teacher: l.Value})
-		}
-	}
-	if match && len(layers) == 0 {
-		return nil, nil, usage(errors.New("--match-layers: the model has no compressed layers"), "")
+	if err := groups(&o, m, match); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	bar := a.trainingBar()
 	defer bar.done()
@@ -253,6 +243,24 @@ func (a *app) train(ctx context.Context, path string, m, teacher *graph.Model, d
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return out, h, nil
+}
+
+// groups puts what the model's metadata says of compressed layers into o.
+func groups(o *finetune.Options, m *graph.Model, match bool) error {
+	layers, err := convert.ReadLayers(m)
+	if err != nil {
+		return invalid(err)
+	}
+	for _, l := range layers {
+		o.Groups = append(o.Groups, groupOf(l))
+		if match {
+			o.Matches = append(o.Matches, finetune.Match{Student: l.Value, Teacher: l.Value})
+		}
+	}
+	if match && len(layers) == 0 {
+		return usage(errors.New("--match-layers: the model has no compressed layers"), "")
+	}
+	return nil
 }
 
 // groupOf is a compressed layer as the trainer sees it.

@@ -19,6 +19,9 @@ type Batch struct {
 
 // Rows is the number of rows over all of the data.
 func (b *Bound) Rows() int {
+	if b.sample != nil {
+		return len(b.sample)
+	}
 	n := 0
 	for _, p := range b.parts {
 		n += p.rows
@@ -39,6 +42,9 @@ func (b *Bound) Batches(size int) iter.Seq2[Batch, error] {
 		size = b.Fixed
 	}
 	size = max(1, size)
+	if b.sample != nil {
+		return b.sampled(size)
+	}
 	return func(yield func(Batch, error) bool) {
 		first := 0
 		for i := range b.parts {

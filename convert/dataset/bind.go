@@ -17,8 +17,9 @@ type Bound struct {
 	Random bool     // the inputs are drawn, not read
 	Fixed  int      // the batch that the model's shapes fix; 0: any
 
-	opts  Options
-	parts []part
+	opts   Options
+	parts  []part
+	sample []int // the units that are taken; nil: all
 }
 
 // A part is the rows of one group.

@@ -2,6 +2,8 @@ package dataset
 
 import (
 	"fmt"
+	"iter"
+	"math/rand/v2"
 	"slices"
 	"sort"
 
@@ -66,7 +68,7 @@ func (p *Picker) Pick(units []int, batch *Batch) error {
 			return fmt.Errorf("sample %d is picked, there are %d", u, p.units)
 		}
 	}
-	q, row := p.find(units[0])
+	q, _ := p.find(units[0])
 	if q.whole {
 		whole, err := p.b.batch(q, 0, q.rows)
 		if err != nil {
@@ -92,7 +94,8 @@ func (p *Picker) Pick(units []int, batch *Batch) error {
 	shape := withRows(q.labels.shape(), len(units))
 	batch.Labels = reuse(batch.Labels, q.labels.dtype(), shape)
 	for k, u := range units {
-		if q, row = p.find(u); q.labels == nil {
+		q, row := p.find(u)
+		if q.labels == nil {
 			return fmt.Errorf("%s has no labels", q.name)
 		}
 		t, err := q.labels.rows(row, row+1)
@@ -157,6 +160,34 @@ func (p *Picker) column(units []int, i int, batch *Batch) error {
 		}
 	}
 	return nil
+}
+
+// Sample is n of the rows, drawn by seed and in their order; b itself where it
+// has no more, or where rows only come together.
+func (b *Bound) Sample(n int, seed uint64) *Bound {
+	p := b.Picker()
+	if n >= p.units || b.sample != nil || slices.ContainsFunc(b.parts, func(q part) bool { return q.whole }) {
+		return b
+	}
+	s := *b
+	s.sample = rand.New(rand.NewPCG(seed, 0x73616d706c65)).Perm(p.units)[:n]
+	slices.Sort(s.sample)
+	return &s
+}
+
+// sampled is Batches of a Sample.
+func (b *Bound) sampled(size int) iter.Seq2[Batch, error] {
+	return func(yield func(Batch, error) bool) {
+		p := b.Picker()
+		for lo := 0; lo < len(b.sample); lo += size {
+			var batch Batch // whoever gets it may keep it
+			err := p.Pick(b.sample[lo:min(lo+size, len(b.sample))], &batch)
+			batch.First = lo
+			if !yield(batch, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // reuse is t where it is of the given type, else a new tensor of it.

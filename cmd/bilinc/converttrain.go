@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"bilinc/convert"
+	"bilinc/convert/dataset"
+	"bilinc/finetune"
+	"bilinc/runtime/graph"
+)
+
+// fitRows is the rows of training data that factors are fitted to: more change
+// little, and training sees them all.
+const fitRows = 5000
+
+// trialShare is the part of the epochs that a trial takes.
+const trialShare = 5
+
+// trainingData opens the data of convert --finetune; nil without.
+func (a *app) trainingData(d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
+	if len(d.specs) == 0 {
+		return &dataset.Set{}, nil, nil
+	}
+	return a.open(d, m)
+}
+
+// calibrateOn prepares fits to a sample of the training data.
+func (a *app) calibrateOn(data *dataset.Bound, m *graph.Model) (*convert.Calibration, error) {
+	some := data.Sample(fitRows, a.seed)
+	if some.Rows() < data.Rows() {
+		a.note("factors are fitted to %s of the %s rows to train on (--calib names others)", count(int64(some.Rows())), count(int64(data.Rows())))
+	}
+	c, err := convert.NewCalibration(m, some, a.pool, a.seed)
+	return c, invalid(err)
+}
+
+// trial judges a plan by a short training: the score is the loss on the rows
+// held out.
+func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, epochs int) func(context.Context, *graph.Model) (float64, error) {
+	return func(ctx context.Context, small *graph.Model) (float64, error) {
+		o := finetune.Options{Epochs: (epochs + trialShare - 1) / trialShare, Seed: a.seed, Pool: a.pool}
+		if err := groups(&o, small, false); err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		t, err := finetune.New(small, m, data.Picker(), o)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		_, h, err := t.Run(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		return *h.BestLoss, nil
+	}
+}

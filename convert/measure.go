@@ -1,0 +1,47 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"bilinc/runtime/graph"
+)
+
+// Measure sets the errors of layers and outputs in r, on the rows held out, to
+// those of small: a model that Apply made, perhaps trained since.
+func (c *Calibration) Measure(ctx context.Context, small *graph.Model, r *Report) error {
+	var layers, names []string
+	by := map[string]*LayerReport{}
+	for i := range r.Layers {
+		if l := &r.Layers[i]; l.Action == ActBilinear || l.Action == ActLowRank {
+			by[l.Name] = l
+		}
+	}
+	for _, l := range c.found.layers {
+		if by[l.Name] != nil {
+			layers, names = append(layers, l.Name), append(names, l.Y.Name())
+		}
+	}
+	outputs := outputNames(c.model)
+	errs, err := c.relativeErrors(ctx, small, append(names, outputs...))
+	if err != nil {
+		return err
+	}
+	for i, name := range layers {
+		if e := errs[names[i]]; e != nil {
+			by[name].Error = *e
+		}
+	}
+	r.Outputs = map[string]*OutputReport{}
+	for _, n := range outputs {
+		r.Outputs[n] = &OutputReport{RelError: errs[n]}
+		if errs[n] == nil {
+			w := fmt.Sprintf("output %q is not verified: it is random, constant or not of numbers", n)
+			if !slices.Contains(r.Warnings, w) {
+				r.Warnings = append(r.Warnings, w)
+			}
+		}
+	}
+	return nil
+}
