@@ -21,6 +21,7 @@ type block struct {
 	steps    []step
 	outputs  []int
 	plans    planCache
+	mapped   [][]byte // of each mapped file that steps read, one constant
 }
 
 // A capture is a value of a graph around the block's.

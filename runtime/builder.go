@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"errors"
+	"slices"
 
+	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
@@ -43,7 +45,44 @@ func (b *builder) build(lowered bool) (*block, error) {
 			return nil, err
 		}
 	}
-	return b.block(b.model.Graph, b.model.Graph.Outputs)
+	k, err := b.block(b.model.Graph, b.model.Graph.Outputs)
+	if err != nil {
+		return nil, err
+	}
+	b.mapped(k, k)
+	return k, b.checkFiles()
+}
+
+// mapped notes for k the mapped files, by one constant each, that steps of the
+// block of and its bodies read in every run.
+func (b *builder) mapped(k, of *block) {
+	for _, c := range of.consts {
+		if t := c.fact.Const; t != nil && file.IsMapped(t.Bytes()) && !slices.ContainsFunc(k.mapped, func(m []byte) bool { return file.SameMapping(m, t.Bytes()) }) {
+			k.mapped = append(k.mapped, t.Bytes())
+		}
+	}
+	for i := range of.steps {
+		for _, body := range of.steps[i].bodies {
+			b.mapped(k, body.block)
+		}
+	}
+}
+
+// checkFiles fails where a file behind a constant has become shorter: what was
+// folded may be wrong.
+func (b *builder) checkFiles() error {
+	var last []byte
+	for _, v := range b.model.Graph.Consts() {
+		t := v.Init()
+		if !file.IsMapped(t.Bytes()) || last != nil && file.SameMapping(last, t.Bytes()) {
+			continue
+		}
+		last = t.Bytes()
+		if err := file.Check(last); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // op is the parsed op of a node; nil where it cannot be run.

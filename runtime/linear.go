@@ -47,7 +47,10 @@ func (o *linear) Forward(ctx *op.Ctx, in, out []tensor.Value) error {
 		return nil
 	}
 	m := len(y) / n
-	w := o.w.packed()
+	w, err := o.w.packed()
+	if err != nil {
+		return err
+	}
 	if o.tail == nil {
 		kernel.GemmPacked32(ctx.Pool, m, x, k, 1, w, y, n, false)
 		return nil

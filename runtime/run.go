@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
@@ -96,7 +97,9 @@ func (f *frame) execute(in, out []tensor.Value) (err error) {
 	f.at = -1
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v", v)
+			if err = file.Fault(v); err == nil {
+				err = fmt.Errorf("panic: %v", v)
+			}
 			if f.at >= 0 {
 				err = fmt.Errorf("%v: %w", f.plan.steps[f.at].node, err)
 			}
@@ -343,6 +346,7 @@ func (p *Program) plan(in []tensor.Value) (*plan, error) {
 
 // run checks in, runs the main block and, where profile is set, measures it.
 func (p *Program) run(ctx context.Context, in, out []tensor.Value, profile bool) ([]OpTime, error) {
+	defer file.PanicOnFault()()
 	if err := p.checkInputs(in); err != nil {
 		return nil, err
 	}
@@ -366,6 +370,11 @@ func (p *Program) run(ctx context.Context, in, out []tensor.Value, profile bool)
 	}
 	if err := f.execute(in, out); err != nil {
 		return nil, err
+	}
+	for _, b := range pl.block.mapped {
+		if err := file.Check(b); err != nil {
+			return nil, err
+		}
 	}
 	var times []OpTime
 	for i, t := range f.times {

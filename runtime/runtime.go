@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"sync"
 
+	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
@@ -68,7 +69,11 @@ const maxVariants = 8
 // nodes that the wanted outputs need cannot be run, the error is an
 // *UnsupportedError that lists them all; where the model contradicts itself,
 // the error is an ErrInvalid.
+//
+// Constants are used where they are, in the pages of a mapped file too: a file
+// that is cut short makes Compile or a run fail.
 func Compile(m *graph.Model, o Options) (*Program, error) {
+	defer file.PanicOnFault()()
 	if err := m.Check(); err != nil {
 		return nil, invalid(err)
 	}
@@ -184,7 +189,9 @@ func (p *Program) block(in []tensor.Value, lowered bool) (*block, error) {
 func guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v", v)
+			if err = file.Fault(v); err == nil {
+				err = fmt.Errorf("panic: %v", v)
+			}
 		}
 	}()
 	return f()

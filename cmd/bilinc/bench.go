@@ -44,7 +44,7 @@ prints the latency, the samples per second and the largest memory of the process
 		if err := data.check(); err != nil {
 			return err
 		}
-		m, err := load(args[0])
+		m, err := loadToRun(args[0])
 		if err != nil {
 			return err
 		}

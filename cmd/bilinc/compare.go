@@ -66,11 +66,11 @@ func (a *app) compare(ctx context.Context, pathA, pathB string, f *compareFlags)
 	if err := f.data.check(); err != nil {
 		return err
 	}
-	modelA, err := load(pathA)
+	modelA, err := loadToRun(pathA)
 	if err != nil {
 		return err
 	}
-	modelB, err := load(pathB)
+	modelB, err := loadToRun(pathB)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (a *app) eval(ctx context.Context, path string, f *evalFlags) error {
 	if err := f.data.check(); err != nil {
 		return err
 	}
-	m, err := load(path)
+	m, err := loadToRun(path)
 	if err != nil {
 		return err
 	}

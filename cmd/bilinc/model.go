@@ -14,8 +14,14 @@ import (
 )
 
 // load reads a model.
-func load(path string) (*graph.Model, error) {
-	m, err := onnx.Read(path)
+func load(path string) (*graph.Model, error) { return loadWith(onnx.ReadCopy, path) }
+
+// loadToRun is load for a model that is only compiled and run: its weights stay
+// in the file until they are used.
+func loadToRun(path string) (*graph.Model, error) { return loadWith(onnx.Read, path) }
+
+func loadWith(read func(string) (*graph.Model, error), path string) (*graph.Model, error) {
+	m, err := read(path)
 	if err != nil {
 		hint := ""
 		if errors.Is(err, onnx.ErrInvalid) {

@@ -66,7 +66,7 @@ func (a *app) run(ctx context.Context, path string, f *runFlags) error {
 			return err
 		}
 	}
-	m, err := load(path)
+	m, err := loadToRun(path)
 	if err != nil {
 		return err
 	}

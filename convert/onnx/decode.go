@@ -2,8 +2,10 @@ package onnx
 
 import (
 	"fmt"
+	"slices"
 
 	"bilinc/convert/onnx/onnxpb"
+	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
 )
@@ -13,8 +15,9 @@ import (
 // alive. After decoding they are read only and shared by clones of the model.
 type (
 	modelOrigin struct {
-		pb    *onnxpb.ModelProto // without graph and functions
-		files []string           // that the model was read from
+		pb     *onnxpb.ModelProto // without graph and functions
+		files  []string           // that the model was read from
+		mapped [][]byte           // their contents, where constants may be mapped
 	}
 	graphOrigin struct {
 		pb *onnxpb.GraphProto // without nodes and initializers
@@ -235,9 +238,28 @@ func record(g *graph.Graph) map[string]graph.Type {
 	return types
 }
 
+// aliasLeast is the size from which on a constant stays in the mapped file: a
+// smaller one is copied, so that hardly anything but weights depends on the
+// file later.
+const aliasLeast = 1 << 16
+
 // tensor decodes a constant. The message then shares the tensor's memory, so
 // that a misaligned original can be freed.
 func (d *decoder) tensor(p *onnxpb.TensorProto) (*tensor.Tensor, error) {
+	if file.IsMapped(p.RawData) {
+		dt, shape, n, err := tensorHead(p)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(p.RawData) < aliasLeast:
+			p.RawData = slices.Clone(p.RawData)
+		case len(p.RawData) == dt.ByteLen(n) && dt.Bits() > 8:
+			if _, _, err := dataField(p, dt, shape); err != nil {
+				return nil, err
+			}
+			return tensor.Alias(dt, shape, p.RawData)
+		}
+	}
 	t, err := TensorFromProto(p)
 	if err == nil && len(p.RawData) > 0 && t.DType() != tensor.Bool {
 		p.RawData = t.Bytes()

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,14 +15,16 @@ import (
 // externalLoader moves the elements of tensors that stand in other files of
 // the model's folder into the messages.
 type externalLoader struct {
-	dir   string // "": there is no folder
-	files map[string]*externalFile
-	order []string // paths in the order of first use
+	dir    string // "": there is no folder
+	mapped bool   // files are mapped rather than read in ranges
+	files  map[string]*externalFile
+	order  []string // paths in the order of first use
 }
 
 // externalFile is one opened file of the folder.
 type externalFile struct {
 	f      *os.File
+	data   []byte // all of it, where it is mapped; f is the mapping's then
 	size   int64
 	taken  int64                    // bytes of all ranges read so far
 	ranges map[externalRange][]byte // tensors that share a range share its memory
@@ -79,7 +82,7 @@ func (l *externalLoader) load(p *onnxpb.TensorProto) error {
 		if x.taken += r.length; x.taken > x.size && r.length <= x.size {
 			return invalidf("external data: ranges of %q overlap: %d bytes are wanted, it has %d", location, x.taken, x.size)
 		}
-		if raw, err = file.ReadRange(x.f, r.offset, r.length); err != nil {
+		if raw, err = x.read(r); err != nil {
 			return &FormatError{Reason: fmt.Sprintf("external data in %q", location), Err: err}
 		}
 		x.ranges[r] = raw
@@ -108,15 +111,46 @@ func (l *externalLoader) open(location string) (*externalFile, error) {
 		l.files = map[string]*externalFile{}
 	}
 	x := &externalFile{f: f, size: info.Size(), ranges: map[externalRange][]byte{}}
+	path := filepath.Join(l.dir, location)
+	if l.mapped && x.size >= aliasLeast {
+		if x.data, err = file.MapFile(f, path, math.MaxInt64); err != nil {
+			return nil, err
+		}
+	}
 	l.files[key] = x
-	l.order = append(l.order, filepath.Join(l.dir, location))
+	l.order = append(l.order, path)
 	return x, nil
+}
+
+// read is the bytes of a range, within the file.
+func (x *externalFile) read(r externalRange) ([]byte, error) {
+	if x.data == nil {
+		return file.ReadRange(x.f, r.offset, r.length)
+	}
+	size := int64(len(x.data))
+	if r.offset > size || r.length > size-r.offset {
+		return nil, fmt.Errorf("bytes %d to %d are wanted, the file has %d", r.offset, uint64(r.offset)+uint64(r.length), size)
+	}
+	return x.data[r.offset : r.offset+r.length : r.offset+r.length], nil
+}
+
+// maps is the contents of the mapped files.
+func (l *externalLoader) maps() [][]byte {
+	var out [][]byte
+	for _, x := range l.files {
+		if x.data != nil {
+			out = append(out, x.data)
+		}
+	}
+	return out
 }
 
 // close closes the files; what was read from them stays valid.
 func (l *externalLoader) close() {
 	for _, x := range l.files {
-		_ = x.f.Close() // only read from
+		if x.data == nil {
+			_ = x.f.Close() // only read from
+		}
 	}
 }
 

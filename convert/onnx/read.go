@@ -26,10 +26,49 @@ import (
 const maxMessage = math.MaxInt32
 
 // Read reads the model at path, with external data from path's folder, and
-// checks it. The memory it takes is about the size of the files: constants share
-// the bytes read, so a tensor of the model must not be changed in place.
+// checks it. Large files are mapped into memory where the system can: constants
+// then are the file's own pages, read when they are used, and must not be
+// changed in place. A program compiled of the model gives an error where
+// another process cuts the file short meanwhile; whoever reads the constants
+// in another way does that inside file.Guard, or takes ReadCopy. The mapping
+// lasts as long as the process, unless Unmap ends it.
 func Read(path string) (*graph.Model, error) {
-	data, err := file.Read(path, maxMessage)
+	var m *graph.Model
+	err := file.Guard(func() (err error) {
+		m, err = read(path, true)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// ReadCopy is Read into memory of the process's own, about the size of the
+// files. Constants share it, so a tensor must not be changed in place.
+func ReadCopy(path string) (*graph.Model, error) { return read(path, false) }
+
+// Unmap releases the files that m's constants are mapped from. Afterwards
+// neither m nor its clones nor a program compiled of them may be used.
+func Unmap(m *graph.Model) error {
+	o, ok := m.Origin.(*modelOrigin)
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, data := range o.mapped {
+		errs = append(errs, file.Unmap(data))
+	}
+	return errors.Join(errs...)
+}
+
+func read(path string, mapped bool) (*graph.Model, error) {
+	from := source{dir: filepath.Dir(path), own: !mapped, mapped: mapped}
+	take := file.Read
+	if mapped {
+		take = file.Map
+	}
+	data, err := take(path, maxMessage)
 	if err != nil {
 		var large *file.TooLargeError
 		if errors.As(err, &large) {
@@ -38,52 +77,74 @@ func Read(path string) (*graph.Model, error) {
 		}
 		return nil, err
 	}
-	m, external, err := decode(data, filepath.Dir(path), true)
+	if !file.IsMapped(data) {
+		from.own = true
+	}
+	m, external, err := decode(data, from)
+	maps := append(external.maps(), data)
+	if err == nil {
+		for _, data := range maps {
+			if err = file.Check(data); err != nil {
+				break
+			}
+		}
+	}
 	if err != nil {
+		for _, data := range maps {
+			err = errors.Join(err, file.Unmap(data))
+		}
 		return nil, &FormatError{Reason: "read " + path, Err: err}
 	}
-	m.Origin.(*modelOrigin).files = append([]string{path}, external...)
+	o := m.Origin.(*modelOrigin)
+	o.files, o.mapped = append([]string{path}, external.order...), maps
 	return m, nil
+}
+
+// A source is where a model is read from.
+type source struct {
+	dir    string // of its external data; "": it may have none
+	own    bool   // the bytes may be changed
+	mapped bool   // external data may be mapped
 }
 
 // Decode decodes and checks a model. dir is the folder of its external data;
 // with "" a model that has such is refused. The constants share data, which
 // must not be changed afterwards.
 func Decode(data []byte, dir string) (*graph.Model, error) {
-	m, _, err := decode(data, dir, false)
+	m, _, err := decode(data, source{dir: dir})
 	return m, err
 }
 
-// decode reports the external files beside the model; with own it may change data.
-func decode(data []byte, dir string, own bool) (*graph.Model, []string, error) {
+// decode also gives the files beside the model, closed.
+func decode(data []byte, from source) (*graph.Model, *externalLoader, error) {
+	l := &externalLoader{dir: from.dir, mapped: from.mapped}
+	defer l.close()
 	if err := checkFrame(data); err != nil {
-		return nil, nil, err
+		return nil, l, err
 	}
 	pb := &onnxpb.ModelProto{}
-	if err := (wireReader{own}).model(data, pb); err != nil {
-		return nil, nil, err
+	if err := (wireReader{from.own}).model(data, pb); err != nil {
+		return nil, l, err
 	}
 	if pb.Graph == nil {
-		return nil, nil, invalidf("the file has no graph: it is no ONNX model, or only a part of one")
+		return nil, l, invalidf("the file has no graph: it is no ONNX model, or only a part of one")
 	}
 	// Without versions no operator has a meaning; files before IR version 3
 	// meant the first one.
 	if ir := pb.GetIrVersion(); len(pb.OpsetImport) == 0 && (ir < 1 || ir > 2) {
-		return nil, nil, invalidf("the model imports no operator set (opset_import): its end may be missing")
+		return nil, l, invalidf("the model imports no operator set (opset_import): its end may be missing")
 	}
-	l := &externalLoader{dir: dir}
-	defer l.close()
 	if err := eachTensor(pb, l.load); err != nil {
-		return nil, nil, err
+		return nil, l, err
 	}
 	m, err := new(decoder).model(pb)
 	if err == nil {
 		err = m.Check()
 	}
 	if err != nil {
-		return nil, nil, &FormatError{Err: err}
+		return nil, l, &FormatError{Err: err}
 	}
-	return m, l.order, nil
+	return m, l, nil
 }
 
 // checkFrame walks over the outermost fields of a model, and tells files that

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	goruntime "runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
@@ -83,6 +84,7 @@ func (p *Pool) share(s *slot, n, grain, chunks int, f func(lo, hi int)) {
 
 // helper works on open slots until there has been none for a while.
 func (p *Pool) helper() {
+	debug.SetPanicOnFault(true) // a mapped file may be cut short: For passes the panic on
 	for idle := time.Now(); ; {
 		found := false
 		for range 256 {

@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"unsafe"
 )
@@ -15,7 +16,7 @@ import (
 type Tensor struct {
 	dtype DType
 	shape []int
-	data  []byte   // little-endian, aligned to the element's size; nil for String
+	data  []byte   // little-endian, aligned to the element's size unless from Alias; nil for String
 	strs  []string // String only
 }
 
@@ -96,6 +97,20 @@ func FromBytes(d DType, shape []int, data []byte) (*Tensor, error) {
 	}
 	return &Tensor{dtype: d, shape: append([]int(nil), shape...), data: data}, nil
 }
+
+// Alias is FromBytes without the copy where bytes are not aligned, on machines
+// that read such: for large constants whose file does not align them.
+func Alias(d DType, shape []int, data []byte) (*Tensor, error) {
+	n, err := Elements(shape)
+	if !readsUnaligned || err != nil || !d.Valid() || d == String || len(data) == 0 || len(data) != d.ByteLen(n) {
+		return FromBytes(d, shape, data)
+	}
+	return &Tensor{dtype: d, shape: append([]int(nil), shape...), data: data}, nil
+}
+
+// readsUnaligned says that loads from any address work, and vector loads of
+// the kernels too.
+const readsUnaligned = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
 // Elem is a Go type that elements can be seen as. Float16 and BFloat16 are
 // seen as uint16 (their bits), the 8-bit floats and the packed types as uint8.
