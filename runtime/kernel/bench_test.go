@@ -78,7 +78,59 @@ func benchTile[T float](b *testing.B, im *impl[T]) {
 	m, n, k := 10*im.mr, im.nr, blockK
 	x, y, z := random[T](r, m*k), aligned[T](k*n), make([]T, m*n)
 	for b.Loop() {
-		im.tile(m, k, x, k, 1, y, n, z, n, n, nil, 0)
+		im.tile(m, k, x, k, 1, y, n, z, n, n, nil, 0, false)
 	}
 	reportRate(b, m, n, k)
+}
+
+// BenchmarkPeak is multiply-adds and nothing else: a tile whose operands never move.
+func BenchmarkPeak(b *testing.B) {
+	for _, p := range paths {
+		b.Run(p.name, func(b *testing.B) {
+			im, k := p.f32, 1<<14
+			x, y, z := make([]float32, im.mr), aligned[float32](im.nr), make([]float32, im.mr*im.nr)
+			for b.Loop() {
+				im.tile(im.mr, k, x, 1, 0, y, 0, z, im.nr, im.nr, nil, 0, false)
+			}
+			reportRate(b, im.mr, im.nr, k)
+		})
+	}
+}
+
+// BenchmarkBilinear is sums of 1, 4 and 16 pairs of factors, with bias and ReLU.
+func BenchmarkBilinear(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, s := range [][4]int{{32, 32, 32, 32}, {64, 64, 64, 64}, {24, 32, 48, 64}} {
+		for _, terms := range []int{1, 4, 16} {
+			f := newFiles(r, bilinearShape{s[0], s[1], s[2], s[3], terms})
+			w := f.pack(true)
+			n, m := w.Dims()
+			bias := random[float32](r, m)
+			for _, samples := range []int{1, 8, 64} {
+				x, y := random[float32](r, samples*n), make([]float32, samples*m)
+				for _, threads := range []int{1, 2} {
+					p := NewPool(threads)
+					b.Run(fmt.Sprintf("%dto%d/R=%d/M=%d/threads=%d", n, m, terms, samples, threads), func(b *testing.B) {
+						for b.Loop() {
+							w.Mul(p, samples, x, n, y, m, Epilogue32{Bias: bias, F: Relu})
+						}
+						reportRate(b, samples, terms, min(s[0]*s[3]*(s[1]+s[2]), s[2]*s[1]*(s[0]+s[3])))
+					})
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkFunction is each function on a block in the first-level cache.
+func BenchmarkFunction(b *testing.B) {
+	x, y := random[float32](rand.New(rand.NewPCG(1, 2)), 4096), make([]float32, 4096)
+	for f := Relu; f < functions; f++ {
+		b.Run(f.String(), func(b *testing.B) {
+			b.SetBytes(4 * 4096)
+			for b.Loop() {
+				Unary32(nil, f, y, x, 0.25, 0.75)
+			}
+		})
+	}
 }

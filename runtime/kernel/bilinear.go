@@ -30,6 +30,13 @@ type PackedBilinear32 struct {
 	// A first: a holds for each group [m1·terms of the group][n1], rows (i, r); b holds for each panel
 	// of m2 and each group [terms of the group·n2][nr].
 	a, b []float32
+
+	cuts  int // tasks of a block of samples: panels if B is first, else blocks of rows
+	rows  int // of such a block
+	block int // most samples of a block
+	work  int // multiplications of a sample
+	// between is the elements of T of a task with one sample.
+	between int
 }
 
 const (
@@ -74,6 +81,7 @@ func packBilinear(n1, n2, m1, m2, terms int, a, b Factor32, bFirst bool) *Packed
 	panels := (m2 + nr - 1) / nr
 	w.a = aligned[float32](m1 * n1 * terms)
 	w.b = aligned[float32](panels * nr * n2 * terms)
+	w.plan()
 	for r := range terms {
 		first := r / w.group * w.group
 		size, in := min(w.group, terms-first), r-first
@@ -114,8 +122,6 @@ type bilinearJob struct {
 	ends     ends[float32]
 
 	block int // samples of a task
-	cuts  int // tasks of a block: panels if B is first, else blocks of rows
-	rows  int // of such a block
 
 	scratch []float32
 	runFn   func(lo, hi int)
@@ -134,42 +140,45 @@ func (w *PackedBilinear32) Mul(p *Pool, m int, x []float32, ldx int, y []float32
 		return
 	}
 	nx, ny := w.Dims()
-	mustHold("X", len(x), m, nx, ldx, 1)
-	mustHold("Y", len(y), m, ny, ldy, 1)
+	if len(x) < (m-1)*ldx+nx || len(y) < (m-1)*ldy+ny || ldx < 0 || ldy < 0 {
+		mustHold("X", len(x), m, nx, ldx, 1)
+		mustHold("Y", len(y), m, ny, ldy, 1)
+	}
 	j, _ := bilinearJobs.Get().(*bilinearJob)
 	if j == nil {
 		j = &bilinearJob{}
 		j.runFn = j.run
 	}
 	j.w, j.x, j.y, j.ldx, j.ldy, j.samples = w, x, y, ldx, ldy, m
-	j.ends = e.ends(w.path, m, ny)
-	work := j.plan(m)
-	tasks := (m + j.block - 1) / j.block * j.cuts
-	if m*work < minSplit {
-		j.tasks(0, tasks, &j.scratch)
+	e.ends(&j.ends, w.path, m, ny)
+	j.block = min(m, w.block)
+	if m*w.work < minSplit {
+		for s := 0; s < m; s += j.block {
+			for t := range w.cuts {
+				j.task(s, min(m, s+j.block), t, &j.scratch)
+			}
+		}
 	} else {
-		p.For(tasks, max(1, minTask/2/max(1, work*j.block/j.cuts)), j.runFn)
+		p.For((m+j.block-1)/j.block*w.cuts, max(1, minTask/2/(w.work*j.block/w.cuts)), j.runFn)
 	}
 	j.w, j.x, j.y, j.ends = nil, nil, nil, ends[float32]{}
 	bilinearJobs.Put(j)
 }
 
-// plan cuts m samples into tasks, by the shape alone. It returns the multiplications of a sample.
-func (j *bilinearJob) plan(m int) int {
-	w := j.w
+// plan sets how Mul cuts samples into tasks, by the shape alone.
+func (w *PackedBilinear32) plan() {
 	nr := w.path.f32.nr
 	panels := (w.m2 + nr - 1) / nr
 	if w.bFirst {
-		work := w.terms * w.n1 * panels * nr * (w.n2 + w.m1)
-		j.block = min(m, max(1, bilinearBytes/4/(w.n1*w.group*nr)))
-		j.cuts, j.rows = panels, w.m1
-		return work
+		w.work = w.terms * w.n1 * panels * nr * (w.n2 + w.m1)
+		w.block = max(1, bilinearBytes/4/(w.n1*w.group*nr))
+		w.cuts, w.rows, w.between = panels, w.m1, w.n1*w.group*nr
+		return
 	}
-	work := w.terms * w.m1 * (w.n1*w.n2 + w.n2*panels*nr)
-	j.rows = min(w.m1, max(32, bilinearBytes/4/(w.group*w.n2)/8*8))
-	j.cuts = (w.m1 + j.rows - 1) / j.rows
-	j.block = min(m, max(1, bilinearBytes/4/(j.rows*w.group*w.n2)))
-	return work
+	w.work = w.terms * w.m1 * (w.n1*w.n2 + w.n2*panels*nr)
+	w.rows = min(w.m1, max(32, bilinearBytes/4/(w.group*w.n2)/8*8))
+	w.cuts, w.between = (w.m1+w.rows-1)/w.rows, w.rows*w.group*w.n2
+	w.block = max(1, bilinearBytes/4/(w.rows*w.group*w.n2))
 }
 
 var scratches sync.Pool // of *[]float32
@@ -180,28 +189,23 @@ func (j *bilinearJob) run(lo, hi int) {
 	if s == nil {
 		s = new([]float32)
 	}
-	j.tasks(lo, hi, s)
+	for t := lo; t < hi; t++ {
+		from := t / j.w.cuts * j.block
+		j.task(from, min(j.samples, from+j.block), t%j.w.cuts, s)
+	}
 	scratches.Put(s)
 }
 
-func (j *bilinearJob) tasks(lo, hi int, scratch *[]float32) {
+// task is one part of the samples s0 … s1-1.
+func (j *bilinearJob) task(s0, s1, cut int, scratch *[]float32) {
 	w := j.w
-	size := j.block * w.n1 * w.group * w.path.f32.nr
-	if !w.bFirst {
-		size = j.block * j.rows * w.group * w.n2
-	}
-	if len(*scratch) < size {
+	if size := j.block * w.between; len(*scratch) < size {
 		*scratch = aligned[float32](size)
 	}
-	for t := lo; t < hi; t++ {
-		s0 := t / j.cuts * j.block
-		s1 := min(j.samples, s0+j.block)
-		if w.bFirst {
-			j.panel(s0, s1, t%j.cuts, *scratch)
-		} else {
-			r0 := t % j.cuts * j.rows
-			j.strip(s0, s1, r0, min(w.m1, r0+j.rows), *scratch)
-		}
+	if w.bFirst {
+		j.panel(s0, s1, cut, *scratch)
+	} else {
+		j.strip(s0, s1, cut*w.rows, min(w.m1, (cut+1)*w.rows), *scratch)
 	}
 }
 
@@ -218,18 +222,18 @@ func (j *bilinearJob) panel(s0, s1, q int, t []float32) {
 		for r := range size { // T[s, i, r, :] = Σ_j X[s, i, j]·B_r[:, j]
 			b := w.b[(q*w.terms+g+r)*w.n2*nr:]
 			if j.ldx == w.n1*w.n2 {
-				product(im, samples*w.n1, w.n2, j.x[s0*j.ldx:], w.n2, 1, b, nr, t[r*nr:], size*nr, cols, nil, 0)
+				product(im, samples*w.n1, w.n2, j.x[s0*j.ldx:], w.n2, 1, b, nr, t[r*nr:], size*nr, cols, nil, 0, false)
 				continue
 			}
 			for s := range samples {
-				product(im, w.n1, w.n2, j.x[(s0+s)*j.ldx:], w.n2, 1, b, nr, t[s*k*nr+r*nr:], size*nr, cols, nil, 0)
+				product(im, w.n1, w.n2, j.x[(s0+s)*j.ldx:], w.n2, 1, b, nr, t[s*k*nr+r*nr:], size*nr, cols, nil, 0, false)
 			}
 		}
 		a := w.a[g*w.m1*w.n1:]
 		for s := s0; s < s1; s++ {
 			y := j.y[s*j.ldy+col:]
 			from, ldf := j.from(s, 0, col, g)
-			product(im, w.m1, k, a, k, 1, t[(s-s0)*k*nr:], nr, y, w.m2, cols, from, ldf)
+			product(im, w.m1, k, a, k, 1, t[(s-s0)*k*nr:], nr, y, w.m2, cols, from, ldf, j.ends.relu && g+size == w.terms)
 			if g+size == w.terms {
 				j.finish(0, w.m1, cols, col, y)
 			}
@@ -249,7 +253,7 @@ func (j *bilinearJob) strip(s0, s1, r0, r1 int, t []float32) {
 		for s := range samples { // T[s, i, r, :] = Σ_l A_r[i, l]·X[s, l, :]
 			x := j.x[(s0+s)*j.ldx:]
 			for c := 0; c < w.n2; c += nr {
-				product(im, rows*size, w.n1, a, w.n1, 1, x[c:], w.n2, t[s*rows*k+c:], w.n2, min(nr, w.n2-c), nil, 0)
+				product(im, rows*size, w.n1, a, w.n1, 1, x[c:], w.n2, t[s*rows*k+c:], w.n2, min(nr, w.n2-c), nil, 0, false)
 			}
 		}
 		for col := 0; col < w.m2; col += nr {
@@ -258,7 +262,7 @@ func (j *bilinearJob) strip(s0, s1, r0, r1 int, t []float32) {
 			for s := s0; s < s1; s++ {
 				y := j.y[s*j.ldy+r0*w.m2+col:]
 				from, ldf := j.from(s, r0, col, g)
-				product(im, rows, k, t[(s-s0)*rows*k:], k, 1, b, nr, y, w.m2, cols, from, ldf)
+				product(im, rows, k, t[(s-s0)*rows*k:], k, 1, b, nr, y, w.m2, cols, from, ldf, j.ends.relu && g+size == w.terms)
 				if g+size == w.terms {
 					j.finish(r0, rows, cols, col, y)
 				}
@@ -292,19 +296,27 @@ func (j *bilinearJob) finish(row, rows, cols, col int, y []float32) {
 			}
 		}
 	}
-	if j.ends.act != nil {
+	switch {
+	case j.ends.act == nil:
+	case cols == m2: // rows on end
+		j.ends.act(1, rows*m2, y, 0, y, 0, j.ends.alpha, j.ends.beta)
+	default:
 		j.ends.act(rows, cols, y, m2, y, m2, j.ends.alpha, j.ends.beta)
 	}
 }
 
 // product is im.tile in parts: sums of at most blockK terms, at most bilinearRows rows a call.
-func product(im *impl[float32], m, k int, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc, cols int, from []float32, ldf int) {
+func product(im *impl[float32], m, k int, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc, cols int, from []float32, ldf int, relu bool) {
+	if m <= bilinearRows && k <= blockK {
+		im.tile(m, k, a, ars, aks, b, bks, c, ldc, cols, from, ldf, relu)
+		return
+	}
 	for k0 := 0; k0 < k; k0 += blockK {
 		if k0 > 0 {
 			from, ldf = c, ldc
 		}
 		for i := 0; i < m; i += bilinearRows {
-			im.tile(min(bilinearRows, m-i), min(blockK, k-k0), a[i*ars+k0*aks:], ars, aks, b[k0*bks:], bks, c[i*ldc:], ldc, cols, after(from, i*ldf), ldf)
+			im.tile(min(bilinearRows, m-i), min(blockK, k-k0), a[i*ars+k0*aks:], ars, aks, b[k0*bks:], bks, c[i*ldc:], ldc, cols, after(from, i*ldf), ldf, relu && k-k0 <= blockK)
 		}
 	}
 }

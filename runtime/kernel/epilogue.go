@@ -16,22 +16,19 @@ type Epilogue32 struct {
 	Alpha, Beta float32 // the parameters of F
 }
 
-// ends is the epilogue for a product of m rows and n columns.
-func (e *Epilogue32) ends(p *path, m, n int) ends[float32] {
+// ends sets s to the epilogue for a product of m rows and n columns.
+func (e *Epilogue32) ends(s *ends[float32], p *path, m, n int) {
+	s.from, s.ldf, s.bias, s.act, s.relu, s.alpha, s.beta = e.Bias, 0, nil, nil, false, e.Alpha, e.Beta
 	if e.Bias != nil && len(e.Bias) < n {
 		panic(fmt.Sprintf("kernel: a bias of %d elements for %d columns", len(e.Bias), n))
 	}
 	if e.Add != nil {
 		mustHold("Add", len(e.Add), m, n, e.AddStride, 1)
-	}
-	s := ends[float32]{act: p.unary[e.F], alpha: e.Alpha, beta: e.Beta}
-	switch {
-	case e.Add != nil:
 		s.from, s.ldf, s.bias = e.Add, e.AddStride, e.Bias
-	default:
-		s.from = e.Bias // for every row
 	}
-	return s
+	if s.relu = e.F == Relu && s.bias == nil; !s.relu {
+		s.act = p.unary[e.F]
+	}
 }
 
 // GemmFused32 computes C = F(A·B + Add + Bias), with A[m k] as in [Gemm32], the end applied to each
@@ -41,7 +38,9 @@ func GemmFused32(p *Pool, m int, a []float32, ars, acs int, b *Packed32, c []flo
 	if m <= 0 || b.n <= 0 {
 		return
 	}
-	gemm(b.path.f32, p, m, b.n, b.k, a, ars, acs, nil, 0, 0, b.data, c, ldc, e.ends(b.path, m, b.n))
+	var s ends[float32]
+	e.ends(&s, b.path, m, b.n)
+	gemm(b.path.f32, p, m, b.n, b.k, a, ars, acs, nil, 0, 0, b.data, c, ldc, s)
 }
 
 // GemmEpilogue32 is [GemmFused32] with a B that is not packed: [Gemm32] with an end.
@@ -50,5 +49,7 @@ func GemmEpilogue32(p *Pool, m, n, k int, a []float32, ars, acs int, b []float32
 		return
 	}
 	in := active.Load()
-	gemm(in.f32, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, e.ends(in, m, n))
+	var s ends[float32]
+	e.ends(&s, in, m, n)
+	gemm(in.f32, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, s)
 }

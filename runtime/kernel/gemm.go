@@ -37,15 +37,16 @@ type impl[T float] struct {
 	//	for i := range m { for j := range cols {
 	//		s := Σ_l a[i·ars+l·aks]·b[l·bks+j]    l = 0 … k-1, in this order
 	//		if from != nil { s += from[i·ldf+j] }
+	//		if relu { s = max(s, 0) }
 	//		c[i·ldc+j] = s
 	//	} }
 	//
 	// It reads and writes no other element. m, k and cols are at least 1. from may be c itself.
-	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, from []T, ldf int)
+	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, from []T, ldf int, relu bool)
 
 	// row is tile for one row of rowPanels whole panels, a panel step elements after the other.
 	// It may be missing.
-	row func(k int, a []T, aks int, b []T, step, bks int, c, from []T)
+	row func(k int, a []T, aks int, b []T, step, bks int, c, from []T, relu bool)
 	// turn transposes: dst[l·ds+j] = src[j·ss+l], l < n, j < side; n is a positive multiple of side.
 	// It may be missing.
 	turn func(n int, dst []T, ds int, src []T, ss int)
@@ -85,6 +86,7 @@ type ends[T float] struct {
 	ldf  int
 	bias []T
 	act  unary[T]
+	relu bool // instead of act: the tile's own, which is at the end if bias is missing
 
 	alpha, beta T
 }
@@ -146,6 +148,11 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 		for i := range m {
 			row := c[i*ldc : i*ldc+n]
 			clear(row[copy(row, after(e.from, i*e.ldf)):])
+			for j := range row {
+				if e.relu {
+					row[j] = max(row[j], 0)
+				}
+			}
 		}
 		e.finish(m, n, c, ldc, 0)
 		return
@@ -312,7 +319,7 @@ func (j *job[T]) task(r, q0, q1 int) {
 			for ; q+rowPanels <= q1 && j.j0+(q+rowPanels)*nr <= j.j1; q += rowPanels {
 				col := j.j0 + q*nr
 				c := j.c[i*j.ldc+col:]
-				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.step, j.bks, c, after(from, i*ldf+col))
+				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.step, j.bks, c, after(from, i*ldf+col), last && j.ends.relu)
 				if last {
 					j.ends.finish(1, rowPanels*nr, c, j.ldc, col)
 				}
@@ -321,7 +328,7 @@ func (j *job[T]) task(r, q0, q1 int) {
 		for ; q < q1; q++ {
 			col := j.j0 + q*nr
 			n, c := min(nr, j.j1-col), j.c[i*j.ldc+col:]
-			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.bks, c, j.ldc, n, after(from, i*ldf+col), ldf)
+			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.bks, c, j.ldc, n, after(from, i*ldf+col), ldf, last && j.ends.relu)
 			if last {
 				j.ends.finish(m, n, c, j.ldc, col)
 			}

@@ -41,9 +41,9 @@ DATA masks<>+112(SB)/8, $0x0000000000000000
 DATA masks<>+120(SB)/8, $0x0000000000000000
 GLOBL masks<>(SB), RODATA|NOPTR, $128
 
-// func tileAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int)
+// func tileAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int, relu bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2F32(SB), NOSPLIT, $8-160
+TEXT ·tileAVX2F32(SB), NOSPLIT, $8-161
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -135,7 +135,7 @@ full6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full6store
+	JZ           full6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R14), Y12
@@ -169,6 +169,24 @@ full6k:
 	VADDPS       Y13, Y11, Y11
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full6store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
+	VMAXPS Y6, Y14, Y6
+	VMAXPS Y7, Y14, Y7
+	VMAXPS Y8, Y14, Y8
+	VMAXPS Y9, Y14, Y9
+	VMAXPS Y10, Y14, Y10
+	VMAXPS Y11, Y14, Y11
 
 full6store:
 	VMOVUPS Y0, (R10)
@@ -235,7 +253,7 @@ full5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full5store
+	JZ           full5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R14), Y12
@@ -264,6 +282,22 @@ full5k:
 	VADDPS       Y13, Y9, Y9
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full5store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
+	VMAXPS Y6, Y14, Y6
+	VMAXPS Y7, Y14, Y7
+	VMAXPS Y8, Y14, Y8
+	VMAXPS Y9, Y14, Y9
 
 full5store:
 	VMOVUPS Y0, (R10)
@@ -320,7 +354,7 @@ full4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full4store
+	JZ           full4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Y12
@@ -344,6 +378,20 @@ full4k:
 	VADDPS       Y13, Y7, Y7
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full4store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
+	VMAXPS Y6, Y14, Y6
+	VMAXPS Y7, Y14, Y7
 
 full4store:
 	VMOVUPS Y0, (R10)
@@ -392,7 +440,7 @@ full3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full3store
+	JZ           full3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Y12
@@ -411,6 +459,18 @@ full3k:
 	VADDPS       Y13, Y5, Y5
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full3store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
 
 full3store:
 	VMOVUPS Y0, (R10)
@@ -451,7 +511,7 @@ full2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full2store
+	JZ           full2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Y12
@@ -465,6 +525,16 @@ full2k:
 	VADDPS       Y13, Y3, Y3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full2store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
 
 full2store:
 	VMOVUPS Y0, (R10)
@@ -497,7 +567,7 @@ full1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full1store
+	JZ           full1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Y12
@@ -506,6 +576,14 @@ full1k:
 	VADDPS       Y13, Y1, Y1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full1store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
 
 full1store:
 	VMOVUPS Y0, (R10)
@@ -596,7 +674,7 @@ part6k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           part6store
+	JZ           part6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -642,6 +720,24 @@ part6k:
 	VADDPS       Y13, Y11, Y11
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+part6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part6store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
+	VMAXPS Y6, Y14, Y6
+	VMAXPS Y7, Y14, Y7
+	VMAXPS Y8, Y14, Y8
+	VMAXPS Y9, Y14, Y9
+	VMAXPS Y10, Y14, Y10
+	VMAXPS Y11, Y14, Y11
 
 part6store:
 	VMOVUPS    (DX), Y14
@@ -722,7 +818,7 @@ part5k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           part5store
+	JZ           part5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -761,6 +857,22 @@ part5k:
 	VADDPS       Y13, Y9, Y9
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+part5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part5store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
+	VMAXPS Y6, Y14, Y6
+	VMAXPS Y7, Y14, Y7
+	VMAXPS Y8, Y14, Y8
+	VMAXPS Y9, Y14, Y9
 
 part5store:
 	VMOVUPS    (DX), Y14
@@ -829,7 +941,7 @@ part4k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part4store
+	JZ           part4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -861,6 +973,20 @@ part4k:
 	VADDPS       Y13, Y7, Y7
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part4store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
+	VMAXPS Y6, Y14, Y6
+	VMAXPS Y7, Y14, Y7
 
 part4store:
 	VMOVUPS    (DX), Y14
@@ -919,7 +1045,7 @@ part3k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part3store
+	JZ           part3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -944,6 +1070,18 @@ part3k:
 	VADDPS       Y13, Y5, Y5
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part3store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
 
 part3store:
 	VMOVUPS    (DX), Y14
@@ -992,7 +1130,7 @@ part2k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part2store
+	JZ           part2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1010,6 +1148,16 @@ part2k:
 	VADDPS       Y13, Y3, Y3
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part2store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
 
 part2store:
 	VMOVUPS    (DX), Y14
@@ -1048,7 +1196,7 @@ part1k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part1store
+	JZ           part1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1059,6 +1207,14 @@ part1k:
 	VADDPS       Y13, Y1, Y1
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part1store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
 
 part1store:
 	VMOVUPS    (DX), Y14
@@ -1129,7 +1285,7 @@ half6k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           half6store
+	JZ           half6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1157,6 +1313,18 @@ half6k:
 	VADDPS       Y12, Y5, Y5
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+half6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half6store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
+	VMAXPS Y5, Y14, Y5
 
 half6store:
 	VMOVUPS    (DX), Y14
@@ -1213,7 +1381,7 @@ half5k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           half5store
+	JZ           half5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1237,6 +1405,17 @@ half5k:
 	VADDPS       Y12, Y4, Y4
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+half5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half5store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMAXPS Y4, Y14, Y4
 
 half5store:
 	VMOVUPS    (DX), Y14
@@ -1285,7 +1464,7 @@ half4k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half4store
+	JZ           half4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1305,6 +1484,16 @@ half4k:
 	VADDPS       Y12, Y3, Y3
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half4store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
 
 half4store:
 	VMOVUPS    (DX), Y14
@@ -1347,7 +1536,7 @@ half3k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half3store
+	JZ           half3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1363,6 +1552,15 @@ half3k:
 	VADDPS       Y12, Y2, Y2
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half3store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
 
 half3store:
 	VMOVUPS    (DX), Y14
@@ -1399,7 +1597,7 @@ half2k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half2store
+	JZ           half2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1411,6 +1609,14 @@ half2k:
 	VADDPS       Y12, Y1, Y1
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half2store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
 
 half2store:
 	VMOVUPS    (DX), Y14
@@ -1441,7 +1647,7 @@ half1k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half1store
+	JZ           half1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (DX), Y14
@@ -1449,6 +1655,13 @@ half1k:
 	VADDPS       Y12, Y0, Y0
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half1store
+	VXORPS X14, X14, X14
+	VMAXPS Y0, Y14, Y0
 
 half1store:
 	VMOVUPS    (DX), Y14
@@ -1461,9 +1674,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32)
+// func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32, relu bool)
 // Requires: AVX, FMA3
-TEXT ·rowAVX2F32(SB), NOSPLIT, $0-128
+TEXT ·rowAVX2F32(SB), NOSPLIT, $0-129
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -1501,7 +1714,7 @@ loop:
 	JNZ          loop
 	MOVQ         from_base+104(FP), AX
 	TESTQ        AX, AX
-	JZ           store
+	JZ           clip
 	VADDPS       (AX), Y0, Y0
 	VADDPS       32(AX), Y1, Y1
 	VADDPS       64(AX), Y2, Y2
@@ -1510,6 +1723,20 @@ loop:
 	VADDPS       160(AX), Y5, Y5
 	VADDPS       192(AX), Y6, Y6
 	VADDPS       224(AX), Y7, Y7
+
+clip:
+	MOVB   relu+128(FP), AL
+	TESTB  AL, AL
+	JZ     store
+	VXORPS X8, X8, X8
+	VMAXPS Y0, Y8, Y0
+	VMAXPS Y1, Y8, Y1
+	VMAXPS Y2, Y8, Y2
+	VMAXPS Y3, Y8, Y3
+	VMAXPS Y4, Y8, Y4
+	VMAXPS Y5, Y8, Y5
+	VMAXPS Y6, Y8, Y6
+	VMAXPS Y7, Y8, Y7
 
 store:
 	VMOVUPS Y0, (SI)
@@ -1523,9 +1750,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int)
+// func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int, relu bool)
 // Requires: AVX, FMA3
-TEXT ·tileAVX2F64(SB), NOSPLIT, $8-160
+TEXT ·tileAVX2F64(SB), NOSPLIT, $8-161
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -1617,7 +1844,7 @@ full6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full6store
+	JZ           full6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R14), Y12
@@ -1651,6 +1878,24 @@ full6k:
 	VADDPD       Y13, Y11, Y11
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full6store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
+	VMAXPD Y6, Y14, Y6
+	VMAXPD Y7, Y14, Y7
+	VMAXPD Y8, Y14, Y8
+	VMAXPD Y9, Y14, Y9
+	VMAXPD Y10, Y14, Y10
+	VMAXPD Y11, Y14, Y11
 
 full6store:
 	VMOVUPS Y0, (R10)
@@ -1717,7 +1962,7 @@ full5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full5store
+	JZ           full5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R14), Y12
@@ -1746,6 +1991,22 @@ full5k:
 	VADDPD       Y13, Y9, Y9
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full5store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
+	VMAXPD Y6, Y14, Y6
+	VMAXPD Y7, Y14, Y7
+	VMAXPD Y8, Y14, Y8
+	VMAXPD Y9, Y14, Y9
 
 full5store:
 	VMOVUPS Y0, (R10)
@@ -1802,7 +2063,7 @@ full4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full4store
+	JZ           full4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Y12
@@ -1826,6 +2087,20 @@ full4k:
 	VADDPD       Y13, Y7, Y7
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full4store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
+	VMAXPD Y6, Y14, Y6
+	VMAXPD Y7, Y14, Y7
 
 full4store:
 	VMOVUPS Y0, (R10)
@@ -1874,7 +2149,7 @@ full3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full3store
+	JZ           full3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Y12
@@ -1893,6 +2168,18 @@ full3k:
 	VADDPD       Y13, Y5, Y5
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full3store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
 
 full3store:
 	VMOVUPS Y0, (R10)
@@ -1933,7 +2220,7 @@ full2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full2store
+	JZ           full2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Y12
@@ -1947,6 +2234,16 @@ full2k:
 	VADDPD       Y13, Y3, Y3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full2store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
 
 full2store:
 	VMOVUPS Y0, (R10)
@@ -1979,7 +2276,7 @@ full1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full1store
+	JZ           full1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Y12
@@ -1988,6 +2285,14 @@ full1k:
 	VADDPD       Y13, Y1, Y1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full1store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
 
 full1store:
 	VMOVUPS Y0, (R10)
@@ -2078,7 +2383,7 @@ part6k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           part6store
+	JZ           part6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2124,6 +2429,24 @@ part6k:
 	VADDPD       Y13, Y11, Y11
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+part6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part6store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
+	VMAXPD Y6, Y14, Y6
+	VMAXPD Y7, Y14, Y7
+	VMAXPD Y8, Y14, Y8
+	VMAXPD Y9, Y14, Y9
+	VMAXPD Y10, Y14, Y10
+	VMAXPD Y11, Y14, Y11
 
 part6store:
 	VMOVUPS    (DX), Y14
@@ -2204,7 +2527,7 @@ part5k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           part5store
+	JZ           part5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2243,6 +2566,22 @@ part5k:
 	VADDPD       Y13, Y9, Y9
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+part5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part5store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
+	VMAXPD Y6, Y14, Y6
+	VMAXPD Y7, Y14, Y7
+	VMAXPD Y8, Y14, Y8
+	VMAXPD Y9, Y14, Y9
 
 part5store:
 	VMOVUPS    (DX), Y14
@@ -2311,7 +2650,7 @@ part4k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part4store
+	JZ           part4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2343,6 +2682,20 @@ part4k:
 	VADDPD       Y13, Y7, Y7
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part4store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
+	VMAXPD Y6, Y14, Y6
+	VMAXPD Y7, Y14, Y7
 
 part4store:
 	VMOVUPS    (DX), Y14
@@ -2401,7 +2754,7 @@ part3k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part3store
+	JZ           part3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2426,6 +2779,18 @@ part3k:
 	VADDPD       Y13, Y5, Y5
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part3store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
 
 part3store:
 	VMOVUPS    (DX), Y14
@@ -2474,7 +2839,7 @@ part2k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part2store
+	JZ           part2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2492,6 +2857,16 @@ part2k:
 	VADDPD       Y13, Y3, Y3
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part2store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
 
 part2store:
 	VMOVUPS    (DX), Y14
@@ -2530,7 +2905,7 @@ part1k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part1store
+	JZ           part1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2541,6 +2916,14 @@ part1k:
 	VADDPD       Y13, Y1, Y1
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part1store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
 
 part1store:
 	VMOVUPS    (DX), Y14
@@ -2611,7 +2994,7 @@ half6k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           half6store
+	JZ           half6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2639,6 +3022,18 @@ half6k:
 	VADDPD       Y12, Y5, Y5
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+half6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half6store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
+	VMAXPD Y5, Y14, Y5
 
 half6store:
 	VMOVUPS    (DX), Y14
@@ -2695,7 +3090,7 @@ half5k:
 	ADDQ         R15, BX
 	MOVQ         (SP), R15
 	TESTQ        R15, R15
-	JZ           half5store
+	JZ           half5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2719,6 +3114,17 @@ half5k:
 	VADDPD       Y12, Y4, Y4
 	ADDQ         CX, R15
 	MOVQ         R15, (SP)
+
+half5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half5store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
+	VMAXPD Y4, Y14, Y4
 
 half5store:
 	VMOVUPS    (DX), Y14
@@ -2767,7 +3173,7 @@ half4k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half4store
+	JZ           half4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2787,6 +3193,16 @@ half4k:
 	VADDPD       Y12, Y3, Y3
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half4store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
+	VMAXPD Y3, Y14, Y3
 
 half4store:
 	VMOVUPS    (DX), Y14
@@ -2829,7 +3245,7 @@ half3k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half3store
+	JZ           half3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2845,6 +3261,15 @@ half3k:
 	VADDPD       Y12, Y2, Y2
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half3store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
+	VMAXPD Y2, Y14, Y2
 
 half3store:
 	VMOVUPS    (DX), Y14
@@ -2881,7 +3306,7 @@ half2k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half2store
+	JZ           half2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2893,6 +3318,14 @@ half2k:
 	VADDPD       Y12, Y1, Y1
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half2store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
+	VMAXPD Y1, Y14, Y1
 
 half2store:
 	VMOVUPS    (DX), Y14
@@ -2923,7 +3356,7 @@ half1k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half1store
+	JZ           half1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (DX), Y14
@@ -2931,6 +3364,13 @@ half1k:
 	VADDPD       Y12, Y0, Y0
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half1store
+	VXORPS X14, X14, X14
+	VMAXPD Y0, Y14, Y0
 
 half1store:
 	VMOVUPS    (DX), Y14
@@ -2943,9 +3383,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64)
+// func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64, relu bool)
 // Requires: AVX, FMA3
-TEXT ·rowAVX2F64(SB), NOSPLIT, $0-128
+TEXT ·rowAVX2F64(SB), NOSPLIT, $0-129
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -2983,7 +3423,7 @@ loop:
 	JNZ          loop
 	MOVQ         from_base+104(FP), AX
 	TESTQ        AX, AX
-	JZ           store
+	JZ           clip
 	VADDPD       (AX), Y0, Y0
 	VADDPD       32(AX), Y1, Y1
 	VADDPD       64(AX), Y2, Y2
@@ -2992,6 +3432,20 @@ loop:
 	VADDPD       160(AX), Y5, Y5
 	VADDPD       192(AX), Y6, Y6
 	VADDPD       224(AX), Y7, Y7
+
+clip:
+	MOVB   relu+128(FP), AL
+	TESTB  AL, AL
+	JZ     store
+	VXORPS X8, X8, X8
+	VMAXPD Y0, Y8, Y0
+	VMAXPD Y1, Y8, Y1
+	VMAXPD Y2, Y8, Y2
+	VMAXPD Y3, Y8, Y3
+	VMAXPD Y4, Y8, Y4
+	VMAXPD Y5, Y8, Y5
+	VMAXPD Y6, Y8, Y6
+	VMAXPD Y7, Y8, Y7
 
 store:
 	VMOVUPS Y0, (SI)
@@ -3005,9 +3459,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int)
+// func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int, relu bool)
 // Requires: AVX, AVX512F
-TEXT ·tileAVX512F32(SB), NOSPLIT, $8-160
+TEXT ·tileAVX512F32(SB), NOSPLIT, $8-161
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -3113,7 +3567,7 @@ full8k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full8store
+	JZ           full8clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R14), Z16
@@ -3157,6 +3611,28 @@ full8k:
 	VADDPS       Z17, Z15, Z15
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full8clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full8store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
+	VMAXPS Z12, Z18, Z12
+	VMAXPS Z13, Z18, Z13
+	VMAXPS Z14, Z18, Z14
+	VMAXPS Z15, Z18, Z15
 
 full8store:
 	VMOVUPS Z0, (R10)
@@ -3239,7 +3715,7 @@ full7k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full7store
+	JZ           full7clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R14), Z16
@@ -3278,6 +3754,26 @@ full7k:
 	VADDPS       Z17, Z13, Z13
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full7clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full7store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
+	VMAXPS Z12, Z18, Z12
+	VMAXPS Z13, Z18, Z13
 
 full7store:
 	VMOVUPS Z0, (R10)
@@ -3352,7 +3848,7 @@ full6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full6store
+	JZ           full6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R14), Z16
@@ -3386,6 +3882,24 @@ full6k:
 	VADDPS       Z17, Z11, Z11
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full6store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
 
 full6store:
 	VMOVUPS Z0, (R10)
@@ -3452,7 +3966,7 @@ full5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full5store
+	JZ           full5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R14), Z16
@@ -3481,6 +3995,22 @@ full5k:
 	VADDPS       Z17, Z9, Z9
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full5store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
 
 full5store:
 	VMOVUPS Z0, (R10)
@@ -3537,7 +4067,7 @@ full4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full4store
+	JZ           full4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Z16
@@ -3561,6 +4091,20 @@ full4k:
 	VADDPS       Z17, Z7, Z7
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full4store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
 
 full4store:
 	VMOVUPS Z0, (R10)
@@ -3609,7 +4153,7 @@ full3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full3store
+	JZ           full3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Z16
@@ -3628,6 +4172,18 @@ full3k:
 	VADDPS       Z17, Z5, Z5
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full3store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
 
 full3store:
 	VMOVUPS Z0, (R10)
@@ -3668,7 +4224,7 @@ full2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full2store
+	JZ           full2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Z16
@@ -3682,6 +4238,16 @@ full2k:
 	VADDPS       Z17, Z3, Z3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full2store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
 
 full2store:
 	VMOVUPS Z0, (R10)
@@ -3714,7 +4280,7 @@ full1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full1store
+	JZ           full1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS      (R13), Z16
@@ -3723,6 +4289,14 @@ full1k:
 	VADDPS       Z17, Z1, Z1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full1store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
 
 full1store:
 	VMOVUPS Z0, (R10)
@@ -3827,7 +4401,7 @@ part8k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part8store
+	JZ           part8clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -3871,6 +4445,28 @@ part8k:
 	VADDPS       Z17, Z15, Z15
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part8clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part8store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
+	VMAXPS Z12, Z18, Z12
+	VMAXPS Z13, Z18, Z13
+	VMAXPS Z14, Z18, Z14
+	VMAXPS Z15, Z18, Z15
 
 part8store:
 	VMOVUPS Z0, K1, (R10)
@@ -3953,7 +4549,7 @@ part7k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part7store
+	JZ           part7clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -3992,6 +4588,26 @@ part7k:
 	VADDPS       Z17, Z13, Z13
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part7clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part7store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
+	VMAXPS Z12, Z18, Z12
+	VMAXPS Z13, Z18, Z13
 
 part7store:
 	VMOVUPS Z0, K1, (R10)
@@ -4066,7 +4682,7 @@ part6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part6store
+	JZ           part6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -4100,6 +4716,24 @@ part6k:
 	VADDPS       Z17, Z11, Z11
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part6store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
 
 part6store:
 	VMOVUPS Z0, K1, (R10)
@@ -4166,7 +4800,7 @@ part5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part5store
+	JZ           part5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -4195,6 +4829,22 @@ part5k:
 	VADDPS       Z17, Z9, Z9
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part5store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
 
 part5store:
 	VMOVUPS Z0, K1, (R10)
@@ -4251,7 +4901,7 @@ part4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part4store
+	JZ           part4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4275,6 +4925,20 @@ part4k:
 	VADDPS       Z17, Z7, Z7
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part4store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
 
 part4store:
 	VMOVUPS Z0, K1, (R10)
@@ -4323,7 +4987,7 @@ part3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part3store
+	JZ           part3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4342,6 +5006,18 @@ part3k:
 	VADDPS       Z17, Z5, Z5
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part3store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
 
 part3store:
 	VMOVUPS Z0, K1, (R10)
@@ -4382,7 +5058,7 @@ part2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part2store
+	JZ           part2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4396,6 +5072,16 @@ part2k:
 	VADDPS       Z17, Z3, Z3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part2store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
 
 part2store:
 	VMOVUPS Z0, K1, (R10)
@@ -4428,7 +5114,7 @@ part1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part1store
+	JZ           part1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4437,6 +5123,14 @@ part1k:
 	VADDPS       Z17, Z1, Z1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part1store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
 
 part1store:
 	VMOVUPS Z0, K1, (R10)
@@ -4514,7 +5208,7 @@ half8k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half8store
+	JZ           half8clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -4542,6 +5236,20 @@ half8k:
 	VADDPS       Z16, Z7, Z7
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half8clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half8store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
 
 half8store:
 	VMOVUPS Z0, K1, (R10)
@@ -4601,7 +5309,7 @@ half7k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half7store
+	JZ           half7clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -4626,6 +5334,19 @@ half7k:
 	VADDPS       Z16, Z6, Z6
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half7clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half7store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
 
 half7store:
 	VMOVUPS Z0, K1, (R10)
@@ -4680,7 +5401,7 @@ half6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half6store
+	JZ           half6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -4702,6 +5423,18 @@ half6k:
 	VADDPS       Z16, Z5, Z5
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half6store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
 
 half6store:
 	VMOVUPS Z0, K1, (R10)
@@ -4751,7 +5484,7 @@ half5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half5store
+	JZ           half5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R14), K1, Z16
@@ -4770,6 +5503,17 @@ half5k:
 	VADDPS       Z16, Z4, Z4
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half5store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
 
 half5store:
 	VMOVUPS Z0, K1, (R10)
@@ -4812,7 +5556,7 @@ half4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half4store
+	JZ           half4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4828,6 +5572,16 @@ half4k:
 	VADDPS       Z16, Z3, Z3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half4store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
 
 half4store:
 	VMOVUPS Z0, K1, (R10)
@@ -4865,7 +5619,7 @@ half3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half3store
+	JZ           half3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4878,6 +5632,15 @@ half3k:
 	VADDPS       Z16, Z2, Z2
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half3store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
 
 half3store:
 	VMOVUPS Z0, K1, (R10)
@@ -4910,7 +5673,7 @@ half2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half2store
+	JZ           half2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
@@ -4920,6 +5683,14 @@ half2k:
 	VADDPS       Z16, Z1, Z1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half2store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
 
 half2store:
 	VMOVUPS Z0, K1, (R10)
@@ -4947,13 +5718,20 @@ half1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half1store
+	JZ           half1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x02, CX
 	VMOVUPS.Z    (R13), K1, Z16
 	VADDPS       Z16, Z0, Z0
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half1store
+	VXORPS X18, X18, X18
+	VMAXPS Z0, Z18, Z0
 
 half1store:
 	VMOVUPS Z0, K1, (R10)
@@ -4965,9 +5743,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32)
+// func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32, relu bool)
 // Requires: AVX, AVX512F
-TEXT ·rowAVX512F32(SB), NOSPLIT, $0-128
+TEXT ·rowAVX512F32(SB), NOSPLIT, $0-129
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -5005,7 +5783,7 @@ loop:
 	JNZ          loop
 	MOVQ         from_base+104(FP), AX
 	TESTQ        AX, AX
-	JZ           store
+	JZ           clip
 	VADDPS       (AX), Z0, Z0
 	VADDPS       64(AX), Z1, Z1
 	VADDPS       128(AX), Z2, Z2
@@ -5014,6 +5792,20 @@ loop:
 	VADDPS       320(AX), Z5, Z5
 	VADDPS       384(AX), Z6, Z6
 	VADDPS       448(AX), Z7, Z7
+
+clip:
+	MOVB   relu+128(FP), AL
+	TESTB  AL, AL
+	JZ     store
+	VXORPS X8, X8, X8
+	VMAXPS Z0, Z8, Z0
+	VMAXPS Z1, Z8, Z1
+	VMAXPS Z2, Z8, Z2
+	VMAXPS Z3, Z8, Z3
+	VMAXPS Z4, Z8, Z4
+	VMAXPS Z5, Z8, Z5
+	VMAXPS Z6, Z8, Z6
+	VMAXPS Z7, Z8, Z7
 
 store:
 	VMOVUPS Z0, (SI)
@@ -5027,9 +5819,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int)
+// func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int, relu bool)
 // Requires: AVX, AVX512F
-TEXT ·tileAVX512F64(SB), NOSPLIT, $8-160
+TEXT ·tileAVX512F64(SB), NOSPLIT, $8-161
 	MOVQ m+0(FP), AX
 	MOVQ a_base+16(FP), BX
 	MOVQ ars+40(FP), SI
@@ -5135,7 +5927,7 @@ full8k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full8store
+	JZ           full8clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R14), Z16
@@ -5179,6 +5971,28 @@ full8k:
 	VADDPD       Z17, Z15, Z15
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full8clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full8store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
+	VMAXPD Z10, Z18, Z10
+	VMAXPD Z11, Z18, Z11
+	VMAXPD Z12, Z18, Z12
+	VMAXPD Z13, Z18, Z13
+	VMAXPD Z14, Z18, Z14
+	VMAXPD Z15, Z18, Z15
 
 full8store:
 	VMOVUPS Z0, (R10)
@@ -5261,7 +6075,7 @@ full7k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full7store
+	JZ           full7clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R14), Z16
@@ -5300,6 +6114,26 @@ full7k:
 	VADDPD       Z17, Z13, Z13
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full7clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full7store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
+	VMAXPD Z10, Z18, Z10
+	VMAXPD Z11, Z18, Z11
+	VMAXPD Z12, Z18, Z12
+	VMAXPD Z13, Z18, Z13
 
 full7store:
 	VMOVUPS Z0, (R10)
@@ -5374,7 +6208,7 @@ full6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full6store
+	JZ           full6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R14), Z16
@@ -5408,6 +6242,24 @@ full6k:
 	VADDPD       Z17, Z11, Z11
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full6store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
+	VMAXPD Z10, Z18, Z10
+	VMAXPD Z11, Z18, Z11
 
 full6store:
 	VMOVUPS Z0, (R10)
@@ -5474,7 +6326,7 @@ full5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           full5store
+	JZ           full5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R14), Z16
@@ -5503,6 +6355,22 @@ full5k:
 	VADDPD       Z17, Z9, Z9
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+full5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full5store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
 
 full5store:
 	VMOVUPS Z0, (R10)
@@ -5559,7 +6427,7 @@ full4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full4store
+	JZ           full4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Z16
@@ -5583,6 +6451,20 @@ full4k:
 	VADDPD       Z17, Z7, Z7
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full4store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
 
 full4store:
 	VMOVUPS Z0, (R10)
@@ -5631,7 +6513,7 @@ full3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full3store
+	JZ           full3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Z16
@@ -5650,6 +6532,18 @@ full3k:
 	VADDPD       Z17, Z5, Z5
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full3store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
 
 full3store:
 	VMOVUPS Z0, (R10)
@@ -5690,7 +6584,7 @@ full2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full2store
+	JZ           full2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Z16
@@ -5704,6 +6598,16 @@ full2k:
 	VADDPD       Z17, Z3, Z3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full2store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
 
 full2store:
 	VMOVUPS Z0, (R10)
@@ -5736,7 +6640,7 @@ full1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           full1store
+	JZ           full1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPS      (R13), Z16
@@ -5745,6 +6649,14 @@ full1k:
 	VADDPD       Z17, Z1, Z1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+full1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     full1store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
 
 full1store:
 	VMOVUPS Z0, (R10)
@@ -5849,7 +6761,7 @@ part8k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part8store
+	JZ           part8clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -5893,6 +6805,28 @@ part8k:
 	VADDPD       Z17, Z15, Z15
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part8clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part8store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
+	VMAXPD Z10, Z18, Z10
+	VMAXPD Z11, Z18, Z11
+	VMAXPD Z12, Z18, Z12
+	VMAXPD Z13, Z18, Z13
+	VMAXPD Z14, Z18, Z14
+	VMAXPD Z15, Z18, Z15
 
 part8store:
 	VMOVUPD Z0, K1, (R10)
@@ -5975,7 +6909,7 @@ part7k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part7store
+	JZ           part7clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6014,6 +6948,26 @@ part7k:
 	VADDPD       Z17, Z13, Z13
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part7clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part7store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
+	VMAXPD Z10, Z18, Z10
+	VMAXPD Z11, Z18, Z11
+	VMAXPD Z12, Z18, Z12
+	VMAXPD Z13, Z18, Z13
 
 part7store:
 	VMOVUPD Z0, K1, (R10)
@@ -6088,7 +7042,7 @@ part6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part6store
+	JZ           part6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6122,6 +7076,24 @@ part6k:
 	VADDPD       Z17, Z11, Z11
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part6store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
+	VMAXPD Z10, Z18, Z10
+	VMAXPD Z11, Z18, Z11
 
 part6store:
 	VMOVUPD Z0, K1, (R10)
@@ -6188,7 +7160,7 @@ part5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           part5store
+	JZ           part5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6217,6 +7189,22 @@ part5k:
 	VADDPD       Z17, Z9, Z9
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+part5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part5store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
+	VMAXPD Z8, Z18, Z8
+	VMAXPD Z9, Z18, Z9
 
 part5store:
 	VMOVUPD Z0, K1, (R10)
@@ -6273,7 +7261,7 @@ part4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part4store
+	JZ           part4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6297,6 +7285,20 @@ part4k:
 	VADDPD       Z17, Z7, Z7
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part4store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
 
 part4store:
 	VMOVUPD Z0, K1, (R10)
@@ -6345,7 +7347,7 @@ part3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part3store
+	JZ           part3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6364,6 +7366,18 @@ part3k:
 	VADDPD       Z17, Z5, Z5
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part3store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
 
 part3store:
 	VMOVUPD Z0, K1, (R10)
@@ -6404,7 +7418,7 @@ part2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part2store
+	JZ           part2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6418,6 +7432,16 @@ part2k:
 	VADDPD       Z17, Z3, Z3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part2store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
 
 part2store:
 	VMOVUPD Z0, K1, (R10)
@@ -6450,7 +7474,7 @@ part1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           part1store
+	JZ           part1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6459,6 +7483,14 @@ part1k:
 	VADDPD       Z17, Z1, Z1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+part1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     part1store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
 
 part1store:
 	VMOVUPD Z0, K1, (R10)
@@ -6536,7 +7568,7 @@ half8k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half8store
+	JZ           half8clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6564,6 +7596,20 @@ half8k:
 	VADDPD       Z16, Z7, Z7
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half8clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half8store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
+	VMAXPD Z7, Z18, Z7
 
 half8store:
 	VMOVUPD Z0, K1, (R10)
@@ -6623,7 +7669,7 @@ half7k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half7store
+	JZ           half7clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6648,6 +7694,19 @@ half7k:
 	VADDPD       Z16, Z6, Z6
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half7clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half7store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
+	VMAXPD Z6, Z18, Z6
 
 half7store:
 	VMOVUPD Z0, K1, (R10)
@@ -6702,7 +7761,7 @@ half6k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half6store
+	JZ           half6clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6724,6 +7783,18 @@ half6k:
 	VADDPD       Z16, Z5, Z5
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half6clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half6store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
+	VMAXPD Z5, Z18, Z5
 
 half6store:
 	VMOVUPD Z0, K1, (R10)
@@ -6773,7 +7844,7 @@ half5k:
 	ADDQ         R14, BX
 	MOVQ         (SP), R14
 	TESTQ        R14, R14
-	JZ           half5store
+	JZ           half5clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R14), K1, Z16
@@ -6792,6 +7863,17 @@ half5k:
 	VADDPD       Z16, Z4, Z4
 	ADDQ         CX, R14
 	MOVQ         R14, (SP)
+
+half5clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half5store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
+	VMAXPD Z4, Z18, Z4
 
 half5store:
 	VMOVUPD Z0, K1, (R10)
@@ -6834,7 +7916,7 @@ half4k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half4store
+	JZ           half4clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6850,6 +7932,16 @@ half4k:
 	VADDPD       Z16, Z3, Z3
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half4clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half4store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
+	VMAXPD Z3, Z18, Z3
 
 half4store:
 	VMOVUPD Z0, K1, (R10)
@@ -6887,7 +7979,7 @@ half3k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half3store
+	JZ           half3clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6900,6 +7992,15 @@ half3k:
 	VADDPD       Z16, Z2, Z2
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half3clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half3store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
+	VMAXPD Z2, Z18, Z2
 
 half3store:
 	VMOVUPD Z0, K1, (R10)
@@ -6932,7 +8033,7 @@ half2k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half2store
+	JZ           half2clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
@@ -6942,6 +8043,14 @@ half2k:
 	VADDPD       Z16, Z1, Z1
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half2clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half2store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
+	VMAXPD Z1, Z18, Z1
 
 half2store:
 	VMOVUPD Z0, K1, (R10)
@@ -6969,13 +8078,20 @@ half1k:
 	ADDQ         R13, BX
 	MOVQ         (SP), R13
 	TESTQ        R13, R13
-	JZ           half1store
+	JZ           half1clip
 	MOVQ         ldf+152(FP), CX
 	SHLQ         $0x03, CX
 	VMOVUPD.Z    (R13), K1, Z16
 	VADDPD       Z16, Z0, Z0
 	ADDQ         CX, R13
 	MOVQ         R13, (SP)
+
+half1clip:
+	MOVB   relu+160(FP), CL
+	TESTB  CL, CL
+	JZ     half1store
+	VXORPS X18, X18, X18
+	VMAXPD Z0, Z18, Z0
 
 half1store:
 	VMOVUPD Z0, K1, (R10)
@@ -6987,9 +8103,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64)
+// func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64, relu bool)
 // Requires: AVX, AVX512F
-TEXT ·rowAVX512F64(SB), NOSPLIT, $0-128
+TEXT ·rowAVX512F64(SB), NOSPLIT, $0-129
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   aks+32(FP), DX
@@ -7027,7 +8143,7 @@ loop:
 	JNZ          loop
 	MOVQ         from_base+104(FP), AX
 	TESTQ        AX, AX
-	JZ           store
+	JZ           clip
 	VADDPD       (AX), Z0, Z0
 	VADDPD       64(AX), Z1, Z1
 	VADDPD       128(AX), Z2, Z2
@@ -7036,6 +8152,20 @@ loop:
 	VADDPD       320(AX), Z5, Z5
 	VADDPD       384(AX), Z6, Z6
 	VADDPD       448(AX), Z7, Z7
+
+clip:
+	MOVB   relu+128(FP), AL
+	TESTB  AL, AL
+	JZ     store
+	VXORPS X8, X8, X8
+	VMAXPD Z0, Z8, Z0
+	VMAXPD Z1, Z8, Z1
+	VMAXPD Z2, Z8, Z2
+	VMAXPD Z3, Z8, Z3
+	VMAXPD Z4, Z8, Z4
+	VMAXPD Z5, Z8, Z5
+	VMAXPD Z6, Z8, Z6
+	VMAXPD Z7, Z8, Z7
 
 store:
 	VMOVUPS Z0, (SI)

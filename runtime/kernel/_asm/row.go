@@ -12,7 +12,7 @@ import (
 // of an addition, of four panels, so that the order of each sum is that of tile.
 func (v vectors) row() {
 	el := map[int]string{4: "float32", 8: "float64"}[v.size]
-	TEXT("row"+v.name[len("tile"):], NOSPLIT, fmt.Sprintf("func(k int, a []%[1]s, aks int, b []%[1]s, step, bks int, c, from []%[1]s)", el))
+	TEXT("row"+v.name[len("tile"):], NOSPLIT, fmt.Sprintf("func(k int, a []%[1]s, aks int, b []%[1]s, step, bks int, c, from []%[1]s, relu bool)", el))
 	Doc(fmt.Sprintf("row%s computes one row of four panels of %d columns, with %s.", v.name[len("tile"):], 2*v.lanes(), v.set))
 	Pragma("noescape")
 	n := Load(Param("k"), GP64())
@@ -38,9 +38,17 @@ func (v vectors) row() {
 
 	from := Load(Param("from").Base(), GP64())
 	TESTQ(from, from)
-	JZ(LabelRef("store"))
+	JZ(LabelRef("clip"))
 	for i := range 8 {
 		v.add(Mem{Base: from, Disp: i * v.width}, v.reg(i), v.reg(i))
+	}
+	Label("clip")
+	relu := Load(Param("relu"), GP8())
+	TESTB(relu, relu)
+	JZ(LabelRef("store"))
+	VXORPS(x.AsX(), x.AsX(), x.AsX())
+	for i := range 8 {
+		v.most(v.reg(i), x, v.reg(i)) // NaN stays
 	}
 	Label("store")
 	for i := range 8 {

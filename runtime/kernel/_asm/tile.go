@@ -19,15 +19,15 @@ type vectors struct {
 
 	broadcast func(...Op)
 	fma       func(...Op)
-	add       func(...Op)
+	add, most func(...Op)
 	maskMove  func(_, _, _ Op) // AVX2
 }
 
 var (
-	avx2f32   = vectors{name: "tileAVX2F32", set: "AVX2 and FMA", size: 4, width: 32, mr: 6, broadcast: VBROADCASTSS, fma: VFMADD231PS, add: VADDPS, maskMove: VMASKMOVPS}
-	avx2f64   = vectors{name: "tileAVX2F64", set: "AVX2 and FMA", size: 8, width: 32, mr: 6, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD, maskMove: VMASKMOVPD}
-	avx512f32 = vectors{name: "tileAVX512F32", set: "AVX-512F", size: 4, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSS, fma: VFMADD231PS, add: VADDPS}
-	avx512f64 = vectors{name: "tileAVX512F64", set: "AVX-512F", size: 8, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD}
+	avx2f32   = vectors{name: "tileAVX2F32", set: "AVX2 and FMA", size: 4, width: 32, mr: 6, broadcast: VBROADCASTSS, fma: VFMADD231PS, add: VADDPS, most: VMAXPS, maskMove: VMASKMOVPS}
+	avx2f64   = vectors{name: "tileAVX2F64", set: "AVX2 and FMA", size: 8, width: 32, mr: 6, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD, most: VMAXPD, maskMove: VMASKMOVPD}
+	avx512f32 = vectors{name: "tileAVX512F32", set: "AVX-512F", size: 4, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSS, fma: VFMADD231PS, add: VADDPS, most: VMAXPS}
+	avx512f64 = vectors{name: "tileAVX512F64", set: "AVX-512F", size: 8, width: 64, mr: 8, zmm: true, broadcast: VBROADCASTSD, fma: VFMADD231PD, add: VADDPD, most: VMAXPD}
 )
 
 // shift turns a number of elements into bytes.
@@ -55,7 +55,7 @@ type state struct {
 // last ones are evened out, since a block of few rows waits for its own additions.
 func (v vectors) tile() {
 	el := map[int]string{4: "float32", 8: "float64"}[v.size]
-	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, from []%[1]s, ldf int)", el))
+	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, from []%[1]s, ldf int, relu bool)", el))
 	Doc(fmt.Sprintf("%s is tileGeneric for panels of %d columns, with %s.", v.name, 2*v.lanes(), v.set))
 	Pragma("noescape")
 	s := state{m: Load(Param("m"), GP64()), mask: GP64()}
@@ -180,7 +180,7 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 	ADDQ(n, s.a)
 	MOVQ(s.from, n)
 	TESTQ(n, n)
-	JZ(LabelRef(label + "store"))
+	JZ(LabelRef(label + "clip"))
 	Load(Param("ldf"), pa)
 	SHLQ(v.shift(), pa)
 	for i := range rows {
@@ -191,6 +191,14 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 		ADDQ(pa, n)
 	}
 	MOVQ(n, s.from)
+	Label(label + "clip")
+	relu := Load(Param("relu"), GP8())
+	TESTB(relu, relu)
+	JZ(LabelRef(label + "store"))
+	VXORPS(x.AsX(), x.AsX(), x.AsX())
+	for i := range rows * halves {
+		v.most(acc(i/halves, i%halves), x, acc(i/halves, i%halves)) // NaN stays
+	}
 	Label(label + "store")
 	for i := range rows {
 		for h := range halves {
