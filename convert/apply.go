@@ -73,6 +73,7 @@ func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph
 type job struct {
 	weight   *match.Weight
 	shape    factorize.Shape
+	kernel   string // of a convolution, as in form
 	terms    int
 	start    Start
 	warnings []string
@@ -164,6 +165,10 @@ func newJob(w *match.Weight, planned map[string]*LayerPlan) (*job, error) {
 	default:
 		return nil, fmt.Errorf("layer %q: start %q, wanted fitted or random", e.Name, e.Start)
 	}
+	j.kernel = e.Kernel
+	if err := checkForm(w, form{j.shape, j.kernel}); err != nil {
+		return nil, fmt.Errorf("layer %q: %w", e.Name, err)
+	}
 	s := j.shape
 	for _, side := range []struct {
 		what         string
@@ -190,14 +195,14 @@ func (js *jobs) fromWeight(ctx context.Context, j *job, o factorize.Options) (*f
 		return nil, 0, err
 	}
 	if j.start != Random {
-		return factorize.NearestKronecker(ctx, w, j.shape, j.terms, o)
+		return factorize.NearestKronecker(ctx, ordered(w, columnOrder(j.weight, j.kernel)), j.shape, j.terms, o)
 	}
 	k, err := js.random(j, o.Seed)
 	if err != nil {
 		return nil, 0, err
 	}
 	var rest mat.Dense
-	rest.Sub(w, k.Dense())
+	rest.Sub(w, denseOf(j.weight, k, j.kernel))
 	before, after := mat.Norm(w, 2), mat.Norm(&rest, 2)
 	if before == 0 {
 		return k, 0, nil
@@ -215,7 +220,7 @@ func (js *jobs) random(j *job, seed uint64) (*factorize.Kronecker, error) {
 
 // replace puts factors in the place of one weight.
 func (js *jobs) replace(j *job, k *factorize.Kronecker) error {
-	done, err := js.build.replace(j.weight, k, js.found.facts.Of)
+	done, err := js.build.replace(j.weight, k, j.kernel, js.found.facts.Of)
 	js.done = append(js.done, done...)
 	return err
 }

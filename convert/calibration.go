@@ -48,10 +48,12 @@ type Calibration struct {
 	metrics   []*mat.Dense             // of output errors, per weight, of mean diagonal 1; nil: the identity
 	weights   []float64                // what the metrics were divided by
 	originals map[string]*[2]*averages // x with x, of the fit and the selection rows, by inputsKey
+	tables    []*factorize.Table       // of weights that are looked up
 	stages    [2][]stage               // per weight: where nothing before it is changed, and the last others
 	fits      map[string]*fitted       // by the choices up to a weight
 	wanted    []wantedBatch            // the original's outputs on the selection rows, where they are kept
 	heldOut   bool
+	mask      int  // 1 + the number of the input that says which positions count; 0: all do
 	measured  bool // the metrics are
 	warnings  []string
 
@@ -65,8 +67,11 @@ type Calibration struct {
 type stage struct {
 	before string
 	mode   string
+	weight *match.Weight
 	fitter *factorize.Fitter // nil: not ready
 	mo     *factorize.Moments
+	o      factorize.FitOptions
+	others map[string]*factorize.Fitter // by what has the kernel's axes, where that is not B alone
 }
 
 // fitted is one weight's factors and the biases of its layers.
@@ -92,6 +97,7 @@ func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed
 		metrics:   make([]*mat.Dense, len(f.weights)),
 		weights:   make([]float64, len(f.weights)),
 		originals: map[string]*[2]*averages{},
+		tables:    make([]*factorize.Table, len(f.weights)),
 		thin:      1}
 	for k := range c.stages {
 		c.stages[k] = make([]stage, len(f.weights))
@@ -186,7 +192,7 @@ func (c *Calibration) measureThin(ctx context.Context) error {
 	c.trialThin = max(1, c.data.Rows()/trialRows)
 	var all []int
 	for i, w := range c.found.weights {
-		if unrecorded(c.model, w) == "" {
+		if unrecorded(c.model, w) == "" && !isTable(w) {
 			all = append(all, i)
 		}
 	}
@@ -204,12 +210,12 @@ func (c *Calibration) measureThin(ctx context.Context) error {
 			return err
 		}
 		for _, i := range all {
-			elements := 0
+			rows := 0
 			for _, l := range readers(c.found.weights[i]) {
-				elements += out[slices.Index(names, l.X.Name())].Tensor.Len()
+				rows += c.rowCount(l, out[slices.Index(names, l.X.Name())].Tensor)
 			}
 			n := c.found.weights[i].Cols
-			positions := elements / n * c.rows / max(1, b.Padded)
+			positions := rows * c.rows / max(1, b.Padded)
 			c.trialThin = max(1, min(c.trialThin, positions/(trialPositions*n)))
 		}
 		return nil
@@ -304,7 +310,7 @@ func (c *Calibration) prepare(ctx context.Context, i int, before string, ch *cha
 	if err != nil {
 		return nil, err
 	}
-	*s = stage{before: before, mode: c.mode(), fitter: f, mo: mo}
+	*s = stage{before: before, mode: c.mode(), weight: c.found.weights[i], fitter: f, mo: mo, o: fo}
 	return s, nil
 }
 
@@ -318,15 +324,37 @@ func (c *Calibration) evict() {
 				continue
 			}
 			m, n := s.mo.Dims()
-			if bytes += 8 * (5*n*n + 4*m*n + 2*m*m); bytes > stageMemory {
+			if bytes += 8 * (5*n*n + 4*m*n + 2*m*m) * (1 + len(s.others)); bytes > stageMemory {
 				*s = stage{}
 			}
 		}
 	}
 }
 
-// fitFactors fits so many terms of a shape.
-func (s *stage) fitFactors(ctx context.Context, shape factorize.Shape, terms int) (*factorize.Kronecker, error) {
+// fitterOf is the fitter of the weight with its columns as a form has them.
+func (s *stage) fitterOf(ctx context.Context, kernel string) (*factorize.Fitter, error) {
+	order := columnOrder(s.weight, kernel)
+	if order == nil {
+		return s.fitter, nil
+	}
+	if f := s.others[kernel]; f != nil {
+		return f, nil
+	}
+	o := s.o
+	o.Held = inOrder(o.Held, order)
+	f, err := factorize.NewFitter(ctx, inOrder(s.mo, order), o)
+	if err != nil {
+		return nil, err
+	}
+	if s.others == nil {
+		s.others = map[string]*factorize.Fitter{}
+	}
+	s.others[kernel] = f
+	return f, nil
+}
+
+// fitFactors fits so many terms of a form.
+func (s *stage) fitFactors(ctx context.Context, shape form, terms int) (*factorize.Kronecker, error) {
 	if shape.IsLowRank() {
 		low, err := s.fitter.LowRank(ctx, terms)
 		if err != nil {
@@ -334,11 +362,15 @@ func (s *stage) fitFactors(ctx context.Context, shape factorize.Shape, terms int
 		}
 		return low.Terms(terms), nil
 	}
-	start, err := s.fitter.Start(ctx, shape, terms)
+	f, err := s.fitterOf(ctx, shape.kernel)
 	if err != nil {
 		return nil, err
 	}
-	k, _, err := s.fitter.Fit(ctx, start)
+	start, err := f.Start(ctx, shape.Shape, terms)
+	if err != nil {
+		return nil, err
+	}
+	k, _, err := f.Fit(ctx, start)
 	return k, err
 }
 
@@ -384,7 +416,9 @@ func (c *Calibration) independent(js *jobs, n int) int {
 	for k, j := range js.list[n:] {
 		i := js.index(j)
 		w := c.found.weights[i]
-		bytes += 2 * 8 * (w.Cols*w.Cols + w.Rows*w.Cols)
+		if !isTable(w) {
+			bytes += 2 * 8 * (w.Cols*w.Cols + w.Rows*w.Cols)
+		}
 		for _, d := range c.deps[i] {
 			if members[d] {
 				return k
@@ -400,7 +434,7 @@ func (c *Calibration) independent(js *jobs, n int) int {
 
 // choice is what a job does to weight i, in a few characters.
 func (j *job) choice(i int) string {
-	return fmt.Sprintf("%d %v %d %s;", i, j.shape, j.terms, j.start)
+	return fmt.Sprintf("%d %v%s %d %s;", i, j.shape, j.kernel, j.terms, j.start)
 }
 
 // before is the choices that the inputs of weight i depend on.
@@ -430,6 +464,14 @@ func (c *Calibration) fitGroup(ctx context.Context, js *jobs, group []*job, choi
 		}
 		if j.start == Random {
 			k, err := js.random(j, c.seed)
+			if err != nil {
+				return c.at(ctx, j, err)
+			}
+			c.fits[key] = &fitted{k: k}
+			continue
+		}
+		if isTable(j.weight) {
+			k, err := c.fitTable(ctx, i, j.shape, j.terms)
 			if err != nil {
 				return c.at(ctx, j, err)
 			}
@@ -471,13 +513,13 @@ func (c *Calibration) fitGroup(ctx context.Context, js *jobs, group []*job, choi
 
 // fitOne fits one job on its stage.
 func (c *Calibration) fitOne(ctx context.Context, s *stage, i int, j *job) (*fitted, error) {
-	k, err := s.fitFactors(ctx, j.shape, j.terms)
+	k, err := s.fitFactors(ctx, form{j.shape, j.kernel}, j.terms)
 	if err != nil {
 		return nil, err
 	}
 	done := &fitted{k: k}
 	if w := c.found.weights[i]; refittable(w) {
-		done.bias, err = biases(w, s.mo, k)
+		done.bias, err = biases(w, s.mo, denseOf(w, k, j.kernel))
 	}
 	return done, err
 }
@@ -491,8 +533,7 @@ func (c *Calibration) at(ctx context.Context, j *job, err error) error {
 }
 
 // biases is the biases that go with factors, of every layer of w.
-func biases(w *match.Weight, mo *factorize.Moments, k *factorize.Kronecker) ([][]float64, error) {
-	dense := k.Dense()
+func biases(w *match.Weight, mo *factorize.Moments, dense *mat.Dense) ([][]float64, error) {
 	out := make([][]float64, len(w.Layers))
 	for i, l := range w.Layers {
 		b, err := tensor.Float64s(l.Addend.Const())

@@ -15,7 +15,8 @@ import (
 // A point is one way to store a weight.
 type point struct {
 	shape  factorize.Shape
-	terms  int // 0: the weight itself
+	kernel string // of a convolution, as in form
+	terms  int    // 0: the weight itself
 	params int
 	err    float64 // ‖W−Ŵ‖²/‖W‖²
 }
@@ -49,23 +50,23 @@ func curveTerms(w *match.Weight) int {
 // candidates is the shapes that a structure allows for w, smallest first.
 // Under Auto, those are the low-rank and the balanced shape and the best of
 // the shapes near the cheapest, by how much of W's energy a few terms hold.
-func candidates(ctx context.Context, w *match.Weight, d *mat.Dense, o *Options) ([]factorize.Shape, error) {
+func candidates(ctx context.Context, w *match.Weight, d *mat.Dense, o *Options) ([]form, error) {
 	m, n := w.Rows, w.Cols
-	low, balanced := factorize.LowRankShape(m, n), factorize.Balanced(m, n)
+	low, balanced := lowRankForm(w), balancedForm(w)
 	switch {
 	case o.structure() == LowRank:
-		return []factorize.Shape{low}, nil
+		return []form{low}, nil
 	case o.structure() != Auto || o.NumTerms > 0:
-		return []factorize.Shape{balanced}, nil
+		return []form{balanced}, nil
 	}
-	out := []factorize.Shape{low}
+	out := []form{low}
 	if balanced != low {
 		out = append(out, balanced)
 	}
-	all := slices.DeleteFunc(factorize.Shapes(m, n), func(s factorize.Shape) bool {
-		return s == low || s == balanced || !fits(w, s, 1)
+	all := slices.DeleteFunc(forms(w), func(s form) bool {
+		return s == low || s == balanced || !fits(w, s.Shape, 1)
 	})
-	slices.SortStableFunc(all, func(a, b factorize.Shape) int { return cmp.Compare(a.Params(1), b.Params(1)) })
+	slices.SortStableFunc(all, func(a, b form) int { return cmp.Compare(a.Params(1), b.Params(1)) })
 	most := screened
 	if m*n > large {
 		most /= 2
@@ -75,14 +76,14 @@ func candidates(ctx context.Context, w *match.Weight, d *mat.Dense, o *Options) 
 		return append(out, all...), nil
 	}
 	type score struct {
-		s   factorize.Shape
+		s   form
 		err float64
 	}
 	scores := make([]score, len(all))
 	budget := screenTerms * min(balanced.Params(1), all[0].Params(1))
 	for i, s := range all {
 		terms := max(1, s.TermsWithin(budget))
-		dec, err := factorize.Decompose(ctx, d, s, terms, factorize.Options{Pool: o.Pool, Seed: o.Seed})
+		dec, err := factorize.Decompose(ctx, ordered(d, columnOrder(w, s.kernel)), s.Shape, terms, factorize.Options{Pool: o.Pool, Seed: o.Seed})
 		if err != nil {
 			return nil, err
 		}
@@ -137,8 +138,8 @@ func newCurve(ctx context.Context, w *match.Weight, o *Options, limit int) (*cur
 // shapePoints is the points of one shape from so many terms to so many. Those
 // that make the weight grow are left out unless the options give the number of
 // terms.
-func shapePoints(ctx context.Context, w *match.Weight, d *mat.Dense, s factorize.Shape, from, to, limit int, o *Options) ([]point, error) {
-	for o.NumTerms == 0 && to >= from && !fits(w, s, to) {
+func shapePoints(ctx context.Context, w *match.Weight, d *mat.Dense, s form, from, to, limit int, o *Options) ([]point, error) {
+	for o.NumTerms == 0 && to >= from && !fits(w, s.Shape, to) {
 		to--
 	}
 	if to < from {
@@ -148,7 +149,7 @@ func shapePoints(ctx context.Context, w *match.Weight, d *mat.Dense, s factorize
 	if o.NumTerms == 0 {
 		known = min(to, curveTerms(w), max(fewTerms, s.TermsWithin(limit)))
 	}
-	dec, err := factorize.Decompose(ctx, d, s, known, factorize.Options{Pool: o.Pool, Seed: o.Seed})
+	dec, err := factorize.Decompose(ctx, ordered(d, columnOrder(w, s.kernel)), s.Shape, known, factorize.Options{Pool: o.Pool, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func shapePoints(ctx context.Context, w *match.Weight, d *mat.Dense, s factorize
 	extra := extraParams(w, s.IsLowRank())
 	var out []point
 	for r := from; r <= to; r++ {
-		p := point{shape: s, terms: r, params: s.Params(r) + extra, err: dec.Error(r)}
+		p := point{shape: s.Shape, kernel: s.kernel, terms: r, params: s.Params(r) + extra, err: dec.Error(r)}
 		if r > known {
 			p.err = rest.after(r - known)
 		}

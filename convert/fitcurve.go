@@ -18,6 +18,9 @@ var fittedTerms = []int{1, 2, 4, 8, 16, 32, 64}
 // outputs to second order.
 func (c *Calibration) fitCurve(ctx context.Context, i int, o *Options, limit int) (*curve, error) {
 	w := c.found.weights[i]
+	if isTable(w) {
+		return c.tableCurve(ctx, i, o, limit)
+	}
 	s := c.ready(i, "")
 	if s == nil {
 		var err error
@@ -30,7 +33,7 @@ func (c *Calibration) fitCurve(ctx context.Context, i int, o *Options, limit int
 	if o.NumTerms > 0 {
 		return out, c.onePoint(ctx, out, s, l, o)
 	}
-	low, balanced := factorize.LowRankShape(w.Rows, w.Cols), factorize.Balanced(w.Rows, w.Cols)
+	low, balanced := lowRankForm(w), balancedForm(w)
 	if o.structure() == LowRank || o.structure() == Auto {
 		points, err := c.lowRankPoints(ctx, i, s, l, limit)
 		if err != nil {
@@ -54,16 +57,16 @@ func (c *Calibration) fitCurve(ctx context.Context, i int, o *Options, limit int
 // onePoint is for a number of terms that the options give.
 func (c *Calibration) onePoint(ctx context.Context, out *curve, s *stage, l *loss, o *Options) error {
 	w := out.weight
-	shape := factorize.Balanced(w.Rows, w.Cols)
+	shape := balancedForm(w)
 	if o.structure() == LowRank {
-		shape = factorize.LowRankShape(w.Rows, w.Cols)
+		shape = lowRankForm(w)
 	}
 	terms := min(o.NumTerms, shape.MaxTerms())
 	k, err := s.fitFactors(ctx, shape, terms)
 	if err != nil {
 		return err
 	}
-	out.points = []point{{shape, terms, shape.Params(terms) + extraParams(w, shape.IsLowRank()), l.of(k.Dense())}}
+	out.points = []point{{shape.Shape, shape.kernel, terms, shape.Params(terms) + extraParams(w, shape.IsLowRank()), l.of(denseOf(w, k, shape.kernel))}}
 	return nil
 }
 
@@ -91,14 +94,14 @@ func (c *Calibration) lowRankPoints(ctx context.Context, i int, s *stage, l *los
 }
 
 // termPoints is the points of a shape of pairs.
-func (c *Calibration) termPoints(ctx context.Context, i int, s *stage, l *loss, shape factorize.Shape, o *Options, limit int) ([]point, error) {
+func (c *Calibration) termPoints(ctx context.Context, i int, s *stage, l *loss, shape form, o *Options, limit int) ([]point, error) {
 	w := c.found.weights[i]
 	extra := extraParams(w, false)
 	top := shape.TermsWithin(min(w.Params(), max(limit, shape.Params(1))))
 	if o.structure() == Bilinear {
 		top = min(top, 1)
 	}
-	for top > 0 && !fits(w, shape, top) {
+	for top > 0 && !fits(w, shape.Shape, top) {
 		top--
 	}
 	var out []point
@@ -110,12 +113,12 @@ func (c *Calibration) termPoints(ctx context.Context, i int, s *stage, l *loss, 
 		if err != nil {
 			return nil, err
 		}
-		e := l.of(k.Dense())
+		e := l.of(denseOf(w, k, shape.kernel))
 		for len(out) > 0 && len(out) < r-1 {
 			last, n := out[len(out)-1], float64(r-len(out))
-			out = append(out, point{shape: shape, terms: len(out) + 1, params: shape.Params(len(out)+1) + extra, err: last.err + (e-last.err)/n})
+			out = append(out, point{shape: shape.Shape, kernel: shape.kernel, terms: len(out) + 1, params: shape.Params(len(out)+1) + extra, err: last.err + (e-last.err)/n})
 		}
-		out = append(out, point{shape: shape, terms: r, params: shape.Params(r) + extra, err: e})
+		out = append(out, point{shape: shape.Shape, kernel: shape.kernel, terms: r, params: shape.Params(r) + extra, err: e})
 	}
 	return out, nil
 }

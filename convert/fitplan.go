@@ -130,6 +130,9 @@ func (p *planner) trialCosts() trialCost {
 	}
 	fits := 0.0
 	for _, k := range p.curves {
+		if isTable(k.weight) {
+			continue // fitted once, for all trials
+		}
 		m, n := float64(k.weight.Rows), float64(k.weight.Cols)
 		positions := rows
 		if o := c.original(slices.Index(p.found.weights, k.weight)); o != nil {
@@ -341,7 +344,7 @@ func (p *planner) measureFitted(ctx context.Context) error {
 	cal.setTrial(true)
 	var all []int
 	for i := range wanted {
-		if wanted[i] {
+		if wanted[i] && !isTable(p.found.weights[i]) {
 			all = append(all, i)
 		}
 	}
@@ -366,7 +369,8 @@ func (p *planner) measureFitted(ctx context.Context) error {
 			}
 			return fmt.Errorf("layer %q: %w", w.Layers[0].Name, err)
 		}
-		if n := cal.original(i)[0].rows * cal.thin; n < w.Cols {
+		if o := cal.original(i); o != nil && o[0].rows*cal.thin < w.Cols { // tables have none
+			n := o[0].rows * cal.thin
 			cal.warnings = append(cal.warnings, fmt.Sprintf("layer %q has %d inputs and %d rows to fit to: it is damped more", w.Layers[0].Name, w.Cols, n))
 		}
 		c.weight = w // the planner's own view of it

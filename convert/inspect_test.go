@@ -30,7 +30,7 @@ func TestReasons(t *testing.T) {
 			i, err := b.g.AddInput("i", graph.TensorType(tensor.Int64, dims("N")...))
 			b.must(err)
 			b.output(b.op("MatMul", "y", list(b.op("Gather", "e", list(w, i)), w)))
-		}, "n_y", `also read by node "n_e"`},
+		}, "n_y", `by node "n_e"`},
 		{"a weight that is an output", func(b *modeller) {
 			w := b.weight("w", 20, 20)
 			b.output(b.op("MatMul", "y", list(b.input("x", "N", 20), w)), w)
@@ -85,8 +85,8 @@ func TestReasons(t *testing.T) {
 		{"an empty weight", func(b *modeller) {
 			b.output(b.op("MatMul", "y", list(b.input("x", "N", 0), b.weight("w", 0, 20))))
 		}, "n_y", "empty"},
-		{"a convolution", func(b *modeller) {
-			b.output(b.op("Conv", "y", list(b.input("x", "N", 3, 8, 8), b.weight("w", 4, 3, 3, 3))))
+		{"a transposed convolution", func(b *modeller) {
+			b.output(b.op("ConvTranspose", "y", list(b.input("x", "N", 3, 8, 8), b.weight("w", 3, 4, 3, 3))))
 		}, "n_y", "convolutions"},
 		{"an operator of another domain", func(b *modeller) {
 			v, err := b.g.NewValue("y", graph.Type{})

@@ -17,7 +17,7 @@ type found struct {
 	weights []*match.Weight // of layers, in the order of their first
 }
 
-// find looks for the fully connected layers of m. The factors of an earlier
+// find looks for the layers of m. The factors of an earlier
 // conversion are left alone: whoever wants a smaller model converts the
 // original again.
 func find(m *graph.Model) (*found, error) {
@@ -59,8 +59,8 @@ func fits(w *match.Weight, s factorize.Shape, terms int) bool {
 // compressible says why no factors of w can be smaller; "" where some are.
 func compressible(w *match.Weight) string {
 	fewer := false
-	for _, s := range factorize.Shapes(w.Rows, w.Cols) {
-		if fits(w, s, 1) {
+	for _, s := range forms(w) {
+		if fits(w, s.Shape, 1) {
 			return ""
 		}
 		fewer = fewer || s.Params(1)+extraParams(w, s.IsLowRank()) < w.Params()

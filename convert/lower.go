@@ -76,7 +76,13 @@ func aFirst(s factorize.Shape) bool {
 
 // replace puts the factors of k in the place of all layers of w, and removes
 // w's constants. It returns the record of each layer.
-func (b *builder) replace(w *match.Weight, k *factorize.Kronecker, facts func(*graph.Value) graph.Fact) ([]Compressed, error) {
+func (b *builder) replace(w *match.Weight, k *factorize.Kronecker, kernel string, facts func(*graph.Value) graph.Fact) ([]Compressed, error) {
+	if w.Layers[0].Conv != nil {
+		return b.replaceConvolutions(w, k, kernel)
+	}
+	if isTable(w) {
+		return b.replaceTables(w, k)
+	}
 	f := &factors{shape: k.Shape, terms: k.Terms(), aFirst: aFirst(k.Shape)}
 	first := w.Layers[0]
 	lowRank := k.IsLowRank()
@@ -233,10 +239,14 @@ func (s *site) scaled(v *graph.Value, beta float64, d tensor.DType) *graph.Value
 }
 
 // extraParams is what replacing w adds beside the factors: a scaled copy of
-// the addend of a Gemm whose original stays, or its scale.
+// the addend of a Gemm whose original stays, or its scale; a copy of a
+// convolution's bias in another shape.
 func extraParams(w *match.Weight, lowRank bool) int {
 	n := 0
 	for _, l := range w.Layers {
+		if a := l.Addend; l.Conv != nil && !lowRank && l.BiasAdd == nil && a != nil && a.Const() != nil && (len(a.Uses()) > 1 || a.IsOutput()) {
+			n += a.Const().Len()
+		}
 		if l.Beta == 1 || l.Beta == 0 || l.Addend == nil || lowRank && !l.Columns {
 			continue
 		}

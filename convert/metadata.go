@@ -13,10 +13,12 @@ const LayersKey = "bilinc.layers"
 // A Compressed is one replaced layer of a model, as its metadata tells.
 type Compressed struct {
 	Name   string `json:"name"`
-	Value  string `json:"value"` // the original's value that it stands for, of the same name here
+	Value  string `json:"value"`        // the original's value that it stands for, of the same name here
+	Op     string `json:"op,omitempty"` // the original's operator where it was no matrix product: Conv
 	Action Action `json:"action"`
-	First  string `json:"first"` // the factor that is applied first: "a" or "b"
-	Shape  Shape  `json:"shape"` // of the layer's own W, of Out×In
+	First  string `json:"first"`            // the factor that is applied first: "a" or "b"
+	Shape  Shape  `json:"shape"`            // of the layer's own W, of Out×In
+	Kernel string `json:"kernel,omitempty"` // of a convolution, as in LayerPlan
 	Terms  int    `json:"terms"`
 	In     int    `json:"in"`
 	Out    int    `json:"out"`

@@ -268,7 +268,7 @@ func (p *planner) layer(l *match.Layer, pt *point) LayerPlan {
 		if pt.shape.IsLowRank() {
 			e.Action = ActLowRank
 		} else {
-			e.Shape = shapeOf(pt.shape)
+			e.Shape, e.Kernel = shapeOf(pt.shape), pt.kernel
 		}
 	}
 	return e

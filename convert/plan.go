@@ -44,13 +44,17 @@ type Plan struct {
 }
 
 // A LayerPlan is the part of one layer. To edit a plan, change Action, Shape,
-// Terms and Start; the rest is for the reader.
+// Kernel, Terms and Start; the rest is for the reader.
 type LayerPlan struct {
 	Name   string `json:"name"`
 	Action Action `json:"action"`
 	In     int    `json:"in"`
 	Out    int    `json:"out"`
 	Shape  *Shape `json:"shape,omitempty"` // of a bilinear layer
+	// Kernel says for every axis of a convolution's kernel whether A or B has
+	// it, as in "ab"; "" where all are B's. A's axes count among the columns of
+	// A, from the outermost, B's among those of B, to the innermost.
+	Kernel string `json:"kernel,omitempty"`
 	Terms  int    `json:"terms,omitempty"` // pairs, or the rank of a lowrank layer
 	Start  Start  `json:"start,omitempty"` // of the factors; "" is fitted
 	// ParamsBefore and ParamsAfter count a weight that several layers share

@@ -30,7 +30,11 @@ const wideOutput = 4
 func (c *Calibration) inputsKey(w *match.Weight) string {
 	var b strings.Builder
 	for _, l := range readers(w) {
-		fmt.Fprintf(&b, "%q %v %d;", l.X.Name(), l.Columns == l.TransposeX, l.In)
+		fmt.Fprintf(&b, "%q %v %d", l.X.Name(), l.Columns == l.TransposeX, l.In)
+		if l.Conv != nil {
+			fmt.Fprintf(&b, " %v", *l.Conv)
+		}
+		b.WriteByte(';')
 	}
 	fmt.Fprintf(&b, "%v %d", refittable(w), c.thin)
 	return b.String()
@@ -85,12 +89,13 @@ func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error 
 				wt := c.found.weights[i]
 				p := &sums[c.inputsKey(wt)][part]
 				for _, l := range readers(wt) {
-					x, err := layerRows(l, l.In, out[0][slices.Index(names, l.X.Name())].Tensor)
+					x, err := c.rowsOf(l, l.In, out[0][slices.Index(names, l.X.Name())].Tensor, b)
 					if err != nil {
 						return err
 					}
-					x = counted(x, b)
-					p.add(c.pool, x, x)
+					if x != nil {
+						p.add(c.pool, x, x)
+					}
 				}
 			}
 			return nil
@@ -148,15 +153,17 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 			key := c.inputsKey(wt)
 			for _, l := range readers(wt) {
 				at := slices.Index(names, l.X.Name())
-				x, err := layerRows(l, l.In, out[0][at].Tensor)
+				x, err := c.rowsOf(l, l.In, out[0][at].Tensor, b)
 				if err != nil {
 					return err
 				}
-				y, err := layerRows(l, width(i), out[1][at].Tensor)
+				y, err := c.rowsOf(l, width(i), out[1][at].Tensor, b)
 				if err != nil {
 					return err
 				}
-				x, y = counted(x, b), counted(y, b)
+				if x == nil || y == nil {
+					continue
+				}
 				if !done[key] {
 					inputs[key][part].add(c.pool, y, y)
 				}

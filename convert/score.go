@@ -99,7 +99,11 @@ func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, er
 			if a.Outputs()[k].Random || !measurable(wanted[k]) || !measurable(out[0][k]) {
 				continue
 			}
-			if err := s.add(k, wanted[k], out[0][k], batch); err != nil {
+			y, z, rows, padded, err := c.countedPair(wanted[k], out[0][k], batch)
+			if err != nil {
+				return err
+			}
+			if err := s.add(k, y, z, rows, padded); err != nil {
 				return err
 			}
 		}
@@ -114,8 +118,9 @@ func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, er
 	return s.finish(), nil
 }
 
-// add takes output k of a batch: y the original's, z the model's.
-func (s *scorer) add(k int, y, z tensor.Value, batch *dataset.Batch) error {
+// add takes output k of a batch: y the original's, z the model's, of which the
+// first rows out of padded samples count.
+func (s *scorer) add(k int, y, z tensor.Value, rows, padded int) error {
 	p, err := tensor.Float64s(y.Tensor)
 	if err != nil {
 		return err
@@ -131,12 +136,12 @@ func (s *scorer) add(k int, y, z tensor.Value, batch *dataset.Batch) error {
 		s.kinds[k] = kindOf(y.Tensor, p)
 	}
 	if s.kinds[k] == numbers {
-		s.devs[k].why = s.devs[k].add(y, z, batch.Rows, batch.Padded)
-		if s.devs[k].why != "" || len(p)%max(1, batch.Padded) != 0 {
+		s.devs[k].why = s.devs[k].add(y, z, rows, padded)
+		if s.devs[k].why != "" || len(p)%max(1, padded) != 0 {
 			return nil
 		}
-		each := len(p) / batch.Padded
-		for r := range batch.Rows {
+		each := len(p) / max(1, padded)
+		for r := range rows {
 			sum := 0.0
 			for i := r * each; i < (r+1)*each; i++ {
 				sum += (p[i] - q[i]) * (p[i] - q[i])
@@ -149,13 +154,24 @@ func (s *scorer) add(k int, y, z tensor.Value, batch *dataset.Batch) error {
 	if len(q) != len(p) {
 		return nil
 	}
-	for r := 0; r < min(len(p)/n, batch.Rows); r++ {
-		u, v := p[r*n:(r+1)*n], q[r*n:(r+1)*n]
-		s.rows[k] = append(s.rows[k], divergence(s.kinds[k], u, v))
-		if argmax(u) == argmax(v) {
-			s.same++
+	// A sample may have several distributions, as a line of text has.
+	each := 1
+	if all := len(p) / n; padded > 0 && all%padded == 0 {
+		each = all / padded
+	} else {
+		rows = min(all, rows)
+	}
+	for r := range rows {
+		sum := 0.0
+		for i := r * each; i < (r+1)*each; i++ {
+			u, v := p[i*n:(i+1)*n], q[i*n:(i+1)*n]
+			sum += divergence(s.kinds[k], u, v)
+			if argmax(u) == argmax(v) {
+				s.same++
+			}
+			s.of++
 		}
-		s.of++
+		s.rows[k] = append(s.rows[k], sum/float64(max(1, each)))
 	}
 	return nil
 }
@@ -257,7 +273,11 @@ func (c *Calibration) relativeErrors(ctx context.Context, small *graph.Model, na
 	err = c.each(ctx, c.selection(), []*runtime.Program{a, b}, func(batch *dataset.Batch, out [][]tensor.Value) error {
 		for k := range devs {
 			if devs[k].why == "" {
-				devs[k].why = devs[k].add(out[0][k], out[1][k], batch.Rows, batch.Padded)
+				u, v, given, padded, err := c.countedPair(out[0][k], out[1][k], batch)
+				if err != nil {
+					return err
+				}
+				devs[k].why = devs[k].add(u, v, given, padded)
 			}
 		}
 		return nil

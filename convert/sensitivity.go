@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"bilinc/convert/dataset"
+	"bilinc/convert/match"
 	"bilinc/finetune/grad"
 	"bilinc/runtime"
 	"bilinc/runtime/graph"
@@ -32,22 +33,27 @@ const (
 )
 
 // kindOf guesses the kind of an output from one batch: rows of several numbers
-// are scores of classes.
+// are scores of classes. Of more axes than two, only probabilities are taken
+// for such, along the last one.
 func kindOf(t *tensor.Tensor, v []float64) outputKind {
-	if t.Rank() != 2 || t.Shape()[1] < 2 {
+	if t.Rank() < 2 || t.Shape()[t.Rank()-1] < 2 {
 		return numbers
 	}
-	n := t.Shape()[1]
+	other := numbers
+	if t.Rank() == 2 {
+		other = logits
+	}
+	n := t.Shape()[t.Rank()-1]
 	for r := 0; r < len(v); r += n {
 		sum := 0.0
 		for _, x := range v[r : r+n] {
 			if x < 0 {
-				return logits
+				return other
 			}
 			sum += x
 		}
 		if math.Abs(sum-1) > 1e-3 {
-			return logits
+			return other
 		}
 	}
 	return probabilities
@@ -120,13 +126,13 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	c.measured = true
 	var ys []*graph.Value
 	var owner []int
-	var columns []bool
+	var layers []*match.Layer
 	for i, w := range c.found.weights {
 		if unrecorded(c.model, w) != "" {
 			continue
 		}
 		for _, l := range readers(w) {
-			ys, owner, columns = append(ys, c.model.Graph.Value(l.Y.Name())), append(owner, i), append(columns, l.Columns)
+			ys, owner, layers = append(ys, c.model.Graph.Value(l.Y.Name())), append(owner, i), append(layers, l)
 		}
 	}
 	if len(ys) == 0 {
@@ -158,7 +164,7 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 			if g == nil {
 				continue
 			}
-			if err := addOuter(c.pool, &sums[owner[k]], g, c.found.weights[owner[k]].Rows, columns[k]); err != nil {
+			if err := addOuter(c.pool, &sums[owner[k]], g, layers[k]); err != nil {
 				return err
 			}
 		}
@@ -188,7 +194,11 @@ func (c *Calibration) backward(ctx context.Context, p *grad.Program, b *dataset.
 	if err != nil {
 		return nil, err
 	}
-	dout, err := seed.of(state.Outputs(), b)
+	counting, err := c.positionsOf(b)
+	if err != nil {
+		return nil, err
+	}
+	dout, err := seed.of(state.Outputs(), b, counting)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +215,7 @@ type cotangents struct {
 
 // of is the cotangents of a batch's outputs; those that are not floating-point
 // tensors have none.
-func (c *cotangents) of(outs []tensor.Value, b *dataset.Batch) ([]tensor.Value, error) {
+func (c *cotangents) of(outs []tensor.Value, b *dataset.Batch, p *positions) ([]tensor.Value, error) {
 	dout := make([]tensor.Value, len(outs))
 	first := c.kinds == nil
 	for k, out := range outs {
@@ -231,6 +241,7 @@ func (c *cotangents) of(outs []tensor.Value, b *dataset.Batch) ([]tensor.Value, 
 		if shape := out.Tensor.Shape(); len(shape) > 0 && shape[0]%b.Padded == 0 {
 			clear(d[len(d)/b.Padded*b.Rows:])
 		}
+		silence(d, out.Tensor.Shape(), p)
 		t, err := tensor.FromFloat64s(out.Tensor.DType(), d, out.Tensor.Shape()...)
 		if err != nil {
 			return nil, err
@@ -251,7 +262,7 @@ func rowLength(kind outputKind, t *tensor.Tensor) int {
 	if kind == numbers {
 		return t.Len()
 	}
-	return t.Shape()[1]
+	return t.Shape()[t.Rank()-1]
 }
 
 // variance is that of all elements.
@@ -266,7 +277,8 @@ func variance(v []float64) float64 {
 }
 
 // addOuter adds g·gᵀ of every position of a gradient to sum.
-func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, m int, columns bool) error {
+func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, l *match.Layer) error {
+	m := l.Out
 	v, err := tensor.Float64s(g)
 	if err != nil || len(v)%m != 0 {
 		return err
@@ -275,11 +287,14 @@ func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, m int, colum
 		*sum = mat.NewDense(m, m, nil)
 	}
 	to := (*sum).RawMatrix().Data
-	if !columns {
+	if !l.Columns {
 		kernel.Gemm64(pool, m, m, len(v)/m, v, 1, m, v, m, 1, to, m, true)
 		return nil
 	}
 	s := g.Shape()[g.Rank()-1]
+	if l.Conv != nil {
+		s = len(v) / m / g.Shape()[0]
+	}
 	for at := 0; at < len(v); at += m * s {
 		kernel.Gemm64(pool, m, m, s, v[at:], s, 1, v[at:], 1, s, to, m, true)
 	}

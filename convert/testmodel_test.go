@@ -175,6 +175,22 @@ func attrGraph(name string, g *graph.Graph) *graph.Attr {
 // initializer.
 func runModel(t testing.TB, m *graph.Model, inputs ...*tensor.Tensor) []*tensor.Tensor {
 	t.Helper()
+	ts, err := outputsOf(t, m, inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ts
+}
+
+// tryModel is the error of a run.
+func tryModel(t testing.TB, m *graph.Model, inputs ...*tensor.Tensor) error {
+	t.Helper()
+	_, err := outputsOf(t, m, inputs)
+	return err
+}
+
+func outputsOf(t testing.TB, m *graph.Model, inputs []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	t.Helper()
 	p, err := runtime.Compile(m, runtime.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -189,13 +205,13 @@ func runModel(t testing.TB, m *graph.Model, inputs ...*tensor.Tensor) []*tensor.
 	}
 	out, err := p.Run(context.Background(), in)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ts := make([]*tensor.Tensor, len(out))
 	for i, v := range out {
 		ts[i] = v.Tensor
 	}
-	return ts
+	return ts, nil
 }
 
 // Tolerances of outputs, relative to their largest magnitude: what float32 and

@@ -69,6 +69,7 @@ default, and measured. finetune itself has more to set.
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing output")
 	cmd.Flags().BoolVar(&f.external, "external-data", false, "write the weights into a file beside the model (always done over 2 GB)")
 	f.eval.add(cmd.Flags(), "eval", "measure the model before and after on DATA")
+	f.eval.addMask(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.calib, "calib", nil, "fit the factors to DATA; --samples counts its rows then, and --eval takes all")
 	cmd.Flags().IntVar(&f.epochs, "finetune", 0, "train the compressed model on --data for so many epochs")
 	cmd.Flags().StringArrayVar(&f.train, "data", nil, "the DATA of --finetune")

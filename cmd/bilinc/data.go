@@ -32,6 +32,12 @@ type dataFlags struct {
 	specs []string
 	opts  dataset.Options
 	set   *pflag.FlagSet
+	mask  string // of fits: the input that says which positions count
+}
+
+// addMask defines the flag of fits.
+func (d *dataFlags) addMask(f *pflag.FlagSet) {
+	f.StringVar(&d.mask, "mask", "", "the input that is the attention mask: positions where it is 0 do not count in fits")
 }
 
 // add defines the flags; name is that of DATA's own.

@@ -114,6 +114,7 @@ was made with --calib wants the same --calib there.
 	}
 	f.add(cmd.Flags())
 	calib.add(cmd.Flags(), "calib", "fit the factors to DATA")
+	calib.addMask(cmd.Flags())
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the plan file to write")
 	cmd.Flags().BoolVar(&force, "force", false, "replace an existing output")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
@@ -169,6 +170,9 @@ type planResult struct {
 // calibrate prepares fits to the data that --calib names; nil without.
 func (a *app) calibrate(d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Calibration, error) {
 	if len(d.specs) == 0 {
+		if d.mask != "" {
+			return nil, nil, usage(errors.New("--mask is for fits, and there is no --calib"), "")
+		}
 		return &dataset.Set{}, nil, nil
 	}
 	set, data, err := a.open(d, m)
@@ -179,6 +183,12 @@ func (a *app) calibrate(d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Ca
 	if err != nil {
 		set.Close()
 		return nil, nil, invalid(err)
+	}
+	if d.mask != "" {
+		if err := cal.Mask(d.mask); err != nil {
+			set.Close()
+			return nil, nil, usage(err, "--mask names an input of the model")
+		}
 	}
 	return set, cal, nil
 }

@@ -1,5 +1,6 @@
-// Package match finds the fully connected layers of a model, however an
-// exporter spelled them, and says why other nodes with weights are none.
+// Package match finds the layers of a model that are fully connected or can be
+// seen as such, however an exporter spelled them, and says why other nodes with
+// weights are none.
 package match
 
 import (
@@ -12,11 +13,13 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// A Layer is a fully connected layer y = W x + b of Out×In weights. Its nodes
-// are Product and, where the bias is added apart, BiasAdd.
+// A Layer is a fully connected layer y = W x + b of Out×In weights, or one that
+// is applied at many places of its input (Conv) or to unit vectors, which looks
+// rows up (Gather). Its nodes are Product and, where
+// the bias is added apart, BiasAdd.
 type Layer struct {
 	Name    string      // the product's, or its output's where that has none; unique in a model
-	Op      string      // Gemm or MatMul
+	Op      string      // Gemm, MatMul, Conv or Gather
 	Product *graph.Node // the product with the weight
 	BiasAdd *graph.Node // the Add that is folded in; nil where there is none
 	X       *graph.Value
@@ -31,6 +34,14 @@ type Layer struct {
 	// TransposeX says that the product reads X, of rank 2, transposed; the
 	// forms above hold of the transposed X.
 	TransposeX bool
+
+	// Conv is how samples are cut out of X, of a Conv node; nil of a product. Y
+	// is [N Out D1 …] then, and Columns is set.
+	Conv *Convolution
+
+	// Index is the type of X, of a Gather node, which holds indices: every one
+	// is a sample, a unit vector of In numbers. Undefined of all others.
+	Index tensor.DType
 
 	Weight *Weight // shared by tied layers
 	// Transposed says that W is the transpose of Weight.Dense().
@@ -60,8 +71,7 @@ type Weight struct {
 	goes []*graph.Value // the constants that leave the model with the layers
 }
 
-// A Skip is a node that reads a weight and is not taken as a fully connected
-// layer, and why.
+// A Skip is a node that reads a weight and is not taken as a layer, and why.
 type Skip struct {
 	Name   string
 	Node   *graph.Node
@@ -110,7 +120,7 @@ func (w *Weight) Bytes() int {
 	return n
 }
 
-// Layers finds the fully connected layers of m, in the order of the nodes,
+// Layers finds the layers of m, in the order of the nodes,
 // subgraphs included, and the nodes with weights that are none. f is what
 // inference knows of m.
 func Layers(m *graph.Model, f *op.Facts) ([]*Layer, []Skip) {
@@ -138,7 +148,16 @@ const oldest = 7
 
 // node looks at one node of the main graph or a subgraph.
 func (s *search) node(n *graph.Node) {
-	if n.Domain != "" && n.Domain != "ai.onnx" || n.OpType != "Gemm" && n.OpType != "MatMul" {
+	own := n.Domain == "" || n.Domain == "ai.onnx"
+	switch {
+	case own && (n.OpType == "Gemm" || n.OpType == "MatMul"):
+	case own && n.OpType == "Conv":
+		s.convolution(n)
+		return
+	case own && n.OpType == "Gather":
+		s.lookup(n)
+		return
+	default:
 		s.otherConsumer(n)
 		return
 	}

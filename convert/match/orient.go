@@ -86,31 +86,17 @@ func stacked(shape []int, rank int) string {
 // foldBias takes an Add of a constant behind the product into the layer where
 // nothing else reads the product and the constant changes no shape.
 func (s *search) foldBias(l *Layer) {
-	y := l.Product.Outputs()[0]
-	if l.Addend != nil || y.IsOutput() || len(y.Uses()) != 1 {
-		return
-	}
-	use := y.Uses()[0]
-	add := use.Node
-	if add.OpType != "Add" || add.Domain != "" && add.Domain != "ai.onnx" || add.Graph() != l.Product.Graph() ||
-		len(add.Inputs()) != 2 || len(add.Outputs()) != 1 || add.Outputs()[0] == nil {
-		return
-	}
-	c := add.Input(1 - use.Input)
-	if c == nil {
-		return
-	}
-	b, _ := s.resolve(c)
-	if b == nil || len(b.shape) > max(l.Rank, 1) {
+	add, c, shape := s.addedTo(l, l.Product.Outputs()[0])
+	if add == nil || len(shape) > max(l.Rank, 1) {
 		return
 	}
 	// Aligned at the end: the axis of the outputs is the last, or with the
 	// samples in columns the last but one.
-	axis := len(b.shape) - 1
+	axis := len(shape) - 1
 	if l.Columns {
 		axis--
 	}
-	for i, d := range b.shape {
+	for i, d := range shape {
 		if d != 1 && (i != axis || d != l.Out) {
 			return
 		}

@@ -6,15 +6,13 @@ import (
 	"bilinc/runtime/graph"
 )
 
-// consumers are ONNX's own operators that read a weight and are no fully
-// connected layer, with the reason.
+// consumers are ONNX's own operators that read a weight and form no layer,
+// with the reason.
 var consumers = map[string]string{
-	"Conv":          "convolutions are not compressed",
-	"ConvTranspose": "convolutions are not compressed",
-	"ConvInteger":   "convolutions are not compressed",
-	"QLinearConv":   "convolutions are not compressed",
-	"DeformConv":    "convolutions are not compressed",
-	"Gather":        "a table that is looked up is not compressed",
+	"ConvTranspose": "transposed convolutions are not compressed",
+	"ConvInteger":   "convolutions of integers are not compressed",
+	"QLinearConv":   "convolutions of integers are not compressed",
+	"DeformConv":    "deformable convolutions are not compressed",
 	"LSTM":          "the weights of recurrent operators are not compressed",
 	"GRU":           "the weights of recurrent operators are not compressed",
 	"RNN":           "the weights of recurrent operators are not compressed",
@@ -23,7 +21,7 @@ var consumers = map[string]string{
 	"QLinearMatMul": "products of integers are not compressed",
 }
 
-// otherConsumer lists a node that is neither Gemm nor MatMul where it reads a
+// otherConsumer lists a node that forms no layer where it reads a
 // weight: a constant of floating-point or quantised elements and rank 2 or
 // more, into an operator known to multiply by it or of another domain.
 func (s *search) otherConsumer(n *graph.Node) {

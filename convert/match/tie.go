@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -55,6 +56,9 @@ func (s *search) group(layers []*Layer) string {
 		if l.operand.dtype != w.DType {
 			return fmt.Sprintf("the weight %q is used as %v and as %v", w.Root.Name(), w.DType, l.operand.dtype)
 		}
+		if (l.Conv == nil) != (first.Conv == nil) || (l.Index == 0) != (first.Index == 0) {
+			return fmt.Sprintf("the weight %q is read by %v and by %v", w.Root.Name(), first.Product, l.Product)
+		}
 		transposed, ok := related(first, l)
 		if !ok {
 			return fmt.Sprintf("the weight %q is read in different forms by %v and %v", w.Root.Name(), first.Product, l.Product)
@@ -85,11 +89,15 @@ func keptBy(v *graph.Value, mine map[*graph.Node]bool) string {
 			return fmt.Sprintf("the weight %q is also read by %v", v.Name(), u.Node)
 		}
 		switch u.Node.OpType {
-		case "Gemm", "MatMul":
+		case "Gemm", "MatMul", "Conv":
 			if u.Input == 2 {
 				return fmt.Sprintf("the weight %q is also added by %v", v.Name(), u.Node)
 			}
 			continue // its output is the layer's
+		case "Gather":
+			if u.Input == 0 {
+				continue
+			}
 		}
 		for _, out := range u.Node.Outputs() {
 			if out == nil {
@@ -110,8 +118,8 @@ func related(a, b *Layer) (transposed, ok bool) {
 	if a.alpha != b.alpha {
 		return false, false
 	}
-	if a.operand.same(b.operand) {
-		return a.flip != b.flip, true
+	if a.operand.same(b.operand) && a.operand.rows == b.operand.rows {
+		return a.flip != b.flip, a.flip == b.flip || a.Index == 0
 	}
 	wa, err := a.dense()
 	if err != nil {
@@ -121,8 +129,11 @@ func related(a, b *Layer) (transposed, ok bool) {
 	if err != nil {
 		return false, false
 	}
-	if a.In == b.In && a.Out == b.Out && mat.Equal(wa, wb) {
+	if a.In == b.In && a.Out == b.Out && mat.Equal(wa, wb) && (a.Conv == nil || slices.Equal(a.Conv.Kernel, b.Conv.Kernel)) {
 		return false, true
+	}
+	if a.Conv != nil || a.Index != 0 {
+		return false, false
 	}
 	return true, a.In == b.Out && a.Out == b.In && mat.Equal(wa.T(), wb)
 }
