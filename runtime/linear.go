@@ -10,12 +10,17 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// linear is Y[… n] = X[… k]·W[k n] for a constant W of float32, followed by a
-// pointwise program over Y where one was fused: its operands are the node's
-// inputs from the second on.
+// linear is Y[… n] = X[… k]·W[k n] for a constant W of float32, with an ending,
+// followed by a pointwise program over Y where one was fused: their operands
+// are the node's inputs from the second on.
 type linear struct {
 	w    *weight
+	end  ending
 	tail *program
+}
+
+func (o *linear) withTail(e ending, tail *program) op.Op {
+	return &linear{w: o.w, end: e, tail: tail}
 }
 
 func (o *linear) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
@@ -30,7 +35,7 @@ func (o *linear) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	shape := slices.Clone(x.Shape)
 	shape[last] = graph.Size(o.w.n)
 	out := graph.TensorType(tensor.Float32, shape...)
-	if err := o.tail.check(out, in[1:]); err != nil {
+	if err := checkOperands(out, in[1:]); err != nil {
 		return nil, err
 	}
 	return []graph.Fact{{Type: out}}, nil
@@ -51,17 +56,22 @@ func (o *linear) Forward(ctx *op.Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
+	e := o.end.epilogue(in[1:], n)
 	if o.tail == nil {
-		kernel.GemmPacked32(ctx.Pool, m, x, k, 1, w, y, n, false)
+		kernel.GemmFused32(ctx.Pool, m, x, k, 1, w, y, n, e)
 		return nil
 	}
 	rows := m
 	if ctx.Pool.Threads() == 1 {
 		rows = min(m, max(linearRows, linearBytes/(4*n)/linearRows*linearRows))
 	}
+	add := e.Add
 	for lo := 0; lo < m; lo += rows {
 		hi := min(m, lo+rows)
-		kernel.GemmPacked32(ctx.Pool, hi-lo, x[lo*k:hi*k], k, 1, w, y[lo*n:hi*n], n, false)
+		if add != nil {
+			e.Add = add[lo*n:]
+		}
+		kernel.GemmFused32(ctx.Pool, hi-lo, x[lo*k:hi*k], k, 1, w, y[lo*n:hi*n], n, e)
 		o.tail.run(ctx, y, y, lo*n, hi*n, out[0].Tensor.Shape(), in[1:])
 	}
 	return nil

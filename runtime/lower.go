@@ -20,8 +20,9 @@ var passes = []pass{
 	{"sweep", (*lowerer).sweep},         // 1: nodes that no output needs
 	{"fold", (*lowerer).fold},           // 2: what does not depend on the inputs
 	{"tidy", (*lowerer).tidy},           // 3: nodes that give out what they read
-	{"linear", (*lowerer).linear},       // 4: products with constant weights
-	{"pointwise", (*lowerer).pointwise}, // 5: element-wise nodes, behind products too
+	{"bilinear", (*lowerer).bilinear},   // 4: sums of Kronecker products
+	{"linear", (*lowerer).linear},       // 5: products with constant weights
+	{"pointwise", (*lowerer).pointwise}, // 6: element-wise nodes, behind products too
 }
 
 // checkPasses makes lowering check the graph after each pass; tests set it.

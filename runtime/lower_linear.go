@@ -98,7 +98,7 @@ func (l *lowerer) linearMatMul(n *graph.Node, shared map[weightKey]*weight) erro
 	if w == nil {
 		return nil
 	}
-	_, err := l.replace(n, "MatMul", &linear{w: w}, []*graph.Value{n.Input(0)})
+	_, err := l.replace(n, "MatMul", &linear{w: w, end: noEnding}, []*graph.Value{n.Input(0)})
 	return err
 }
 
@@ -114,7 +114,7 @@ func (l *lowerer) linearGemm(n *graph.Node, shared map[weightKey]*weight) error 
 	if beta == 0 {
 		c = nil
 	}
-	o := &linear{w: w}
+	o := &linear{w: w, end: noEnding}
 	if c == nil && alpha == 1 {
 		_, err := l.replace(n, "Gemm", o, []*graph.Value{n.Input(0)})
 		return err

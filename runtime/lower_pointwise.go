@@ -1,8 +1,6 @@
 package runtime
 
 import (
-	"math"
-	"slices"
 	"strings"
 
 	"bilinc/runtime/graph"
@@ -112,7 +110,7 @@ func (l *lowerer) grow(last *graph.Node, i int, taken map[*graph.Node]bool) *gro
 		if l.isPointwise(n) {
 			in[n] = true
 			found = append(found, n)
-		} else if _, ok := l.ops[n].(*linear); ok && g.head == nil {
+		} else if _, ok := l.ops[n].(productOp); ok && g.head == nil {
 			g.head = n
 		}
 	}
@@ -134,9 +132,16 @@ func sameDims(a, b []graph.Dim) bool {
 	return true
 }
 
+// A product computes Y[… n] from X[… k] and constants; tail gives it an ending
+// and a program over Y, whose operands are the node's inputs from the second on.
+type productOp interface {
+	op.Op
+	withTail(e ending, tail *program) op.Op
+}
+
 // fuse replaces the nodes of a group.
 func (l *lowerer) fuse(g *group, taken map[*graph.Node]bool) error {
-	c := &compiler{l: l, p: &program{}, head: g.head, reg: map[*graph.Value]int{}, last: map[*graph.Value]*graph.Node{}}
+	c := &compiler{l: l, head: g.head, reg: map[*graph.Value]int{}}
 	var labels []string
 	if g.head != nil {
 		taken[g.head] = true
@@ -147,126 +152,22 @@ func (l *lowerer) fuse(g *group, taken map[*graph.Node]bool) error {
 		if !l.silent[n] {
 			labels = append(labels, n.OpType)
 		}
-		for _, v := range n.Inputs() {
-			c.last[v] = n
-		}
+		c.node(n)
 	}
-	last := g.nodes[len(g.nodes)-1]
-	for _, n := range g.nodes {
-		c.node(n, n == last)
-	}
-	label := strings.Join(labels, "+")
+	c.recognise()
+	label, last := strings.Join(labels, "+"), g.nodes[len(g.nodes)-1]
 	if g.head != nil {
-		o := *l.ops[g.head].(*linear)
-		o.tail = c.p
-		_, err := l.replace(last, label, &o, append([]*graph.Value{g.head.Input(0)}, c.inputs...))
+		e := c.end(g.shape)
+		o := l.ops[g.head].(productOp).withTail(e, c.finish())
+		_, err := l.replace(last, label, o, append([]*graph.Value{g.head.Input(0)}, c.inputs...))
 		return err
 	}
 	for i, v := range c.inputs {
 		if sameDims(l.facts.Of(v).Shape, g.shape) {
 			c.swap(i)
-			_, err := l.replace(last, label, pointwise{c.p}, c.inputs)
+			_, err := l.replace(last, label, pointwise{c.finish()}, c.inputs)
 			return err
 		}
 	}
 	return nil // each operand is spread: the nodes stay
-}
-
-// A compiler turns a group into a program.
-type compiler struct {
-	l      *lowerer
-	p      *program
-	head   *graph.Node
-	inputs []*graph.Value // the program's operands
-	reg    map[*graph.Value]int
-	free   []int
-	last   map[*graph.Value]*graph.Node // the last node that reads a value
-}
-
-// node appends the instruction of n; the last one's result is the program's.
-func (c *compiler) node(n *graph.Node, last bool) {
-	in := instr{a: c.operand(n.Input(0))}
-	switch {
-	case n.OpType == "Clip":
-		lo, hi, _ := c.l.clipBounds(n)
-		in.f = clipRow(lo, hi)
-	case n.OpType == "Pow": // squares alone
-		in.op, in.b = opMul, in.a
-	default:
-		var ok bool
-		if in.op, ok = binaries[n.OpType]; ok {
-			in.b = c.operand(n.Input(1))
-		} else {
-			in.f = op.RowFunc(c.l.op(n))
-		}
-	}
-	for i, v := range n.Inputs() {
-		if r, ok := c.reg[v]; ok && c.last[v] == n && !slices.Contains(n.Inputs()[:i], v) {
-			c.free = append(c.free, r)
-		}
-	}
-	switch {
-	case last:
-		in.dst = resultReg
-	case len(c.free) > 0:
-		in.dst = c.free[len(c.free)-1]
-		c.free = c.free[:len(c.free)-1]
-	default:
-		in.dst = c.p.regs
-		c.p.regs++
-	}
-	c.reg[n.Outputs()[0]] = in.dst
-	c.p.code = append(c.p.code, in)
-}
-
-// operand is where the program finds v.
-func (c *compiler) operand(v *graph.Value) operand {
-	if r, ok := c.reg[v]; ok {
-		return operand{kind: fromReg, i: r}
-	}
-	if k := c.l.scalar(v); k != nil {
-		return operand{kind: fromConst, c: *k}
-	}
-	if c.head != nil && v.Producer() == c.head {
-		return operand{kind: fromStart}
-	}
-	i := slices.Index(c.inputs, v)
-	if i < 0 {
-		i = len(c.inputs)
-		c.inputs = append(c.inputs, v)
-	}
-	return operand{kind: fromInput, i: i}
-}
-
-// swap makes the i-th operand the first.
-func (c *compiler) swap(i int) {
-	c.inputs[0], c.inputs[i] = c.inputs[i], c.inputs[0]
-	for k := range c.p.code {
-		for _, o := range []*operand{&c.p.code[k].a, &c.p.code[k].b} {
-			switch {
-			case o.kind != fromInput:
-			case o.i == 0:
-				o.i = i
-			case o.i == i:
-				o.i = 0
-			}
-		}
-	}
-}
-
-// clipRow is Clip between bounds that may be missing; NaN passes.
-func clipRow(lo, hi *float32) func(y, x []float32) {
-	least, most := float32(math.Inf(-1)), float32(math.Inf(1))
-	if lo != nil {
-		least = *lo
-	}
-	if hi != nil {
-		most = *hi
-	}
-	return func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = min(max(v, least), most)
-		}
-	}
 }

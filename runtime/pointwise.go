@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
@@ -19,12 +20,25 @@ type program struct {
 	jobs sync.Pool
 }
 
-// An instr is dst = a op b, or dst = f(a) where f is set.
+// An instr is dst = a op b, or dst = fn(a) where op is 0, or f(a) where f is
+// set.
 type instr struct {
-	f    func(y, x []float32)
-	op   binaryOp
-	dst  int // a register, or resultReg
-	a, b operand
+	op          binaryOp
+	fn          kernel.Function
+	alpha, beta float32 // the parameters of fn
+	f           func(y, x []float32)
+	dst         int // a register, or resultReg
+	a, b        operand
+}
+
+func (in *instr) binary() bool { return in.op != 0 }
+
+// operands is what the instruction reads.
+func (in *instr) operands() []*operand {
+	if in.binary() {
+		return []*operand{&in.a, &in.b}
+	}
+	return []*operand{&in.a}
 }
 
 // resultReg is the destination of the last instruction: the result itself.
@@ -33,7 +47,7 @@ const resultReg = -1
 type binaryOp uint8
 
 const (
-	opAdd binaryOp = iota
+	opAdd binaryOp = iota + 1
 	opSub
 	opMul
 	opDiv
@@ -126,12 +140,8 @@ func spreads(operand, result []graph.Dim) bool {
 	return true
 }
 
-// check fails where an operand does not meet the result. A nil program has
-// nothing to check.
-func (p *program) check(result graph.Type, operands []graph.Fact) error {
-	if p == nil {
-		return nil
-	}
+// checkOperands fails where an operand does not meet the result.
+func checkOperands(result graph.Type, operands []graph.Fact) error {
 	shape, ok := graph.Ints(result.Shape)
 	if !ok {
 		return nil
@@ -170,7 +180,7 @@ func (p *program) run(ctx *op.Ctx, x, y []float32, lo, hi int, shape []int, oper
 		j = &pointwiseJob{p: p, operands: make([][]float32, len(operands)), spreads: make([]spread, len(operands))}
 		j.fn = j.part
 		j.blocks.New = func() any {
-			s := make([]float32, p.regs*blockLen)
+			s := make([]float32, p.regs*blockLen+2)
 			return &s
 		}
 	}
@@ -191,7 +201,7 @@ func (p *program) run(ctx *op.Ctx, x, y []float32, lo, hi int, shape []int, oper
 
 // part runs the program over the elements lo … hi-1 past the first.
 func (j *pointwiseJob) part(lo, hi int) {
-	scratch := j.blocks.Get().(*[]float32)
+	scratch := j.blocks.Get().(*[]float32) // the registers, then two elements for constants
 	for at := j.at + lo; at < j.at+hi; at += blockLen {
 		n := min(blockLen, j.at+hi-at)
 		for i := range j.p.code {
@@ -207,7 +217,7 @@ func (j *pointwiseJob) step(c *instr, scratch []float32, at, n int) {
 	if c.dst != resultReg {
 		dst = scratch[c.dst*blockLen : c.dst*blockLen+n]
 	}
-	if c.f != nil {
+	if !c.binary() {
 		for o := 0; o < n; {
 			a, v, run := j.read(c.a, scratch, at, o, n)
 			if a == nil {
@@ -216,7 +226,11 @@ func (j *pointwiseJob) step(c *instr, scratch []float32, at, n int) {
 				}
 				a = dst[o : o+run]
 			}
-			c.f(dst[o:o+run], a)
+			if c.f != nil {
+				c.f(dst[o:o+run], a[:run])
+			} else {
+				kernel.Unary32(nil, c.fn, dst[o:o+run], a[:run], c.alpha, c.beta)
+			}
 			o += run
 		}
 		return
@@ -227,6 +241,8 @@ func (j *pointwiseJob) step(c *instr, scratch []float32, at, n int) {
 		run = min(run, runA)
 		d := dst[o : o+run]
 		switch {
+		case run >= zipLeast && c.op <= opDiv:
+			j.zip(c.op, scratch, d, a, x, b, y)
 		case a != nil && b != nil:
 			c.op.vectors(d, a[:run], b[:run])
 		case a != nil:
@@ -266,6 +282,24 @@ func (j *pointwiseJob) read(r operand, scratch []float32, at, o, n int) (s []flo
 	}
 	k, past := (at+o)/p.inner, (at+o)%p.inner
 	return nil, v[k%p.period], min(n-o, p.inner-past)
+}
+
+// zipLeast is the elements from which on a vector kernel pays for its call.
+const zipLeast = 32
+
+// zip is dst = a op b by the kernel; where a or b is nil, x or y stands for it.
+func (j *pointwiseJob) zip(o binaryOp, scratch, dst, a []float32, x float32, b []float32, y float32) {
+	ones := scratch[j.p.regs*blockLen:]
+	n, xe, ye := len(dst), 1, 1
+	if a == nil {
+		ones[0], xe = x, 0
+		a = ones[0:1]
+	}
+	if b == nil {
+		ones[1], ye = y, 0
+		b = ones[1:2]
+	}
+	kernel.Zip32(nil, kernel.Operation(o-opAdd), 1, n, dst, n, a, n, xe, b, n, ye)
 }
 
 // vectors is dst = a op b.
@@ -351,7 +385,7 @@ func (o binaryOp) left(dst []float32, c float32, b []float32) {
 type pointwise struct{ *program }
 
 func (o pointwise) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
-	return []graph.Fact{{Type: in[0].Type}}, o.check(in[0].Type, in)
+	return []graph.Fact{{Type: in[0].Type}}, checkOperands(in[0].Type, in)
 }
 
 func (o pointwise) Forward(ctx *op.Ctx, in, out []tensor.Value) error {
