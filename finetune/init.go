@@ -52,7 +52,7 @@ func (s *slot) start() (mean, deviation float64) {
 		return 0, math.Pow(gain/float64(g.Terms*max(1, g.In)), 0.25)
 	}
 	shape := s.x.Shape()
-	n, i := reader(s.Value)
+	n, i, turned := reader(s.Value)
 	if n == nil {
 		return 0, 0
 	}
@@ -97,12 +97,17 @@ func (s *slot) start() (mean, deviation float64) {
 		return normal(size(0))
 	case n.OpType == "LSTM" || n.OpType == "GRU" || n.OpType == "RNN":
 		return 0, 1 / math.Sqrt(size(-1))
-	case n.OpType == "Gemm" && transposed(n, i) == (i == 1): // W of m×n, y = x·Wᵀ
-		return normal(size(-1))
-	case n.OpType == "Gemm" || n.OpType == "MatMul" && i == 1:
-		return normal(size(-2))
 	}
-	return normal(size(-1))
+	// A matrix from the right is read along its rows, W of n×m in y = x·W, one
+	// from the left, or a transposed one, along its columns.
+	across := i == 0
+	if n.OpType == "Gemm" {
+		across = across != transposed(n, i)
+	}
+	if across != turned {
+		return normal(size(-1))
+	}
+	return normal(size(-2))
 }
 
 // transposed reports whether a Gemm reads its i-th operand transposed.
@@ -112,18 +117,18 @@ func transposed(n *graph.Node, i int) bool {
 }
 
 // reader is the first node, and its input, that takes v as a weight, whatever
-// moves it in between.
-func reader(v *graph.Value) (*graph.Node, int) {
+// moves it in between; turned says whether that transposes it.
+func reader(v *graph.Value) (n *graph.Node, i int, turned bool) {
 	for _, u := range v.Uses() {
 		if movers[u.Node.OpType] && u.Input == 0 && len(u.Node.Outputs()) > 0 && u.Node.Outputs()[0] != nil && u.Node.OpType != "Expand" {
-			if n, i := reader(u.Node.Outputs()[0]); n != nil {
-				return n, i
+			if n, i, turned := reader(u.Node.Outputs()[0]); n != nil {
+				return n, i, turned != (u.Node.OpType == "Transpose")
 			}
 			continue
 		}
-		return u.Node, u.Input
+		return u.Node, u.Input, false
 	}
-	return nil, 0
+	return nil, 0, false
 }
 
 // gainOf is 2 where a ReLU or its like reads v, past biases and norms, else 1.
