@@ -125,6 +125,12 @@ func (t *Trainer) kept() ([]entry, []*tensor.Tensor) {
 			}
 		}
 	}
+	for _, s := range t.stats {
+		entries, all = append(entries, entry{s.value.Name(), len(s.x.Bytes())}), append(all, s.x)
+		if s.best != nil {
+			entries, all = append(entries, entry{s.value.Name() + ".best", len(s.best.Bytes())}), append(all, s.best)
+		}
+	}
 	return entries, all
 }
 
@@ -212,6 +218,11 @@ func (t *Trainer) read(f io.Reader) error {
 		return err
 	}
 	for _, s := range t.slots {
+		if t.o.Holdout >= 0 {
+			s.best = tensor.New(s.x.DType(), s.x.Shape()...)
+		}
+	}
+	for _, s := range t.stats {
 		if t.o.Holdout >= 0 {
 			s.best = tensor.New(s.x.DType(), s.x.Shape()...)
 		}

@@ -50,7 +50,7 @@ func (e *DivergedError) Error() string {
 // diverged looks for the node where the loss of units went wrong.
 func (t *Trainer) diverged(ctx context.Context, units []int, loss, length float64) error {
 	e := &DivergedError{Step: t.Step + 1, Loss: loss, Finite: finite(loss) && finite(length)}
-	order, err := t.model.Graph.Sorted()
+	order, err := t.form.Graph.Sorted()
 	if err != nil {
 		return e
 	}
@@ -62,7 +62,11 @@ func (t *Trainer) diverged(ctx context.Context, units []int, loss, length float6
 			}
 		}
 	}
-	p, err := grad.New(t.model, grad.Options{Pool: t.o.Pool, Seed: t.o.Seed, Wrt: values, Outputs: t.obj.values, Keep: values})
+	var outputs []*graph.Value
+	for _, v := range t.obj.values {
+		outputs = append(outputs, t.form.Graph.Value(v.Name()))
+	}
+	p, err := grad.New(t.form, grad.Options{Pool: t.o.Pool, Seed: t.o.Seed, Wrt: values, Outputs: outputs, Keep: values})
 	if err != nil {
 		return e
 	}

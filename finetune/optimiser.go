@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
@@ -17,6 +18,7 @@ const (
 // A slot is a weight with what the rule keeps of it.
 type slot struct {
 	*Weight
+	form    *graph.Value   // the weight in the training form
 	x       *tensor.Tensor // the elements, those of the model that is trained
 	mean    *tensor.Tensor // Adam: the running mean of gradients; SGD: the momentum
 	square  *tensor.Tensor // Adam: the running mean of their squares

@@ -68,6 +68,7 @@ type Options struct {
 	Matches []Match              // values of student and teacher that are to agree
 	Train   func(w *Weight) bool `json:"-"` // which weights are trained; nil: all
 	Init    Init
+	Frozen  bool // BatchNormalizations keep their running statistics and normalise by them in training too
 
 	Holdout  float64 // the share of the data to choose the best state by; 0: a tenth; negative: none, the last state is kept
 	Patience int     // epochs without a better state after which training ends; 0: never

@@ -92,6 +92,11 @@ func (t *Trainer) Run(ctx context.Context) (*graph.Model, *History, error) {
 				return nil, nil, err
 			}
 		}
+		for _, s := range t.stats {
+			if err := s.x.CopyFrom(s.best); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
 	h := t.History
 	return t.model, &h, nil
@@ -182,6 +187,13 @@ func (t *Trainer) keepBest() {
 			continue
 		}
 		copy(s.best.Bytes(), from.Bytes())
+	}
+	for _, s := range t.stats {
+		if s.best == nil {
+			s.best = s.x.Clone()
+			continue
+		}
+		copy(s.best.Bytes(), s.x.Bytes())
 	}
 }
 
@@ -315,7 +327,7 @@ func (t *Trainer) epochOrder() []int {
 // and the update.
 func (t *Trainer) step(ctx context.Context) error {
 	t.clock.lap()
-	order := t.epochOrder()
+	order := t.epochOrder()[:t.perEpochRows]
 	size := t.o.Batch * t.o.Accumulate
 	units := order[t.Pos*size : min(len(order), (t.Pos+1)*size)]
 	loss, rows, err := t.gradients(ctx, units)
@@ -393,6 +405,11 @@ func (t *Trainer) gradients(ctx context.Context, units []int) (loss, rows float6
 		if err := s.Backward(ctx, valuesOf(t.dout)); err != nil {
 			return 0, 0, err
 		}
+		for _, k := range t.stats {
+			if err := k.x.CopyFrom(s.Value(k.out).Tensor); err != nil {
+				return 0, 0, err
+			}
+		}
 		loss += sum.mean() * share
 		rows += sum.rows
 		several := len(units) > t.chunk
@@ -426,7 +443,7 @@ func (t *Trainer) collect(s *grad.State, several, first bool) {
 		t.grads = t.grads[:0]
 	}
 	for i, k := range t.slots {
-		g := s.Grad(k.Value)
+		g := s.Grad(k.form)
 		if k.reached = g != nil; g == nil {
 			continue
 		}

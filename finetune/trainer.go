@@ -27,20 +27,23 @@ type Data interface {
 type Trainer struct {
 	o      Options
 	model  *graph.Model // whose constants are trained, in place
+	form   *graph.Model // the same in training mode, over the same constants
 	data   Data
 	inputs []string
 	slots  []*slot
+	stats  []*stat
 	obj    *objective
 	teach  *teacher // nil: none
 	train  *grad.Program
 	eval   *grad.Program
 
-	rows, held []int // units to train on and those held out
-	byLoss     bool  // the best state is that of the least loss, not of the best metric
-	perEpoch   int   // steps
-	steps      int   // in all
-	chunk      int   // the units of one run
-	print      fingerprint
+	rows, held   []int // units to train on and those held out
+	byLoss       bool  // the best state is that of the least loss, not of the best metric
+	perEpoch     int   // steps
+	perEpochRows int   // units
+	steps        int   // in all
+	chunk        int   // the units of one run
+	print        fingerprint
 
 	state
 	order   []int // rows in the order of epoch ordered
@@ -73,19 +76,34 @@ func New(student, teacher *graph.Model, data Data, o Options) (*Trainer, error) 
 	if err := t.weights(); err != nil {
 		return nil, err
 	}
+	var err error
+	batches := !o.Frozen && data.Most() == 0 && t.chunk >= leastBatch
+	if t.form, t.stats, err = trainingForm(t.model, batches); err != nil {
+		return nil, err
+	}
+	t.plan()
 	if o.Init == Random {
 		redraw(t.slots, o.Seed)
+		for _, s := range t.stats {
+			fill(s.x, func() float64 { return float64(s.start) })
+		}
 	}
 	rates(t.slots)
 	if err := t.prepare(teacher); err != nil {
 		return nil, err
 	}
-	var wrt []*graph.Value
+	var wrt, keep, values []*graph.Value
 	for _, s := range t.slots {
-		wrt = append(wrt, s.Value)
+		s.form = t.form.Graph.Value(s.Value.Name())
+		wrt = append(wrt, s.form)
 	}
-	var err error
-	if t.train, err = grad.New(t.model, grad.Options{Pool: o.Pool, Seed: o.Seed, Wrt: wrt, Outputs: t.obj.values}); err != nil {
+	for _, s := range t.stats {
+		keep = append(keep, s.out)
+	}
+	for _, v := range t.obj.values {
+		values = append(values, t.form.Graph.Value(v.Name()))
+	}
+	if t.train, err = grad.New(t.form, grad.Options{Pool: o.Pool, Seed: o.Seed, Wrt: wrt, Outputs: values, Keep: keep}); err != nil {
 		return nil, err
 	}
 	t.eval, err = grad.New(t.model, grad.Options{Pool: o.Pool, Seed: o.Seed, Outputs: t.obj.values[:len(t.obj.heads)]})
@@ -110,10 +128,20 @@ func (t *Trainer) split() error {
 	if most := t.data.Most(); most > 0 {
 		t.chunk = min(t.chunk, most)
 	}
-	batches := (len(t.rows) + t.o.Batch - 1) / t.o.Batch
-	t.perEpoch = (batches + t.o.Accumulate - 1) / t.o.Accumulate
-	t.steps = t.perEpoch * t.o.Epochs
 	return nil
+}
+
+// plan counts the steps. The last batch of an epoch has what is left of the
+// rows; where statistics are taken of batches it is left out if it is small.
+func (t *Trainer) plan() {
+	n := len(t.rows)
+	batches := (n + t.o.Batch - 1) / t.o.Batch
+	if rest := n % t.o.Batch; len(t.stats) > 0 && rest > 0 && rest < leastBatch {
+		batches = max(1, batches-1)
+	}
+	t.perEpoch = (batches + t.o.Accumulate - 1) / t.o.Accumulate
+	t.perEpochRows = min(n, batches*t.o.Batch)
+	t.steps = t.perEpoch * t.o.Epochs
 }
 
 // The streams of random numbers that a seed gives.

@@ -57,10 +57,12 @@ The loss is a sum of ce (cross-entropy against targets), kl (divergence from the
 teacher, at --temperature) and mse (squared differences from the teacher, or from
 targets that are numbers, by their variance); auto takes what is there, half and
 half. --loss 0.3*ce+0.7*kl says it in detail. --match-layers adds the difference
-of each compressed layer's output from the original's. A BatchNormalization keeps
-its running statistics: its scale and shift are trained. The factors of
-compressed layers take larger steps than --lr says, by the size of their
-elements.
+of each compressed layer's output from the original's. The factors of compressed
+layers take larger steps than --lr says, by the size of their elements.
+
+In training a BatchNormalization goes by the batch and carries its running
+statistics on, unless --freeze-norms is set or a run has fewer than 16 rows; a
+Dropout drops. The model is judged, and written, as it came: neither happens.
 
 With --checkpoint the run can be interrupted, by Ctrl-C too, and goes on with
 --resume to the same result, bit for bit.
@@ -109,6 +111,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	s.BoolVar(&f.match, "match-layers", false, "meet the teacher's outputs of compressed layers too")
 	s.Float64Var(&o.Holdout, "holdout", finetune.DefaultHoldout, "the share of the rows to choose the best state by")
 	s.StringVar(&f.weights, "train", "all", "all, factors (with all biases and norms), or a glob of constants' names")
+	s.BoolVar(&o.Frozen, "freeze-norms", false, "a BatchNormalization goes by its running statistics in training too")
 	s.StringVar(&f.init, "init", string(finetune.Keep), "keep, or random: draw every trained constant anew")
 	s.IntVar(&o.Patience, "patience", 0, "end after N epochs without a better state")
 }

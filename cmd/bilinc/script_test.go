@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "model": cmdModel, "npz": cmdNPZ, "json": cmdJSON,
 			"lone": cmdLone, "signal": cmdSignal, "cut": cmdCut, "same": cmdSame,
+			"killed": cmdKilled,
 		},
 	})
 }
@@ -219,6 +221,42 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("stderr: %s", stderr.String())
 		}
 		return
+	}
+}
+
+// cmdKilled starts a program again and again, and kills it (SIGKILL) after a
+// while of random length, until it has been killed so often and then ends by
+// itself, with status 0: killed 10 bilinc ….
+func cmdKilled(ts *testscript.TestScript, neg bool, args []string) {
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	most := 100 * time.Millisecond
+	for kills := 0; ; {
+		cmd := exec.Command(inPath(ts, args[1]), args[2:]...)
+		cmd.Dir = ts.MkAbs(".")
+		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"))
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		ts.Check(cmd.Start())
+		if kills < times {
+			wait := time.Duration(r.Int64N(int64(most)))
+			time.Sleep(wait)
+			_ = cmd.Process.Kill() // it may be over
+		}
+		err := cmd.Wait()
+		if err == nil {
+			ts.Logf("killed %d times", kills)
+			if kills < times {
+				ts.Fatalf("it ended after %d kills, wanted %d", kills, times)
+			}
+			return
+		}
+		if cmd.ProcessState.Exited() {
+			ts.Fatalf("after %d kills: status %d: %s", kills, cmd.ProcessState.ExitCode(), stderr.String())
+		}
+		kills++
+		most += most / 10
 	}
 }
 

@@ -222,10 +222,17 @@ func parseBatchNorm(a *attrs) Op {
 			a.fail(&Unsupported{OpType: "BatchNormalization", Detail: "in training mode (is_test = 0)"})
 		}
 	}
-	if a.opset >= 14 && a.bool("training_mode", false) {
+	if a.opset >= 14 && a.bool("training_mode", false) || a.opset >= 7 && a.opset < 14 && runs(a.node) {
 		return &batchTrain{epsilon, float64(momentum)}
 	}
 	return &channelNorm{name: "BatchNormalization", epsilon: epsilon, given: true}
+}
+
+// runs reports whether a BatchNormalization gives out running statistics, by
+// which those of opset 7 to 13 are told to be in training mode.
+func runs(n *graph.Node) bool {
+	out := n.Outputs()
+	return len(out) > 1 && out[1] != nil || len(out) > 2 && out[2] != nil
 }
 
 func parseInstanceNorm(a *attrs) Op {
