@@ -28,7 +28,7 @@ var ErrData = errors.New("calibration data")
 const (
 	selectionEvery   = 5
 	calibrationBatch = 256 // at most
-	leastBatches     = 20  // if there are as many rows
+	leastBatches     = 40  // if there are as many rows
 )
 
 // A Calibration fits the weights of one model to data, one after the other:
@@ -52,15 +52,18 @@ type Calibration struct {
 	stages    [2][]stage               // per weight: where nothing before it is changed, and the last others
 	fits      map[string]*fitted       // by the choices up to a weight
 	wanted    []wantedBatch            // the original's outputs on the selection rows, where they are kept
+	targets   targets
 	heldOut   bool
 	mask      int  // 1 + the number of the input that says which positions count; 0: all do
 	measured  bool // the metrics are
 	warnings  []string
 
 	// Trials of plans take less than what is carried out.
-	thin      int // one in so many groups of batches is in use
-	sweeps    int // of a fit; 0: as many as pay
-	trialThin int // in trials; 0: not known yet
+	thin      int   // one in so many groups of batches is in use
+	sweeps    int   // of a fit; 0: as many as pay
+	trialThin int   // in trials; 0: not known yet
+	fullThin  int   // in what is carried out
+	positions []int // of a row, per weight; all layers together
 }
 
 // A stage is what the fits of one weight share while the choices before it stay.
@@ -171,25 +174,63 @@ func (c *Calibration) selection() int {
 // setTrial makes what follows a trial: fits take few sweeps, on as few rows as
 // do. Otherwise they take all of both.
 func (c *Calibration) setTrial(on bool) {
-	c.thin, c.sweeps = 1, 0
+	c.thin, c.sweeps = c.fullThin, 0
 	if on {
 		c.thin, c.sweeps = c.trialThin, trialSweeps
 	}
 }
 
-// Fits of trials take rows until there are so many positions for every input
-// of a weight, and so many rows in any case.
+// Fits take rows until there are so many positions for every input of a
+// weight, and so many rows in any case: few in trials, and what is carried out
+// leaves rows out only where a row has many positions, as those of a
+// transformer have. A layer then takes only some of these, spread evenly: so
+// many for each input, or one of every row where that is more.
 const (
-	trialPositions = 8
-	trialRows      = 1000
+	trialPositions = 4
+	fullPositions  = 12
+	trialRows      = 600
+	fullRows       = 2000
+	manyPositions  = 128
+	someInTrial    = 12
+	someOfMetric   = 8 // for each output
 )
 
-// measureThin finds how many rows trials leave out.
+// stride is the distance between the positions that a weight takes, of those
+// that all its layers have in so many rows: about as many as wanted. It has no
+// divisor in common with the positions of a row, so that all take part.
+func (c *Calibration) stride(i, rows, wanted int) int {
+	each := max(1, c.positions[i])
+	n := max(1, each*rows/max(1, wanted, rows))
+	for n > 1 && gcd(n, each) > 1 {
+		n--
+	}
+	return n
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// inputStride is the stride of statistics of a weight's inputs.
+func (c *Calibration) inputStride(i int) int {
+	n := manyPositions
+	if c.sweeps > 0 {
+		n = someInTrial
+	}
+	return c.stride(i, c.rows/max(1, c.thin), n*c.found.weights[i].Cols)
+}
+
+// measureThin finds how many rows trials leave out, and how many positions the
+// layers of every weight have in a row.
 func (c *Calibration) measureThin(ctx context.Context) error {
 	if c.trialThin > 0 {
 		return nil
 	}
-	c.trialThin = max(1, c.data.Rows()/trialRows)
+	c.trialThin, c.fullThin = max(1, c.data.Rows()/trialRows), max(1, c.data.Rows()/fullRows)
+	c.positions = make([]int, len(c.found.weights))
 	var all []int
 	for i, w := range c.found.weights {
 		if unrecorded(c.model, w) == "" && !isTable(w) {
@@ -215,8 +256,10 @@ func (c *Calibration) measureThin(ctx context.Context) error {
 				rows += c.rowCount(l, out[slices.Index(names, l.X.Name())].Tensor)
 			}
 			n := c.found.weights[i].Cols
+			c.positions[i] = rows / max(1, b.Padded)
 			positions := rows * c.rows / max(1, b.Padded)
 			c.trialThin = max(1, min(c.trialThin, positions/(trialPositions*n)))
+			c.fullThin = max(1, min(c.fullThin, positions/(fullPositions*n)))
 		}
 		return nil
 	}

@@ -218,6 +218,39 @@ func TestProductsAgainstDefinition(t *testing.T) {
 	}
 }
 
+func TestStridedRows(t *testing.T) {
+	// Two matrices of 3 inputs and 2 samples in columns.
+	x := tensor.Of([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2, 3, 2)
+	whole := &dataset.Batch{Rows: 2, Padded: 2}
+	got, rows, err := stridedRows(&match.Layer{Columns: true}, 3, x, whole, 0, 1)
+	want := mat.NewDense(4, 3, []float64{1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12})
+	if err != nil || !mat.Equal(got, want) || rows != 4 {
+		t.Errorf("columns: %v, error %v", got, err)
+	}
+	// Every third one, after 4 that were there before: the third and on.
+	got, rows, err = stridedRows(&match.Layer{Columns: true}, 3, x, whole, 4, 3)
+	if err != nil || rows != 4 || !mat.Equal(got, want.Slice(2, 3, 0, 3)) {
+		t.Errorf("columns, strided: %v of %d, error %v", got, rows, err)
+	}
+	got, _, err = stridedRows(&match.Layer{}, 2, x, whole, 0, 1)
+	if r, c := got.Dims(); err != nil || r != 6 || c != 2 || got.At(5, 1) != 12 {
+		t.Errorf("rows: %d×%d, error %v", r, c, err)
+	}
+	double := tensor.Of([]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2, 3, 2)
+	for _, x := range []*tensor.Tensor{x, double} {
+		got, rows, err = stridedRows(&match.Layer{}, 2, x, &dataset.Batch{Rows: 1, Padded: 2}, 1, 2)
+		if err != nil || rows != 3 || !mat.Equal(got, mat.NewDense(1, 2, []float64{3, 4})) {
+			t.Errorf("strided rows of the first sample: %v of %d, error %v", got, rows, err)
+		}
+	}
+	if got, rows, err = stridedRows(&match.Layer{}, 2, x, whole, 1, 50); got != nil || rows != 6 || err != nil {
+		t.Errorf("a stride beyond the rows gives %v of %d, error %v", got, rows, err)
+	}
+	if _, _, err := stridedRows(&match.Layer{}, 5, x, whole, 0, 1); err == nil {
+		t.Error("12 elements are taken as rows of 5")
+	}
+}
+
 func TestLayerRows(t *testing.T) {
 	// Two matrices of 3 inputs and 2 samples in columns.
 	x := tensor.Of([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2, 3, 2)

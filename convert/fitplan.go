@@ -14,7 +14,7 @@ import (
 // running: those of low rank alone, which are quick, and the others.
 const (
 	lowRankWork, pairsWork   = 2.5e11, 6e11
-	leastLowRank, leastPairs = 3, 4
+	leastLowRank, leastPairs = 2, 3
 	mostLowRank, mostPairs   = 12, 40
 	trialSweeps              = 4 // in a fit; what is carried out takes more where that pays
 	finalists                = 2 // fitted in full beside the best of low rank
@@ -383,7 +383,6 @@ func (p *planner) measureFitted(ctx context.Context) error {
 // their errors and those of the outputs on the selection rows.
 func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o *ApplyOptions) error {
 	c := o.Calibration
-	c.setTrial(false)
 	for _, j := range js.list {
 		if why := unrecorded(c.model, c.found.weights[js.index(j)]); why != "" {
 			return fmt.Errorf("layer %q: %s", j.weight.Layers[0].Name, why)
@@ -392,6 +391,7 @@ func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o
 	if err := c.measureMetrics(ctx); err != nil {
 		return err
 	}
+	c.setTrial(false)
 	r.Warnings = append(r.Warnings, c.warnings...)
 	err := c.fit(ctx, js, func(j *job, n int) {
 		if o.Progress != nil {

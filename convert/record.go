@@ -36,7 +36,7 @@ func (c *Calibration) inputsKey(w *match.Weight) string {
 		}
 		b.WriteByte(';')
 	}
-	fmt.Fprintf(&b, "%v %d", refittable(w), c.thin)
+	fmt.Fprintf(&b, "%v %s", refittable(w), c.mode())
 	return b.String()
 }
 
@@ -63,6 +63,9 @@ func (c *Calibration) original(i int) *[2]*averages {
 // one run over the data for as many as memory allows.
 func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error {
 	w := &walk{model: c.model, original: c}
+	if err := c.measureThin(ctx); err != nil {
+		return err
+	}
 	for len(weights) > 0 {
 		var some []int
 		sums := map[string]*[2]products{}
@@ -84,16 +87,17 @@ func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error 
 			return nil
 		}
 		names := c.inputNames(some)
-		err := c.together(ctx, []*walk{w}, names, func(part int, b *dataset.Batch, out [][]tensor.Value) error {
+		err := c.together(ctx, []*walk{w}, names, func(_, part int, b *dataset.Batch, out [][]tensor.Value) error {
 			for _, i := range some {
 				wt := c.found.weights[i]
 				p := &sums[c.inputsKey(wt)][part]
 				for _, l := range readers(wt) {
-					x, err := c.rowsOf(l, l.In, out[0][slices.Index(names, l.X.Name())].Tensor, b)
+					at := slices.Index(names, l.X.Name())
+					x, rows, err := c.someRows(l, l.In, out[0][at].Tensor, b, p.seen, c.inputStride(i))
 					if err != nil {
 						return err
 					}
-					if x != nil {
+					if p.seen += rows; x != nil {
 						p.add(c.pool, x, x)
 					}
 				}
@@ -146,37 +150,58 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 			return nil, err
 		}
 	}
-	err := c.together(ctx, []*walk{orig, small}, names, func(part int, b *dataset.Batch, out [][]tensor.Value) error {
+	walks := []*walk{small, orig}
+	kept := c.targets.have(c.mode(), weights) && !slices.ContainsFunc(weights, func(i int) bool { return dense[i] == nil })
+	if kept {
+		walks = walks[:1]
+	}
+	err := c.together(ctx, walks, names, func(index, part int, b *dataset.Batch, out [][]tensor.Value) error {
 		done := map[string]bool{}
 		for _, i := range weights {
 			wt := c.found.weights[i]
 			key := c.inputsKey(wt)
-			for _, l := range readers(wt) {
+			for k, l := range readers(wt) {
 				at := slices.Index(names, l.X.Name())
-				x, err := c.rowsOf(l, l.In, out[0][at].Tensor, b)
+				p := &targets[i][part]
+				y, rows, err := c.someRows(l, width(i), out[0][at].Tensor, b, p.seen, c.inputStride(i))
 				if err != nil {
 					return err
 				}
-				y, err := c.rowsOf(l, width(i), out[1][at].Tensor, b)
-				if err != nil {
-					return err
+				var target *mat.Dense
+				if kept {
+					target = c.targets.rows[targetKey{i, index, k}]
+				} else {
+					x, others, err := c.someRows(l, l.In, out[1][at].Tensor, b, p.seen, c.inputStride(i))
+					if err != nil {
+						return err
+					}
+					if rows != others {
+						return fmt.Errorf("layer %q: %d rows of inputs in the original and %d in the compressed model", l.Name, others, rows)
+					}
+					if target = x; x != nil && dense[i] != nil {
+						target = timesTransposed(c.pool, x, dense[i])
+						c.targets.keep(targetKey{i, index, k}, target)
+					}
 				}
-				if x == nil || y == nil {
+				if p.seen += rows; y == nil {
 					continue
 				}
 				if !done[key] {
 					inputs[key][part].add(c.pool, y, y)
 				}
 				if dense[i] == nil {
-					targets[i][part].add(c.pool, y, x)
+					p.add(c.pool, y, target)
 				} else {
-					targets[i][part].add(c.pool, timesTransposed(c.pool, x, dense[i]), y)
+					p.add(c.pool, target, y)
 				}
 			}
 			done[key] = true
 		}
 		return nil
 	})
+	if err == nil && !kept {
+		c.targets.complete(weights)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +225,61 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 		result[i] = ch
 	}
 	return result, nil
+}
+
+// targetsMemory bounds the outputs of the original that are kept, in bytes.
+const targetsMemory = 192 << 20
+
+// targets keeps the outputs of the original's weights at its own inputs, which
+// are the same for all plans, so that it need not run again for each.
+type targets struct {
+	mode  string
+	rows  map[targetKey]*mat.Dense
+	all   map[int]bool // weights whose rows are complete
+	bytes int
+	full  bool
+}
+
+type targetKey struct{ weight, batch, layer int }
+
+// have reports whether the rows of weights are there for a mode; those of
+// another one go.
+func (t *targets) have(mode string, weights []int) bool {
+	if t.mode != mode {
+		*t = targets{mode: mode, rows: map[targetKey]*mat.Dense{}, all: map[int]bool{}}
+	}
+	for _, i := range weights {
+		if !t.all[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// keep takes rows in, as long as there is room.
+func (t *targets) keep(k targetKey, rows *mat.Dense) {
+	if t.full || t.all[k.weight] {
+		return
+	}
+	t.bytes += 8 * len(rows.RawMatrix().Data)
+	if t.full = t.bytes > targetsMemory; t.full {
+		for k := range t.rows {
+			if !t.all[k.weight] {
+				delete(t.rows, k)
+			}
+		}
+		return
+	}
+	t.rows[k] = rows
+}
+
+// complete notes that all rows of weights were offered.
+func (t *targets) complete(weights []int) {
+	for _, i := range weights {
+		if !t.full {
+			t.all[i] = true
+		}
+	}
 }
 
 // timesTransposed is x·wᵀ.
@@ -236,7 +316,7 @@ func (c *Calibration) moments(ctx context.Context, i, part int, ch *changed, den
 
 // together runs stretches up to the targets side by side on the batches of the
 // fit and the selection that are in use, and moves the walks there.
-func (c *Calibration) together(ctx context.Context, walks []*walk, targets []string, f func(part int, b *dataset.Batch, out [][]tensor.Value) error) error {
+func (c *Calibration) together(ctx context.Context, walks []*walk, targets []string, f func(index, part int, b *dataset.Batch, out [][]tensor.Value) error) error {
 	stretches := make([]*stretch, len(walks))
 	for k, w := range walks {
 		var err error
@@ -255,7 +335,7 @@ func (c *Calibration) together(ctx context.Context, walks []*walk, targets []str
 				return err
 			}
 		}
-		return f(part, b, out)
+		return f(index, part, b, out)
 	})
 	if err != nil {
 		return err
@@ -270,6 +350,11 @@ func (c *Calibration) together(ctx context.Context, walks []*walk, targets []str
 // out of thin.
 func (c *Calibration) inUse(index int) bool {
 	return c.thin <= 1 || index/selectionEvery%c.thin == 0
+}
+
+// batchesInUse is about how many batches inUse lets through.
+func (c *Calibration) batchesInUse() int {
+	return (c.data.Rows()/c.batch + c.thin) / max(1, c.thin)
 }
 
 // batches goes through all batches of the data and says of which part each

@@ -148,6 +148,7 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rows := c.rows / c.trialThin
 	sums := make([]*mat.Dense, len(c.found.weights))
 	rng := rand.New(rand.NewPCG(c.seed, 1))
 	seed := &cotangents{rng: rng}
@@ -164,7 +165,8 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 			if g == nil {
 				continue
 			}
-			if err := addOuter(c.pool, &sums[owner[k]], g, layers[k]); err != nil {
+			m := c.found.weights[owner[k]].Rows
+			if err := addOuter(c.pool, &sums[owner[k]], g, layers[k], c.stride(owner[k], rows, someOfMetric*m)); err != nil {
 				return err
 			}
 		}
@@ -276,27 +278,41 @@ func variance(v []float64) float64 {
 	return m2 / float64(max(1, len(v)))
 }
 
-// addOuter adds g·gᵀ of every position of a gradient to sum.
-func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, l *match.Layer) error {
+// addOuter adds g·gᵀ of every stride-th position of a gradient to sum. The
+// mirror of what is below the diagonal is left to mixed.
+func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, l *match.Layer, stride int) error {
 	m := l.Out
-	v, err := tensor.Float64s(g)
-	if err != nil || len(v)%m != 0 {
-		return err
+	if g.Len() == 0 || g.Len()%m != 0 {
+		return nil
 	}
 	if *sum == nil {
 		*sum = mat.NewDense(m, m, nil)
 	}
 	to := (*sum).RawMatrix().Data
+	add := func(v []float64, count, along, across int) {
+		for j := 0; j < m; j += symmetricBlock {
+			kernel.Gemm64(pool, m-j, min(symmetricBlock, m-j), count, v[j*along:], along, across, v[j*along:], across, along, to[j*m+j:], m, true)
+		}
+	}
 	if !l.Columns {
-		kernel.Gemm64(pool, m, m, len(v)/m, v, 1, m, v, m, 1, to, m, true)
+		some := mat.NewDense((g.Len()/m+stride-1)/stride, m, nil)
+		if err := copyRows(some, g, 0, stride); err != nil {
+			return err
+		}
+		count, _ := some.Dims()
+		add(some.RawMatrix().Data, count, 1, m)
 		return nil
+	}
+	v, err := tensor.Float64s(g)
+	if err != nil {
+		return err
 	}
 	s := g.Shape()[g.Rank()-1]
 	if l.Conv != nil {
 		s = len(v) / m / g.Shape()[0]
 	}
 	for at := 0; at < len(v); at += m * s {
-		kernel.Gemm64(pool, m, m, s, v[at:], s, 1, v[at:], 1, s, to, m, true)
+		add(v[at:at+m*s], s, s, 1)
 	}
 	return nil
 }
@@ -307,6 +323,7 @@ func mixed(s *mat.Dense) (*mat.Dense, float64) {
 	if s == nil {
 		return nil, 0
 	}
+	mirror(s)
 	m, _ := s.Dims()
 	mean := mat.Trace(s) / float64(m)
 	if !(mean > 0) || math.IsInf(mean, 0) {

@@ -11,6 +11,89 @@ import (
 	"bilinc/runtime/tensor"
 )
 
+// someRows is what l, of n inputs, sees in an activation x of batch b: of the
+// rows that count every stride-th, from the one that seen rows before lead to;
+// nil where that is none. It also gives how many rows there were to take.
+func (c *Calibration) someRows(l *match.Layer, n int, x *tensor.Tensor, b *dataset.Batch, seen, stride int) (*mat.Dense, int, error) {
+	if l.Conv == nil && c.mask == 0 && l.Index == 0 {
+		return stridedRows(l, n, x, b, seen, stride)
+	}
+	all, err := c.rowsOf(l, n, x, b)
+	if err != nil || all == nil {
+		return nil, 0, err
+	}
+	rows, _ := all.Dims()
+	if stride == 1 {
+		return all, rows, nil
+	}
+	from := (stride - seen%stride) % stride
+	if from >= rows {
+		return nil, rows, nil
+	}
+	out := mat.NewDense((rows-from+stride-1)/stride, n, nil)
+	for k := range out.RawMatrix().Rows {
+		copy(out.RawRowView(k), all.RawRowView(from+k*stride))
+	}
+	return out, rows, nil
+}
+
+// stridedRows is someRows where all samples count, of an activation x as a
+// matrix of one input of l per row, in the order of the samples.
+func stridedRows(l *match.Layer, n int, x *tensor.Tensor, b *dataset.Batch, seen, stride int) (*mat.Dense, int, error) {
+	if x.Len() == 0 || x.Len()%n != 0 || !x.DType().IsFloat() {
+		return nil, 0, fmt.Errorf("layer %q: input %v, wanted rows of %d", l.Name, x, n)
+	}
+	rows := x.Len() / n
+	if b.Rows < b.Padded && rows%b.Padded == 0 {
+		rows = rows / b.Padded * b.Rows
+	}
+	from := (stride - seen%stride) % stride
+	if from >= rows {
+		return nil, rows, nil
+	}
+	out := mat.NewDense((rows-from+stride-1)/stride, n, nil)
+	if l.Columns != l.TransposeX { // […, In, S]: every leading index holds a matrix of samples in columns
+		v, err := tensor.Float64s(x)
+		if err != nil {
+			return nil, 0, fmt.Errorf("layer %q: input %v: %w", l.Name, x, err)
+		}
+		s := x.Shape()[x.Rank()-1]
+		for k := range out.RawMatrix().Rows {
+			r := from + k*stride
+			lead, j := r/s, r%s
+			for i, row := 0, out.RawRowView(k); i < n; i++ {
+				row[i] = v[(lead*n+i)*s+j]
+			}
+		}
+		return out, rows, nil
+	}
+	return out, rows, copyRows(out, x, from, stride)
+}
+
+// copyRows fills out with every stride-th row of x, which is as wide, from the
+// given one on.
+func copyRows(out *mat.Dense, x *tensor.Tensor, from, stride int) error {
+	count, n := out.Dims()
+	if x.DType() == tensor.Float32 { // the others take a copy of the whole
+		v := tensor.Data[float32](x)
+		for k := range count {
+			at := v[(from+k*stride)*n:]
+			for i, row := 0, out.RawRowView(k); i < n; i++ {
+				row[i] = float64(at[i])
+			}
+		}
+		return nil
+	}
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		return err
+	}
+	for k := range count {
+		copy(out.RawRowView(k), v[(from+k*stride)*n:])
+	}
+	return nil
+}
+
 // layerRows is an activation x as a matrix of one input of l per row, n numbers
 // wide, in the order of the samples.
 func layerRows(l *match.Layer, n int, x *tensor.Tensor) (*mat.Dense, error) {
@@ -61,6 +144,7 @@ type products struct {
 	same           bool // y is x: only what is not above the diagonal is gathered
 
 	bufX, bufY []float64
+	seen       int // rows that were there to be taken
 }
 
 // symmetricBlock is the width of the columns in which a symmetric product is

@@ -12,7 +12,7 @@ import (
 )
 
 // walkMemory bounds the activations that a walk keeps, in bytes.
-const walkMemory = 128 << 20
+const walkMemory = 320 << 20
 
 // A walk runs a model from its inputs to its outputs in stretches, one after
 // the other, over all batches each time. Between them it keeps the values that
@@ -31,9 +31,8 @@ type stretch struct {
 	program *runtime.Program
 	targets []int // the index in the outputs, or −1−i for kept value i
 	next    []string
-	from    map[string]int // input of the program → index of a kept value
-	kept    map[int][]tensor.Value
-	bytes   int
+	from    map[string]int         // input of the program → index of a kept value
+	kept    map[int][]tensor.Value // what the next stretch begins with; nil: what this one did
 }
 
 // stretch compiles the part of the model up to targets.
@@ -189,19 +188,24 @@ func (s *stretch) run(ctx context.Context, c *Calibration, index int, b *dataset
 			out[k] = all[i]
 		}
 	}
-	if s.kept != nil {
-		next := all[len(all)-len(s.next):]
-		for _, v := range next {
-			if v.Kind != tensor.KindTensor || v.Tensor == nil {
-				s.kept = nil // a sequence, say: the next stretch begins where this one did
-				return out, nil
-			}
-			s.bytes += len(v.Tensor.Bytes())
-		}
-		if s.kept[index] = slices.Clone(next); s.bytes > walkMemory {
-			s.kept = nil
-		}
+	if s.kept == nil {
+		return out, nil
 	}
+	next, bytes := all[len(all)-len(s.next):], 0
+	for _, v := range next {
+		if v.Kind != tensor.KindTensor || v.Tensor == nil {
+			s.kept = nil // a sequence, say: the next stretch begins where this one did
+			return out, nil
+		}
+		bytes += len(v.Tensor.Bytes())
+	}
+	// All batches are about as large as the first.
+	if len(s.kept) == 0 && bytes*c.batchesInUse() > walkMemory {
+		s.kept = nil
+		return out, nil
+	}
+	s.kept[index] = slices.Clone(next)
+	delete(s.walk.kept, index)
 	return out, nil
 }
 
