@@ -58,3 +58,43 @@ func squaresBlocks(x []float32, sums *[16]float64) int {
 	}
 	return n
 }
+
+var one = [10]float32{1}
+
+// biasBlocks is optimBlocks for the loops of biasRow.
+func biasBlocks(kind int, a, b, c, d []float32) int {
+	n := len(a) &^ 15
+	if n == 0 {
+		return 0
+	}
+	path := active.Load().name
+	switch {
+	case path == "avx512" && kind == biasPlain:
+		biasAVX512(n, a, b, c)
+	case path == "avx512" && kind == biasRelu:
+		biasReluAVX512(n, a, b, c)
+	case path == "avx512" && kind == biasGate:
+		gateAVX512(n, a, b, c)
+	case path == "avx512" && kind == biasGateAdd:
+		gateAddAVX512(n, a, b, c)
+	case path == "avx512" && kind == biasGateSum:
+		gateSumAVX512(n, a, b, c, d)
+	case path == "avx512" && kind == biasSum:
+		axpyAVX512(n, a, b, &one)
+	case path == "avx2" && kind == biasPlain:
+		biasAVX2(n, a, b, c)
+	case path == "avx2" && kind == biasRelu:
+		biasReluAVX2(n, a, b, c)
+	case path == "avx2" && kind == biasGate:
+		gateAVX2(n, a, b, c)
+	case path == "avx2" && kind == biasGateAdd:
+		gateAddAVX2(n, a, b, c)
+	case path == "avx2" && kind == biasGateSum:
+		gateSumAVX2(n, a, b, c, d)
+	case path == "avx2" && kind == biasSum:
+		axpyAVX2(n, a, b, &one)
+	default:
+		return 0
+	}
+	return n
+}

@@ -226,6 +226,118 @@ loop:
 	VZEROUPPER
 	RET
 
+// func biasAVX2(n int, y []float32, x []float32, b []float32)
+// Requires: AVX
+TEXT ·biasAVX2(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ y_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ b_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VMOVUPS (DX)(SI*1), Y0
+	VADDPS  (BX)(SI*1), Y0, Y0
+	VMOVUPS Y0, (CX)(SI*1)
+	ADDQ    $0x00000020, SI
+	CMPQ    SI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func biasReluAVX2(n int, y []float32, x []float32, b []float32)
+// Requires: AVX
+TEXT ·biasReluAVX2(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ y_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ b_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VMOVUPS (DX)(SI*1), Y0
+	VADDPS  (BX)(SI*1), Y0, Y0
+	VXORPS  X1, X1, X1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS Y0, (CX)(SI*1)
+	ADDQ    $0x00000020, SI
+	CMPQ    SI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func gateAVX2(n int, dx []float32, dy []float32, y []float32)
+// Requires: AVX
+TEXT ·gateAVX2(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ dx_base+8(FP), CX
+	MOVQ dy_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VXORPS  X0, X0, X0
+	VMOVUPS (BX)(SI*1), Y1
+	VCMPPS  $0x1e, Y0, Y1, Y1
+	VANDPS  (DX)(SI*1), Y1, Y1
+	VMOVUPS Y1, (CX)(SI*1)
+	ADDQ    $0x00000020, SI
+	CMPQ    SI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func gateAddAVX2(n int, dx []float32, dy []float32, y []float32)
+// Requires: AVX
+TEXT ·gateAddAVX2(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ dx_base+8(FP), CX
+	MOVQ dy_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VXORPS  X0, X0, X0
+	VMOVUPS (BX)(SI*1), Y1
+	VCMPPS  $0x1e, Y0, Y1, Y1
+	VANDPS  (DX)(SI*1), Y1, Y1
+	VADDPS  (CX)(SI*1), Y1, Y1
+	VMOVUPS Y1, (CX)(SI*1)
+	ADDQ    $0x00000020, SI
+	CMPQ    SI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func gateSumAVX2(n int, dx []float32, dy []float32, y []float32, db []float32)
+// Requires: AVX
+TEXT ·gateSumAVX2(SB), NOSPLIT, $0-104
+	MOVQ n+0(FP), AX
+	MOVQ dx_base+8(FP), CX
+	MOVQ dy_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	MOVQ db_base+80(FP), SI
+	XORQ DI, DI
+	SHLQ $0x02, AX
+
+loop:
+	VXORPS  X0, X0, X0
+	VMOVUPS (BX)(DI*1), Y1
+	VCMPPS  $0x1e, Y0, Y1, Y1
+	VANDPS  (DX)(DI*1), Y1, Y1
+	VMOVUPS Y1, (CX)(DI*1)
+	VADDPS  (SI)(DI*1), Y1, Y1
+	VMOVUPS Y1, (SI)(DI*1)
+	ADDQ    $0x00000020, DI
+	CMPQ    DI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
 // func adamAVX512(n int, w []float32, dw []float32, m []float32, s []float32, c *[10]float32)
 // Requires: AVX, AVX512F
 TEXT ·adamAVX512(SB), NOSPLIT, $0-112
@@ -435,5 +547,117 @@ loop:
 	JNZ       loop
 	VMOVUPD   Z0, (DX)
 	VMOVUPD   Z1, 64(DX)
+	VZEROUPPER
+	RET
+
+// func biasAVX512(n int, y []float32, x []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·biasAVX512(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ y_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ b_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VMOVUPS (DX)(SI*1), Z0
+	VADDPS  (BX)(SI*1), Z0, Z0
+	VMOVUPS Z0, (CX)(SI*1)
+	ADDQ    $0x00000040, SI
+	CMPQ    SI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func biasReluAVX512(n int, y []float32, x []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·biasReluAVX512(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ y_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ b_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VMOVUPS (DX)(SI*1), Z0
+	VADDPS  (BX)(SI*1), Z0, Z0
+	VXORPS  X1, X1, X1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, (CX)(SI*1)
+	ADDQ    $0x00000040, SI
+	CMPQ    SI, AX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func gateAVX512(n int, dx []float32, dy []float32, y []float32)
+// Requires: AVX, AVX512F
+TEXT ·gateAVX512(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ dx_base+8(FP), CX
+	MOVQ dy_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VXORPS    X0, X0, X0
+	VMOVUPS   (BX)(SI*1), Z1
+	VCMPPS    $0x1e, Z0, Z1, K1
+	VMOVUPS.Z (DX)(SI*1), K1, Z1
+	VMOVUPS   Z1, (CX)(SI*1)
+	ADDQ      $0x00000040, SI
+	CMPQ      SI, AX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func gateAddAVX512(n int, dx []float32, dy []float32, y []float32)
+// Requires: AVX, AVX512F
+TEXT ·gateAddAVX512(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ dx_base+8(FP), CX
+	MOVQ dy_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	XORQ SI, SI
+	SHLQ $0x02, AX
+
+loop:
+	VXORPS    X0, X0, X0
+	VMOVUPS   (BX)(SI*1), Z1
+	VCMPPS    $0x1e, Z0, Z1, K1
+	VMOVUPS.Z (DX)(SI*1), K1, Z1
+	VADDPS    (CX)(SI*1), Z1, Z1
+	VMOVUPS   Z1, (CX)(SI*1)
+	ADDQ      $0x00000040, SI
+	CMPQ      SI, AX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func gateSumAVX512(n int, dx []float32, dy []float32, y []float32, db []float32)
+// Requires: AVX, AVX512F
+TEXT ·gateSumAVX512(SB), NOSPLIT, $0-104
+	MOVQ n+0(FP), AX
+	MOVQ dx_base+8(FP), CX
+	MOVQ dy_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	MOVQ db_base+80(FP), SI
+	XORQ DI, DI
+	SHLQ $0x02, AX
+
+loop:
+	VXORPS    X0, X0, X0
+	VMOVUPS   (BX)(DI*1), Z1
+	VCMPPS    $0x1e, Z0, Z1, K1
+	VMOVUPS.Z (DX)(DI*1), K1, Z1
+	VMOVUPS   Z1, (CX)(DI*1)
+	VADDPS    (SI)(DI*1), Z1, Z1
+	VMOVUPS   Z1, (SI)(DI*1)
+	ADDQ      $0x00000040, DI
+	CMPQ      DI, AX
+	JLT       loop
 	VZEROUPPER
 	RET

@@ -39,6 +39,31 @@ func blendAVX2(n int, y []float32, x []float32, c *[10]float32)
 //go:noescape
 func squaresAVX2(n int, x []float32, sums *[16]float64)
 
+// biasAVX2 is biasGeneric, for n a positive multiple of 16, with AVX2.
+//
+//go:noescape
+func biasAVX2(n int, y []float32, x []float32, b []float32)
+
+// biasReluAVX2 is biasReluGeneric, for n a positive multiple of 16, with AVX2.
+//
+//go:noescape
+func biasReluAVX2(n int, y []float32, x []float32, b []float32)
+
+// gateAVX2 is gateGeneric, for n a positive multiple of 16, with AVX2.
+//
+//go:noescape
+func gateAVX2(n int, dx []float32, dy []float32, y []float32)
+
+// gateAddAVX2 is gateAddGeneric, for n a positive multiple of 16, with AVX2.
+//
+//go:noescape
+func gateAddAVX2(n int, dx []float32, dy []float32, y []float32)
+
+// gateSumAVX2 is gateSumGeneric, for n a positive multiple of 16, with AVX2.
+//
+//go:noescape
+func gateSumAVX2(n int, dx []float32, dy []float32, y []float32, db []float32)
+
 // adamAVX512 is adamGeneric, for n a positive multiple of 16, with AVX-512F.
 //
 //go:noescape
@@ -73,3 +98,28 @@ func blendAVX512(n int, y []float32, x []float32, c *[10]float32)
 //
 //go:noescape
 func squaresAVX512(n int, x []float32, sums *[16]float64)
+
+// biasAVX512 is biasGeneric, for n a positive multiple of 16, with AVX-512F.
+//
+//go:noescape
+func biasAVX512(n int, y []float32, x []float32, b []float32)
+
+// biasReluAVX512 is biasReluGeneric, for n a positive multiple of 16, with AVX-512F.
+//
+//go:noescape
+func biasReluAVX512(n int, y []float32, x []float32, b []float32)
+
+// gateAVX512 is gateGeneric, for n a positive multiple of 16, with AVX-512F.
+//
+//go:noescape
+func gateAVX512(n int, dx []float32, dy []float32, y []float32)
+
+// gateAddAVX512 is gateAddGeneric, for n a positive multiple of 16, with AVX-512F.
+//
+//go:noescape
+func gateAddAVX512(n int, dx []float32, dy []float32, y []float32)
+
+// gateSumAVX512 is gateSumGeneric, for n a positive multiple of 16, with AVX-512F.
+//
+//go:noescape
+func gateSumAVX512(n int, dx []float32, dy []float32, y []float32, db []float32)

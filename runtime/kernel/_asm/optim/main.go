@@ -1,6 +1,6 @@
-// Command optim writes the assembly of the optimisers' loops: go generate in the folder of package
-// kernel. None of them fuses a multiplication with an addition: their bits are those of the plain
-// loops.
+// Command optim writes the assembly of the loops of training, those of optimisers and of biases: go
+// generate in the folder of package kernel. None of them fuses a multiplication with an addition:
+// their bits are those of the plain loops.
 package main
 
 import (
@@ -34,6 +34,11 @@ func main() {
 		v.axpy()
 		v.blend()
 		v.squares()
+		v.bias("bias", false)
+		v.bias("biasRelu", true)
+		v.gate("gate", false, false)
+		v.gate("gateAdd", true, false)
+		v.gate("gateSum", false, true)
 	}
 	Generate()
 }
@@ -41,7 +46,11 @@ func main() {
 // loop writes a function over n elements, a positive multiple of 16, of some slices; all consts are
 // broadcast. body is given the offset of a vector.
 func (v vectors) loop(name, doc string, slices []string, consts int, body func(at map[string]Mem, c []VecVirtual)) {
-	TEXT(name+v.name, NOSPLIT, fmt.Sprintf("func(n int, %s []float32, c *[10]float32)", join(slices)))
+	params := ""
+	if consts > 0 {
+		params = ", c *[10]float32"
+	}
+	TEXT(name+v.name, NOSPLIT, fmt.Sprintf("func(n int, %s []float32%s)", join(slices), params))
 	Doc(fmt.Sprintf("%s%s is %s, for n a positive multiple of 16, with %s.", name, v.name, doc, v.set))
 	Pragma("noescape")
 	n := Load(Param("n"), GP64())
@@ -49,11 +58,13 @@ func (v vectors) loop(name, doc string, slices []string, consts int, body func(a
 	for _, s := range slices {
 		base[s] = Load(Param(s).Base(), GP64())
 	}
-	from := Load(Param("c"), GP64())
 	c := make([]VecVirtual, consts)
-	for i := range c {
-		c[i] = v.reg()
-		VBROADCASTSS(Mem{Base: from, Disp: 4 * i}, c[i])
+	if consts > 0 {
+		from := Load(Param("c"), GP64())
+		for i := range c {
+			c[i] = v.reg()
+			VBROADCASTSS(Mem{Base: from, Disp: 4 * i}, c[i])
+		}
 	}
 	i := GP64()
 	XORQ(i, i)
@@ -202,4 +213,49 @@ func (v vectors) squares() {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// bias: see biasGeneric and biasReluGeneric. max takes its second operand where one is NaN.
+func (v vectors) bias(name string, relu bool) {
+	v.loop(name, name+"Generic", []string{"y", "x", "b"}, 0, func(at map[string]Mem, _ []VecVirtual) {
+		x, zero := v.reg(), v.reg()
+		VMOVUPS(at["x"], x)
+		VADDPS(at["b"], x, x)
+		if relu {
+			VXORPS(zero.AsX(), zero.AsX(), zero.AsX())
+			VMAXPS(x, zero, x)
+		}
+		VMOVUPS(x, at["y"])
+	})
+}
+
+// gate: see gateGeneric, gateAddGeneric and gateSumGeneric.
+func (v vectors) gate(name string, add, sum bool) {
+	slices := []string{"dx", "dy", "y"}
+	if sum {
+		slices = append(slices, "db")
+	}
+	v.loop(name, name+"Generic", slices, 0, func(at map[string]Mem, _ []VecVirtual) {
+		const greater = 0x1e // ordered, quiet
+		zero, t := v.reg(), v.reg()
+		VXORPS(zero.AsX(), zero.AsX(), zero.AsX())
+		if v.width == 64 {
+			y, k := v.reg(), K()
+			VMOVUPS(at["y"], y)
+			VCMPPS(U8(greater), zero, y, k)
+			VMOVUPS_Z(at["dy"], k, t)
+		} else {
+			VMOVUPS(at["y"], t)
+			VCMPPS(U8(greater), zero, t, t)
+			VANDPS(at["dy"], t, t)
+		}
+		if add {
+			VADDPS(at["dx"], t, t)
+		}
+		VMOVUPS(t, at["dx"])
+		if sum {
+			VADDPS(at["db"], t, t)
+			VMOVUPS(t, at["db"])
+		}
+	})
 }
