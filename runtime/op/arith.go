@@ -265,13 +265,64 @@ func arithLeft[T float](code arithCode, z []T, x T, y []T) {
 	}
 }
 
-func (o *arith) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+func (o *arith) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	return o.BackwardInto(ctx, in, out, dout, din, nil)
+}
+
+func (o *arith) IsInPlace() {}
+
+func (o *arith) BackwardInto(_ *Ctx, in, out, dout, din []tensor.Value, fresh []bool) error {
 	if !present(dout, 0) {
+		clearFresh(din, fresh)
 		return nil
 	}
+	// What is fresh and of the output's shape is a forward pass over dout; the
+	// first one comes last, since dout may be its memory. The rest is added.
+	rest := [2]tensor.Value{}
+	for i := range min(2, len(din)) {
+		rest[i] = din[i]
+	}
+	whole := func(i int) bool {
+		if !isFresh(din, fresh, i) {
+			return false
+		}
+		if slices.Equal(din[i].Tensor.Shape(), dout[0].Tensor.Shape()) && (i == 0 || o.code == mulCode || o.code == addCode) {
+			rest[i] = tensor.Value{}
+			return true
+		}
+		clear(din[i].Tensor.Bytes())
+		return false
+	}
+	first, second := whole(0), whole(1)
 	return byFloat(o.name, out[0].Tensor.DType(),
-		func() { arithBack[float32](o.code, in, out, dout, din) },
-		func() { arithBack[float64](o.code, in, out, dout, din) })
+		func() {
+			arithBack[float32](o.code, in, out, dout, rest[:])
+			arithBackInto[float32](o.code, first, second, in, dout, din)
+		},
+		func() {
+			arithBack[float64](o.code, in, out, dout, rest[:])
+			arithBackInto[float64](o.code, first, second, in, dout, din)
+		})
+}
+
+// arithBackInto overwrites the gradients of operands of the output's shape: the
+// second only of a sum or a product.
+func arithBackInto[T float](code arithCode, first, second bool, in, dout, din []tensor.Value) {
+	dz := dout[0].Tensor
+	if second {
+		if code == mulCode {
+			arithFloat[T](code, dz, in[0].Tensor, din[1].Tensor)
+		} else {
+			copy(tensor.Data[T](din[1].Tensor), tensor.Data[T](dz))
+		}
+	}
+	if first {
+		if code == mulCode || code == divCode {
+			arithFloat[T](code, dz, in[1].Tensor, din[0].Tensor)
+		} else {
+			copy(tensor.Data[T](din[0].Tensor), tensor.Data[T](dz))
+		}
+	}
 }
 
 func arithBack[T float](code arithCode, in, out, dout, din []tensor.Value) {

@@ -43,11 +43,16 @@ func runGradTests(t *testing.T, tests []gradTest) {
 }
 
 func runGradTest(t *testing.T, c gradTest) {
-	nOut := max(1, c.outs)
-	o, err := parseOp(opTest{op: c.op, opset: c.opset, attrs: c.attrs, in: c.in}, nOut)
+	o, err := parseOp(opTest{op: c.op, opset: c.opset, attrs: c.attrs, in: c.in}, max(1, c.outs))
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkGradient(t, o, c)
+}
+
+// checkGradient runs o, which c describes.
+func checkGradient(t *testing.T, o Op, c gradTest) {
+	nOut := max(1, c.outs)
 	d := AsDifferentiable(o)
 	if d == nil {
 		t.Fatalf("%s is not differentiable", c.op)
@@ -95,6 +100,12 @@ func runGradTest(t *testing.T, c gradTest) {
 		}
 	}
 	checkSaves(t, ctx, d, in, out, dout, start, whole)
+	if w, ok := d.(Overwriter); ok {
+		checkOverwrites(t, ctx, w, in, out, dout, start, whole)
+	}
+	if w, ok := d.(InPlace); ok {
+		checkInPlace(t, ctx, w, in, out, dout, start, whole)
+	}
 	none := make([]tensor.Value, nOut)
 	for i, g := range backward(t, ctx, d, in, out, none, start) {
 		if slices.ContainsFunc(g, func(v float64) bool { return math.Abs(v) > 1e-12 }) {
@@ -236,6 +247,75 @@ func checkSaves(t *testing.T, ctx *Ctx, d Differentiable, in, out, dout, start [
 	}
 }
 
+// checkOverwrites has each gradient overwritten, and all of them.
+func checkOverwrites(t *testing.T, ctx *Ctx, d Overwriter, in, out, dout, start []tensor.Value, whole [][]float64) {
+	t.Helper()
+	for only := -1; only < len(start); only++ {
+		din, fresh := make([]tensor.Value, len(start)), make([]bool, len(start))
+		for i, v := range start {
+			if v.Kind != tensor.KindTensor {
+				continue
+			}
+			din[i] = tensor.ValueOf(v.Tensor.Clone())
+			if fresh[i] = only < 0 || i == only; fresh[i] {
+				for k := range tensor.Data[float64](din[i].Tensor) {
+					tensor.Data[float64](din[i].Tensor)[k] = math.NaN()
+				}
+			}
+		}
+		if err := d.BackwardInto(ctx, in, out, dout, din, fresh); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range din {
+			if v.Kind != tensor.KindTensor {
+				continue
+			}
+			want := slices.Clone(whole[i])
+			if !fresh[i] {
+				addTo(want, tensor.Data[float64](start[i].Tensor))
+			}
+			if err := near(tensor.Data[float64](v.Tensor), want, 1e-12); err != nil {
+				t.Errorf("input %d of those overwritten (%v): %v", i, fresh, err)
+			}
+		}
+	}
+}
+
+// checkInPlace has the first output and the first input share memory, and
+// their gradients.
+func checkInPlace(t *testing.T, ctx *Ctx, d InPlace, in, out, dout, start []tensor.Value, whole [][]float64) {
+	t.Helper()
+	if start[0].Kind != tensor.KindTensor || !slices.Equal(in[0].Tensor.Shape(), out[0].Tensor.Shape()) {
+		return
+	}
+	shared := tensor.ValueOf(in[0].Tensor.Clone())
+	if err := d.Forward(ctx, append([]tensor.Value{shared}, in[1:]...), append([]tensor.Value{shared}, out[1:]...)); err != nil {
+		t.Fatal(err)
+	}
+	if !tensor.Equal(shared.Tensor, out[0].Tensor) {
+		t.Error("the output differs where it shares the input's memory")
+	}
+	din, fresh := make([]tensor.Value, len(start)), make([]bool, len(start))
+	shared = tensor.ValueOf(dout[0].Tensor.Clone())
+	for i, v := range start {
+		if v.Kind == tensor.KindTensor {
+			din[i], fresh[i] = tensor.ValueOf(v.Tensor.Clone()), true
+		}
+	}
+	din[0] = shared
+	if err := d.BackwardInto(ctx, in, out, append([]tensor.Value{shared}, dout[1:]...), din, fresh); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range din {
+		if v.Kind != tensor.KindTensor {
+			continue
+		}
+		if err := near(tensor.Data[float64](v.Tensor), whole[i], 1e-12); err != nil {
+			t.Errorf("input %d, the gradients sharing memory: %v", i, err)
+		}
+	}
+}
+
 func near(got, want []float64, tol float64) error {
 	scale := 1.0
 	for _, v := range want {
@@ -287,11 +367,51 @@ func TestProductsBackward(t *testing.T) {
 		{name: "rows of a batch", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 4, 5)}},
 		{name: "batches", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 2, 4, 5)}},
 		{name: "broadcast", op: "MatMul", opset: 13, in: tensors{random(1, 3, 1, 2, 4), random(2, 2, 4, 3)}},
+		{name: "one A", op: "MatMul", opset: 13, in: tensors{random(1, 3, 4), random(2, 5, 4, 2)}},
+		{name: "one of A", op: "MatMul", opset: 13, in: tensors{random(1, 1, 1, 3, 4), random(2, 2, 3, 4, 2)}},
+		{name: "one B above", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 1, 1, 4, 2)}},
+		{name: "outer broadcast", op: "MatMul", opset: 13, in: tensors{random(1, 2, 1, 3, 4), random(2, 2, 3, 4, 2)}},
+		{name: "no matrices", op: "MatMul", opset: 13, in: tensors{random(1, 0, 3, 4), random(2, 0, 4, 2)}},
 		{name: "broadcast A", op: "MatMul", opset: 9, in: tensors{random(1, 2, 4), random(2, 3, 2, 4, 3)}},
 		{name: "vectors", op: "MatMul", opset: 13, in: tensors{random(1, 4), random(2, 4)}},
 		{name: "row vector", op: "MatMul", opset: 13, in: tensors{random(1, 4), random(2, 2, 4, 3)}},
 		{name: "column vector", op: "MatMul", opset: 13, in: tensors{random(1, 2, 3, 4), random(2, 4)}},
 	})
+}
+
+// The operator that stands for Add, with Relu and without.
+func TestBiasBackward(t *testing.T) {
+	for _, relu := range []bool{false, true} {
+		for _, in := range []tensors{{random(1, 2, 3, 5), random(2, 5)}, {random(1, 4, 3), random(2, 1, 3)}, {random(1, 6), random(2, 6)}, {random(1, 0, 3), random(2, 3)}, {random(1, 40, 33), random(2, 33)}} {
+			o := NewBias(relu)
+			checkGradient(t, o, gradTest{in: in})
+			// The same as the nodes that it stands for, in float32 to the bit.
+			x, b := tensor.ValueOf(in[0]), tensor.ValueOf(in[1])
+			got, err := Eval(&Ctx{}, o, []tensor.Value{x, b}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add, err := parseOp(opTest{op: "Add", opset: 13, in: in}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := Eval(&Ctx{}, add, []tensor.Value{x, b}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if relu {
+				if want, err = Eval(&Ctx{}, parseRelu(nil), want, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !tensor.Equal(got[0].Tensor, want[0].Tensor) {
+				t.Errorf("relu %v, %v: the output is not that of Add", relu, in)
+			}
+		}
+	}
+	if _, err := NewBias(true).Infer([]graph.Fact{graph.FactOf(random(1, 2, 3)), graph.FactOf(random(1, 2))}, 1); err == nil || !strings.Contains(err.Error(), "is no row of") {
+		t.Errorf("error is %v", err)
+	}
 }
 
 func TestMovementBackward(t *testing.T) {

@@ -173,17 +173,22 @@ func gemmForward[T float32 | float64 | int32 | int64 | uint32 | uint64](ctx *Ctx
 }
 
 func (o *gemm) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	return o.BackwardInto(ctx, in, out, dout, din, nil)
+}
+
+func (o *gemm) BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []bool) error {
 	if !present(dout, 0) {
+		clearFresh(din, fresh)
 		return nil
 	}
 	return byFloat("Gemm", out[0].Tensor.DType(),
-		func() { gemmBack(ctx, o, in, dout, din, kernel.Gemm32) },
-		func() { gemmBack(ctx, o, in, dout, din, kernel.Gemm64) })
+		func() { gemmBack(ctx, o, in, dout, din, fresh, kernel.Gemm32) },
+		func() { gemmBack(ctx, o, in, dout, din, fresh, kernel.Gemm64) })
 }
 
 // gemmBack is dA' += α·dY·B'ᵀ, dB' += α·A'ᵀ·dY and dC += β·dY; the gradient of
 // a transposed operand is the transposed product.
-func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, gemm gemmFunc[T]) {
+func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, fresh []bool, gemm gemmFunc[T]) {
 	a, b, dy := in[0].Tensor, in[1].Tensor, gradient[T](dout, 0)
 	m, n := dout[0].Tensor.Shape()[0], dout[0].Tensor.Shape()[1]
 	aRows, aCols := a.Shape()[0], a.Shape()[1]
@@ -198,10 +203,11 @@ func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, gemm gem
 		if o.transB {
 			rs, cs = 1, bCols
 		}
+		add := !isFresh(din, fresh, 0)
 		if o.transA {
-			gemm(ctx.Pool, aRows, aCols, n, tensor.Data[T](b), rs, cs, dz, 1, n, da, aCols, true)
+			gemm(ctx.Pool, aRows, aCols, n, tensor.Data[T](b), rs, cs, dz, 1, n, da, aCols, add)
 		} else {
-			gemm(ctx.Pool, aRows, aCols, n, dz, n, 1, tensor.Data[T](b), cs, rs, da, aCols, true)
+			gemm(ctx.Pool, aRows, aCols, n, dz, n, 1, tensor.Data[T](b), cs, rs, da, aCols, add)
 		}
 	}
 	if db := gradient[T](din, 1); db != nil {
@@ -209,13 +215,17 @@ func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, gemm gem
 		if o.transA {
 			rs, cs = 1, aCols
 		}
+		add := !isFresh(din, fresh, 1)
 		if o.transB {
-			gemm(ctx.Pool, bRows, bCols, m, dz, 1, n, tensor.Data[T](a), rs, cs, db, bCols, true)
+			gemm(ctx.Pool, bRows, bCols, m, dz, 1, n, tensor.Data[T](a), rs, cs, db, bCols, add)
 		} else {
-			gemm(ctx.Pool, bRows, bCols, m, tensor.Data[T](a), cs, rs, dz, n, 1, db, bCols, true)
+			gemm(ctx.Pool, bRows, bCols, m, tensor.Data[T](a), cs, rs, dz, n, 1, db, bCols, add)
 		}
 	}
 	if dc := gradient[T](din, 2); dc != nil {
+		if isFresh(din, fresh, 2) {
+			clear(dc)
+		}
 		addReduced(dc, in[2].Tensor.Shape(), T(o.beta), dy, dout[0].Tensor.Shape())
 	}
 }

@@ -74,50 +74,75 @@ func formatAB(a, b graph.Type) string {
 // lie in three tensors.
 type batch struct {
 	m, n, k, count int
-	shape          []int // the axes of the batch
-	as, bs         []int // distance of operands along them, 0 where broadcast
+	// The axes of the batch, and the distance of operands along them, 0 where
+	// they are broadcast. Axes that both step through alike are one.
+	rank   int
+	shape  [maxBatch]int
+	as, bs [maxBatch]int
 }
+
+// maxBatch is more axes than can be told apart: two of more than one element
+// that do not merge double the elements.
+const maxBatch = 64
 
 // newBatch splits the shapes of numpy.matmul's operands. Where B is a single
 // matrix, all of A's are one.
 func newBatch(a, b []int) batch {
-	if len(a) == 1 {
-		a = []int{1, a[0]}
+	p := batch{m: 1, n: 1, k: a[len(a)-1], count: 1}
+	if len(a) > 1 {
+		p.m = a[len(a)-2]
+		a = a[:len(a)-2]
+	} else {
+		a = nil
 	}
-	if len(b) == 1 {
-		b = []int{b[0], 1}
+	if len(b) > 1 {
+		p.n = b[len(b)-1]
+		b = b[:len(b)-2]
+	} else {
+		b = nil
 	}
-	na, nb := len(a), len(b)
-	p := batch{m: a[na-2], k: a[na-1], n: b[nb-1], count: 1}
-	if product(b[:nb-2]) == 1 && nb <= na {
-		p.m *= product(a[:na-2])
+	if product(b) == 1 && len(b) <= len(a) {
+		p.m *= product(a)
 		return p
 	}
-	rank := max(na, nb) - 2
-	p.shape = make([]int, rank)
-	p.as, p.bs = make([]int, rank), make([]int, rank)
-	step := func(shape []int, matrix int, strides []int) {
-		off := rank - len(shape)
-		for i := len(shape) - 1; i >= 0; i-- {
-			if shape[i] != 1 {
-				strides[off+i] = matrix
-				p.shape[off+i] = shape[i]
-			}
-			matrix *= shape[i]
+	// Axes from the last to the first, each merged into the one behind it where
+	// both operands go on as they did.
+	for i, sa, sb := 1, p.m*p.k, p.k*p.n; i <= max(len(a), len(b)); i++ {
+		da, db := 1, 1
+		if i <= len(a) {
+			da = a[len(a)-i]
 		}
+		if i <= len(b) {
+			db = b[len(b)-i]
+		}
+		d, as, bs := max(da, db), sa, sb
+		if da == 0 || db == 0 {
+			d = 0
+		}
+		sa, sb = sa*da, sb*db
+		if d == 1 {
+			continue
+		}
+		if da == 1 {
+			as = 0
+		}
+		if db == 1 {
+			bs = 0
+		}
+		p.count *= d
+		if r := p.rank - 1; r >= 0 && as == p.as[r]*p.shape[r] && bs == p.bs[r]*p.shape[r] {
+			p.shape[r] *= d
+			continue
+		}
+		p.shape[p.rank], p.as[p.rank], p.bs[p.rank] = d, as, bs
+		p.rank++
 	}
-	for i := range p.shape {
-		p.shape[i] = 1
-	}
-	step(a[:na-2], p.m*p.k, p.as)
-	step(b[:nb-2], p.k*p.n, p.bs)
-	p.count = product(p.shape)
 	return p
 }
 
 // operands is where the matrices of the i-th product begin.
-func (p batch) operands(i int) (a, b int) {
-	for x := len(p.shape) - 1; x >= 0; x-- {
+func (p *batch) operands(i int) (a, b int) {
+	for x := range p.rank {
 		a += i % p.shape[x] * p.as[x]
 		b += i % p.shape[x] * p.bs[x]
 		i /= p.shape[x]
@@ -133,6 +158,10 @@ func (o matMul) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	p := newBatch(a.Shape(), b.Shape())
 	switch c.DType() {
 	case tensor.Float32:
+		if p.rank <= 1 {
+			p.forward32(ctx, tensor.Data[float32](a), tensor.Data[float32](b), tensor.Data[float32](c))
+			return nil
+		}
 		matMulBatch(ctx, p, a, b, c, kernel.Gemm32)
 	case tensor.Float64:
 		matMulBatch(ctx, p, a, b, c, kernel.Gemm64)
@@ -152,6 +181,16 @@ func (o matMul) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
+// forward32 computes the products of a batch of at most one axis in one call.
+func (p *batch) forward32(ctx *Ctx, x, y, z []float32) {
+	if p.rank == 0 {
+		kernel.Gemm32(ctx.Pool, p.m, p.n, p.k, x, p.k, 1, y, p.n, 1, z, p.n, false)
+		return
+	}
+	kernel.GemmBatch32(ctx.Pool, p.count, p.m, p.n, p.k, kernel.Matrices32{Data: x, Step: p.as[0], Row: p.k, Col: 1},
+		kernel.Matrices32{Data: y, Step: p.bs[0], Row: p.n, Col: 1}, z, p.m*p.n, p.n, false)
+}
+
 // A gemm is a product of matrices, as kernel.Gemm32 is one.
 type gemmFunc[T tensor.Elem] func(p *kernel.Pool, m, n, k int, a []T, ars, acs int, b []T, brs, bcs int, c []T, ldc int, add bool)
 
@@ -162,50 +201,6 @@ func matMulBatch[T tensor.Elem](ctx *Ctx, p batch, a, b, c *tensor.Tensor, gemm 
 		for i := lo; i < hi; i++ {
 			ai, bi := p.operands(i)
 			gemm(ctx.Pool, p.m, p.n, p.k, x[ai:], p.k, 1, y[bi:], p.n, 1, z[i*size:], p.n, false)
-		}
-	})
-}
-
-func (matMul) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
-	if !present(dout, 0) {
-		return nil
-	}
-	return byFloat("MatMul", out[0].Tensor.DType(),
-		func() { matMulBack(ctx, in, dout, din, kernel.Gemm32) },
-		func() { matMulBack(ctx, in, dout, din, kernel.Gemm64) })
-}
-
-// matMulBack is dA_i += dC_i·B_iᵀ and dB_i += A_iᵀ·dC_i for each product.
-func matMulBack[T float](ctx *Ctx, in, dout, din []tensor.Value, gemm gemmFunc[T]) {
-	a, b := in[0].Tensor, in[1].Tensor
-	p := newBatch(a.Shape(), b.Shape())
-	x, y, dz := tensor.Data[T](a), tensor.Data[T](b), gradient[T](dout, 0)
-	size := p.m * p.n
-	if dx := gradient[T](din, 0); dx != nil {
-		p.each(ctx, p.as, func(i, ai, bi int) {
-			gemm(ctx.Pool, p.m, p.k, p.n, dz[i*size:], p.n, 1, y[bi:], 1, p.n, dx[ai:], p.k, true)
-		})
-	}
-	if dy := gradient[T](din, 1); dy != nil {
-		p.each(ctx, p.bs, func(i, ai, bi int) {
-			gemm(ctx.Pool, p.k, p.n, p.m, x[ai:], 1, p.k, dz[i*size:], p.n, 1, dy[bi:], p.n, true)
-		})
-	}
-}
-
-// each calls f for every product with where its operands begin. Products that
-// add to the same place, those with a stride of 0 there, go one after the other.
-func (p batch) each(ctx *Ctx, strides []int, f func(i, ai, bi int)) {
-	grain := gemmGrain / max(1, p.m*p.n*p.k)
-	for i, d := range p.shape {
-		if d > 1 && strides[i] == 0 {
-			grain = p.count
-		}
-	}
-	ctx.Pool.For(p.count, grain, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			ai, bi := p.operands(i)
-			f(i, ai, bi)
 		}
 	})
 }

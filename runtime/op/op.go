@@ -60,6 +60,37 @@ type Differentiable interface {
 	Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error
 }
 
+// An Overwriter is a Differentiable op that need not add: where a gradient has
+// no other part, it saves a pass of zeros and one of reading.
+type Overwriter interface {
+	Differentiable
+	// BackwardInto is Backward, except that din[i] is overwritten, whatever is in
+	// it, where fresh[i] says so. No two of those that are fresh are one tensor.
+	BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []bool) error
+}
+
+// An InPlace op computes an element of its first output from the element of
+// its first input at the same place, and from no other of it, where the two are
+// of one type: they may share memory. So may din[0], if it is fresh, and dout[0].
+type InPlace interface {
+	Overwriter
+	IsInPlace()
+}
+
+// isFresh reports whether din[i] is wanted and to be overwritten.
+func isFresh(din []tensor.Value, fresh []bool, i int) bool {
+	return i < len(fresh) && fresh[i] && present(din, i)
+}
+
+// clearFresh prepares what is to be overwritten for being added to.
+func clearFresh(din []tensor.Value, fresh []bool) {
+	for i := range fresh {
+		if isFresh(din, fresh, i) {
+			clear(din[i].Tensor.Bytes())
+		}
+	}
+}
+
 // Ctx is what a computation may use beside its inputs.
 type Ctx struct {
 	Pool *kernel.Pool // nil: the caller's goroutine alone

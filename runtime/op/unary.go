@@ -291,31 +291,34 @@ func (o *reluOp) Forward(ctx *Ctx, in, out []tensor.Value) error {
 
 func (o *reluOp) hasGradient() bool { return true }
 
-// reluGrain is the number of elements that are worth a task of their own.
-const reluGrain = 1 << 16
+func (o *reluOp) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	return o.BackwardInto(ctx, in, out, dout, din, nil)
+}
 
-func (o *reluOp) Backward(ctx *Ctx, _, out, dout, din []tensor.Value) error {
-	if !present(dout, 0) || !present(din, 0) {
+func (o *reluOp) IsInPlace() {}
+
+// BackwardInto is dx (+)= dy where y > 0.
+func (o *reluOp) BackwardInto(ctx *Ctx, _, out, dout, din []tensor.Value, fresh []bool) error {
+	if !present(din, 0) {
 		return nil
 	}
+	if !present(dout, 0) {
+		clearFresh(din, fresh)
+		return nil
+	}
+	into := isFresh(din, fresh, 0)
 	return byFloat(o.name, out[0].Tensor.DType(),
 		func() {
-			y, dy, dx := tensor.Data[float32](out[0].Tensor), gradient[float32](dout, 0), gradient[float32](din, 0)
-			ctx.Pool.For(len(dx), reluGrain, func(lo, hi int) {
-				y, dy, dx := y[lo:hi], dy[lo:hi], dx[lo:hi]
-				for i := range dx {
-					mask := uint32(0) // a conditional move, no branch
-					if y[i] > 0 {
-						mask = ^mask
-					}
-					dx[i] += math.Float32frombits(math.Float32bits(dy[i]) & mask)
-				}
-			})
+			kernel.ReluBack32(ctx.Pool, gradient[float32](din, 0), gradient[float32](dout, 0), tensor.Data[float32](out[0].Tensor), !into)
 		},
 		func() {
 			y, dy, dx := tensor.Data[float64](out[0].Tensor), gradient[float64](dout, 0), gradient[float64](din, 0)
-			for i := range dx {
-				dx[i] += stepped(y[i] > 0, dy[i], 0)
+			for i, g := range dy {
+				g = stepped(y[i] > 0, g, 0)
+				if !into {
+					g += dx[i]
+				}
+				dx[i] = g
 			}
 		})
 }
