@@ -101,16 +101,37 @@ func addTo[T float32 | float64](y, x []T) {
 
 // begin gives slot k a gradient of zeros where it has none.
 func (s *State) begin(k int) error {
-	g, x := &s.grads[k], s.values[k]
-	if g.buf != nil {
+	if s.grads[k].buf != nil {
 		return nil
 	}
+	if err := s.place(k); err != nil {
+		return err
+	}
+	clear(s.grads[k].buf.t.Bytes())
+	return nil
+}
+
+// place gives slot k memory for a gradient, with anything in it, where it has
+// none, and makes it a tensor of the value's type.
+func (s *State) place(k int) error {
+	g, x := &s.grads[k], s.values[k]
 	if x.Kind != tensor.KindTensor || x.Tensor.DType() != tensor.Float32 && x.Tensor.DType() != tensor.Float64 {
 		return fmt.Errorf("%s has no gradient", describe(x))
 	}
-	g.buf = s.mem.take(x.Tensor.DType(), x.Tensor.Len())
-	clear(g.buf.t.Bytes())
+	if g.buf == nil {
+		g.buf = s.mem.take(x.Tensor.DType(), x.Tensor.Len())
+	}
 	return g.show(x.Tensor)
+}
+
+// hands reports whether the first input's gradient may have the memory of the
+// first output's: where that is nobody else's and not asked for.
+func (s *State) hands(st *step) bool {
+	if !st.inPlace || st.out[0] < 0 {
+		return false
+	}
+	from, y, x := &s.grads[st.out[0]], s.values[st.out[0]].Tensor, s.values[st.in[0]].Tensor
+	return from.buf != nil && !s.p.wrt[st.out[0]] && x.DType() == y.DType() && slices.Equal(x.Shape(), y.Shape())
 }
 
 // show makes head a view of buf in the type of x.
@@ -135,7 +156,7 @@ func (s *State) drop(k int) { s.grads[k].buf = s.mem.release(s.grads[k].buf) }
 func (s *State) backward(i int) error {
 	st, m := &s.p.steps[i], &s.steps[i]
 	if m.dout == nil {
-		m.dout, m.din = make([]tensor.Value, len(st.out)), make([]tensor.Value, len(st.in))
+		m.dout, m.din, m.fresh = make([]tensor.Value, len(st.out)), make([]tensor.Value, len(st.in)), make([]bool, len(st.in))
 	}
 	some := false
 	for j, k := range st.out {
@@ -152,16 +173,36 @@ func (s *State) backward(i int) error {
 			return err
 		}
 	}
+	clear(m.fresh)
 	for j, k := range st.in {
 		if k < 0 || !s.p.carries[k] {
 			continue
 		}
-		if err := s.begin(k); err != nil {
-			return err
+		switch {
+		case st.into == nil || s.grads[k].buf != nil || slices.Contains(st.in[j+1:], k):
+			// Added to, by this step or by one before.
+			if err := s.begin(k); err != nil {
+				return err
+			}
+		case j == 0 && s.hands(st):
+			from, to := &s.grads[st.out[0]], &s.grads[k]
+			from.buf, to.buf = nil, from.buf
+			fallthrough
+		default:
+			m.fresh[j] = true
+			if err := s.place(k); err != nil {
+				return err
+			}
 		}
 		m.din[j] = tensor.ValueOf(s.grads[k].head)
 	}
-	if err := st.back.Backward(&s.ctx, m.in, m.out, m.dout, m.din); err != nil {
+	var err error
+	if st.into != nil {
+		err = st.into.BackwardInto(&s.ctx, m.in, m.out, m.dout, m.din, m.fresh)
+	} else {
+		err = st.back.Backward(&s.ctx, m.in, m.out, m.dout, m.din)
+	}
+	if err != nil {
 		return err
 	}
 	for _, k := range st.out {

@@ -33,8 +33,9 @@ type Options struct {
 }
 
 // A Program computes the gradients of some values of a graph by others. Its
-// methods are safe for concurrent use; it reads the model's constants in each
-// Forward, so whoever changes their elements does so between runs.
+// methods are safe for concurrent use; it reads the model's floating-point
+// constants in each Forward, so whoever changes their elements does so between
+// runs. The elements of others must not change.
 type Program struct {
 	pool    *kernel.Pool
 	seed    uint64
@@ -59,6 +60,8 @@ type step struct {
 	node    *graph.Node
 	op      op.Op
 	back    op.Differentiable // nil where no gradient goes through the node
+	into    op.Overwriter     // back, where it can overwrite gradients
+	inPlace bool              // the first output may take the first input's memory
 	in, out []int             // slots, −1 where one is left out
 	random  bool
 	dynamic bool
@@ -110,8 +113,15 @@ func New(m *graph.Model, o Options) (*Program, error) {
 	if err := runnable(nodes, facts); err != nil {
 		return nil, err
 	}
-	for _, n := range nodes {
-		p.step(n, facts)
+	steps, bare := fuse(nodes, facts, slices.Concat(o.Wrt, outputs, o.Keep))
+	for _, f := range steps {
+		p.step(f)
+	}
+	dtype := func(v *graph.Value) tensor.DType {
+		if like, ok := bare[v]; ok {
+			v = like
+		}
+		return facts.Of(v).DType
 	}
 	for _, v := range outputs {
 		p.outputs = append(p.outputs, p.slot(v))
@@ -119,10 +129,10 @@ func New(m *graph.Model, o Options) (*Program, error) {
 	for _, v := range o.Keep {
 		p.slot(v)
 	}
-	if err := p.paths(facts, o.Wrt); err != nil {
+	if err := p.paths(dtype, o.Wrt); err != nil {
 		return nil, err
 	}
-	p.lifetimes(facts, o.Keep)
+	p.lifetimes(dtype, o.Keep)
 	return p, nil
 }
 
@@ -198,18 +208,19 @@ func (p *Program) slot(v *graph.Value) int {
 	return k
 }
 
-func (p *Program) step(n *graph.Node, facts *op.Facts) {
-	s := step{node: n, op: facts.Op(n)}
+func (p *Program) step(f fused) {
+	s := step{node: f.node, op: f.op}
 	if _, s.random = s.op.(op.Random); s.random {
 		h := fnv.New64a()
-		h.Write([]byte(n.Label()))
+		h.Write([]byte(f.node.Label()))
 		s.seed = h.Sum64()
 	}
 	_, s.dynamic = s.op.(op.Dynamic)
-	for _, v := range n.Inputs() {
+	_, s.inPlace = s.op.(op.InPlace)
+	for _, v := range f.in {
 		s.in = append(s.in, p.slot(v))
 	}
-	for _, v := range n.Outputs() {
+	for _, v := range f.out {
 		s.out = append(s.out, p.slot(v))
 	}
 	p.steps = append(p.steps, s)
@@ -217,12 +228,12 @@ func (p *Program) step(n *graph.Node, facts *op.Facts) {
 
 // paths finds out which values lie between wrt and the outputs, and fails
 // where a node between them has no gradient.
-func (p *Program) paths(facts *op.Facts, wrt []*graph.Value) error {
+func (p *Program) paths(dtype func(*graph.Value) tensor.DType, wrt []*graph.Value) error {
 	n := len(p.slots)
 	// Only numbers that vary continuously carry gradients.
 	float, narrow := make([]bool, n), make([]bool, n)
 	for v, k := range p.slots {
-		d := facts.Of(v).DType
+		d := dtype(v)
 		narrow[k] = d == tensor.Float16 || d == tensor.BFloat16
 		float[k] = narrow[k] || d == tensor.Undefined || d == tensor.Float32 || d == tensor.Float64
 	}
@@ -265,6 +276,7 @@ func (p *Program) paths(facts *op.Facts, wrt []*graph.Value) error {
 			continue
 		}
 		s.back = op.AsDifferentiable(s.op)
+		s.into, _ = s.back.(op.Overwriter)
 		if s.back == nil || among(s.out, narrow) {
 			bad.Nodes = append(bad.Nodes, s.node)
 		}
@@ -276,11 +288,11 @@ func (p *Program) paths(facts *op.Facts, wrt []*graph.Value) error {
 }
 
 // lifetimes finds out which elements are read after the forward run.
-func (p *Program) lifetimes(facts *op.Facts, keep []*graph.Value) {
+func (p *Program) lifetimes(dtype func(*graph.Value) tensor.DType, keep []*graph.Value) {
 	p.keep, p.readers = slices.Clone(p.wrt), make([]int, len(p.slots))
 	for v, k := range p.slots {
 		// Indices and the like, which any Backward may read.
-		p.keep[k] = p.keep[k] || !facts.Of(v).DType.IsFloat()
+		p.keep[k] = p.keep[k] || !dtype(v).IsFloat()
 	}
 	for _, k := range p.outputs {
 		p.keep[k] = true

@@ -24,19 +24,26 @@ type State struct {
 	// By slot. A value whose elements nobody reads any more keeps its type; its
 	// elements are then someone else's.
 	values []tensor.Value
-	bufs   []*buffer // of what steps made
-	unread []int     // inputs of steps that have still to read it
-	grads  []gradient
+	// What the state has found out in its first run of which values follow from
+	// the inputs' types: their types, and their elements, which later runs take
+	// over, since a state only ever sees inputs of the same types.
+	typed, settled []bool
+	seen           bool
+	bufs           []*buffer // of what steps made
+	unread         []int     // inputs of steps that have still to read it
+	grads          []gradient
 }
 
 // memory is what a state keeps of a step for the next run.
 type memory struct {
 	in, out   []tensor.Value // the arguments of the last run
 	dout, din []tensor.Value
+	fresh     []bool         // of din
 	dtypes    []tensor.DType // of the outputs
 	shapes    [][]int
 	fixed     bool // the outputs' types follow from those of the inputs
 	view      bool // the first output shares the first input's elements
+	settled   bool // the outputs are those of the first run
 }
 
 // Forward runs the model on in, the values of Inputs in order, and keeps what
@@ -61,24 +68,67 @@ func (p *Program) Forward(ctx context.Context, in []tensor.Value) (*State, error
 	}
 	copy(s.unread, p.readers)
 	for i := range p.steps {
+		if s.steps[i].settled {
+			s.read(&p.steps[i])
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		if err := s.forward(i, run); err != nil {
 			return nil, fmt.Errorf("%v: %w", p.steps[i].node, err)
 		}
+		if !s.seen {
+			s.settle(i)
+		}
 	}
+	s.seen = true
 	return s, nil
+}
+
+// settle finds out what of the i-th step follows from the types of the model's
+// inputs: the shapes that exporters compute node by node do.
+func (s *State) settle(i int) {
+	st, m := &s.p.steps[i], &s.steps[i]
+	typed, settled := true, !st.random
+	for _, k := range st.in {
+		typed = typed && (k < 0 || s.typed[k])
+		settled = settled && (k < 0 || s.settled[k])
+	}
+	settled = settled || typed && op.OfType(st.op)
+	if typed && !st.dynamic && !m.fixed {
+		m.fixed = s.follows(st, m)
+	}
+	for _, k := range st.out {
+		if k >= 0 {
+			s.typed[k], s.settled[k] = settled || typed && m.fixed, settled
+		}
+	}
+	m.settled = settled
+}
+
+// follows reports whether the types of a step's outputs follow from the types
+// of its inputs and the elements of those that are settled.
+func (s *State) follows(st *step, m *memory) bool {
+	in := make([]graph.Fact, len(m.in))
+	for j, v := range m.in {
+		in[j].Kind = v.Kind
+		if v.Kind == tensor.KindTensor {
+			if in[j] = graph.FactOf(v.Tensor); !s.settled[st.in[j]] {
+				in[j] = graph.Fact{Type: in[j].Type}
+			}
+		}
+	}
+	out, err := st.op.Infer(in, len(st.out))
+	return err == nil && !slices.ContainsFunc(out, func(f graph.Fact) bool { _, ok := exact(f); return !ok })
 }
 
 // checkInput fails where x is not of the declared element type and rank, or
 // has another size where the model says one.
 func checkInput(v *graph.Value, x tensor.Value) error {
 	t := v.Type
-	found := x.Kind.String()
 	bad := x.Kind != tensor.KindTensor
 	if !bad {
-		found = x.Tensor.String()
 		bad = t.DType != tensor.Undefined && t.DType != x.Tensor.DType() || t.Ranked && len(t.Shape) != x.Tensor.Rank()
 		for i := 0; t.Ranked && !bad && i < len(t.Shape); i++ {
 			n, ok := t.Shape[i].Const()
@@ -86,7 +136,7 @@ func checkInput(v *graph.Value, x tensor.Value) error {
 		}
 	}
 	if bad {
-		return &runtime.InputError{Input: v.Name(), Found: found, Want: t.String()}
+		return &runtime.InputError{Input: v.Name(), Found: describe(x), Want: t.String()}
 	}
 	return nil
 }
@@ -113,6 +163,14 @@ func (p *Program) state(in []tensor.Value) (s *State, run uint64) {
 	s = &State{p: p, pcg: rand.NewPCG(0, 0), steps: make([]memory, len(p.steps)), values: make([]tensor.Value, n),
 		bufs: make([]*buffer, n), unread: make([]int, n), grads: make([]gradient, n), mem: arena{}}
 	s.ctx = op.Ctx{Pool: p.pool, Rand: rand.New(s.pcg)}
+	s.typed, s.settled = make([]bool, n), make([]bool, n)
+	for _, v := range p.inputs {
+		s.typed[p.slots[v]] = true
+	}
+	for _, v := range p.consts {
+		k := p.slots[v]
+		s.typed[k], s.settled[k] = true, !v.Const().DType().IsFloat()
+	}
 	return s, run
 }
 
@@ -127,7 +185,9 @@ func (p *Program) Seek(run uint64) {
 // clear gives back the memory of the last run.
 func (s *State) clear() {
 	for k := range s.bufs {
-		s.bufs[k] = s.mem.release(s.bufs[k])
+		if !s.settled[k] {
+			s.bufs[k] = s.mem.release(s.bufs[k])
+		}
 		s.drop(k)
 	}
 }
@@ -171,18 +231,23 @@ func (s *State) forward(i int, run uint64) error {
 			s.forget(k)
 		}
 	}
+	s.read(st)
+	return nil
+}
+
+// read notes that a step has read its inputs.
+func (s *State) read(st *step) {
 	for _, k := range st.in {
 		if k >= 0 {
 			s.unread[k]--
 			s.forget(k)
 		}
 	}
-	return nil
 }
 
 // forget gives back the memory of what nobody will read.
 func (s *State) forget(k int) {
-	if s.unread[k] == 0 && !s.p.keep[k] {
+	if s.unread[k] == 0 && !s.p.keep[k] && !s.settled[k] {
 		s.bufs[k] = s.mem.release(s.bufs[k])
 	}
 }
@@ -199,7 +264,7 @@ func (s *State) static(st *step, m *memory, fresh bool) error {
 			continue
 		}
 		var elements *tensor.Tensor
-		if m.view && j == 0 {
+		if j == 0 && (m.view || s.takes(st, m)) {
 			elements = m.in[0].Tensor
 			if s.bufs[k] = s.bufs[st.in[0]]; s.bufs[k] != nil {
 				s.bufs[k].refs++
@@ -221,6 +286,17 @@ func (s *State) static(st *step, m *memory, fresh bool) error {
 		return nil
 	}
 	return st.op.Forward(&s.ctx, m.in, m.out)
+}
+
+// takes reports whether a step's first output may have the memory of its first
+// input: where no one else reads that, and it is not asked for.
+func (s *State) takes(st *step, m *memory) bool {
+	k := st.in[0]
+	if !st.inPlace || k < 0 || s.bufs[k] == nil {
+		return false
+	}
+	x := m.in[0].Tensor
+	return s.unread[k] == 1 && !s.p.keep[k] && !s.settled[k] && s.bufs[k].refs == 1 && x.DType() == m.dtypes[0] && slices.Equal(x.Shape(), m.shapes[0])
 }
 
 // alike reports whether two values are tensors of the same type.

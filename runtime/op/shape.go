@@ -77,3 +77,13 @@ func (sizeOf) Forward(_ *Ctx, in, out []tensor.Value) error {
 	tensor.Data[int64](out[0].Tensor)[0] = int64(in[0].Tensor.Len())
 	return nil
 }
+
+// OfType reports whether o's outputs follow from the type of its first input,
+// whatever its elements are.
+func OfType(o Op) bool {
+	switch o.(type) {
+	case *shapeOf, sizeOf:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,80 @@
+package grad
+
+import (
+	"slices"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
+	"bilinc/runtime/tensor"
+)
+
+// A fused is what a step does: a node, a part of one, or two in one pass.
+type fused struct {
+	node    *graph.Node
+	op      op.Op
+	in, out []*graph.Value
+}
+
+// fuse takes the biases out of products and puts ReLUs into biases: each is
+// one pass over the activations then, forward and back. Values that are asked
+// for stay what some step gives out. bare is the values that no node has, each
+// with one that is of its type.
+func fuse(nodes []*graph.Node, facts *op.Facts, fixed []*graph.Value) (steps []fused, bare map[*graph.Value]*graph.Value) {
+	readers := map[*graph.Value]int{}
+	for _, n := range nodes {
+		for _, v := range n.Inputs() {
+			readers[v]++
+		}
+	}
+	biases := map[*graph.Value]int{} // by output, the place in steps
+	bare = map[*graph.Value]*graph.Value{}
+	parts := graph.New("parts", nil)
+	for _, n := range nodes {
+		f := fused{n, facts.Op(n), n.Inputs(), n.Outputs()}
+		switch product, ok := op.WithoutBias(f.op); {
+		case ok && len(f.in) > 2 && isRow(facts.Of(f.in[2]), facts.Of(f.out[0])):
+			sum, err := parts.NewValue(parts.FreshName("product"), graph.Type{})
+			if err != nil {
+				break // never: the name is free
+			}
+			bare[sum] = f.out[0]
+			steps = append(steps, fused{n, product, f.in[:2], []*graph.Value{sum}})
+			f = fused{n, op.NewBias(false), []*graph.Value{sum, f.in[2]}, f.out}
+			biases[f.out[0]] = len(steps)
+		case op.IsSum(f.op) && f.in[0] != f.in[1]:
+			for i := range 2 {
+				if x, b := f.in[i], f.in[1-i]; isRow(facts.Of(b), facts.Of(x)) {
+					f.op, f.in = op.NewBias(false), []*graph.Value{x, b}
+					biases[f.out[0]] = len(steps)
+					break
+				}
+			}
+		case op.IsRelu(f.op):
+			k, ok := biases[f.in[0]]
+			if ok && readers[f.in[0]] == 1 && !slices.Contains(fixed, f.in[0]) {
+				steps[k] = fused{n, op.NewBias(true), steps[k].in, f.out}
+				continue
+			}
+		}
+		steps = append(steps, f)
+	}
+	return steps, bare
+}
+
+// isRow reports whether b is known to be a row of more than one element, which
+// a sum adds to each row of x.
+func isRow(b, x graph.Fact) bool {
+	shape, ok := graph.Ints(b.Shape)
+	if !b.Ranked || !ok || len(shape) == 0 || !x.Ranked || len(x.Shape) < len(shape) || !isFloat(b) || b.DType != x.DType {
+		return false
+	}
+	n := shape[len(shape)-1]
+	for _, d := range shape[:len(shape)-1] {
+		if d != 1 {
+			return false
+		}
+	}
+	return n > 1 && x.Shape[len(x.Shape)-1].Is(n)
+}
+
+func isFloat(f graph.Fact) bool { return f.DType == tensor.Float32 || f.DType == tensor.Float64 }
