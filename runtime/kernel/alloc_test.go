@@ -67,9 +67,10 @@ func TestListsAllocateNothing(t *testing.T) {
 	p, x, y, c := NewPool(2), random[float32](r, 64*1024), random[float32](r, 64*1024), make([]float32, 64*1024)
 	list := Matrices32{x, 1024, 32, 1}
 	for name, f := range map[string]func(){
-		"GemmBatch32": func() { GemmBatch32(p, 64, 32, 32, 32, list, Matrices32{y, 1024, 1, 32}, c, 1024, 32, false) },
-		"GemmSum32":   func() { GemmSum32(p, 64, 32, 32, 32, list, Matrices32{y, 1024, 1, 32}, c, 32, false) },
-		"Bias32":      func() { Bias32(p, 64, 1024, x, x, y[:1024], true) },
+		"GemmBatch32":    func() { GemmBatch32(p, 64, 32, 32, 32, list, Matrices32{y, 1024, 1, 32}, c, 1024, 32, false) },
+		"GemmSum32":      func() { GemmSum32(p, 64, 32, 32, 32, list, Matrices32{y, 1024, 1, 32}, c, 32, false) },
+		"Gemm32, turned": func() { Gemm32(p, 16, 256, 256, x, 256, 1, y, 1, 256, c, 256, false) },
+		"Bias32":         func() { Bias32(p, 64, 1024, x, x, y[:1024], true) },
 	} {
 		if got := testing.AllocsPerRun(100, f); got >= 1 {
 			t.Errorf("%s allocates %v times", name, got)

@@ -63,6 +63,10 @@ type impl[T float] struct {
 // so a transposed matrix is one with its strides swapped. C must not overlap A or B. Products with
 // zero are never skipped: 0·NaN is NaN. p may be nil. Slices too short for their matrix panic.
 func Gemm32(p *Pool, m, n, k int, a []float32, ars, acs int, b []float32, brs, bcs int, c []float32, ldc int, add bool) {
+	if !add && turns(m, n, k, acs, brs, bcs) {
+		gemmTurned(p, m, n, k, a, ars, b, bcs, c, ldc)
+		return
+	}
 	gemm(active.Load().f32, p, m, n, k, a, ars, acs, b, brs, bcs, nil, c, ldc, start(c, ldc, add))
 }
 
