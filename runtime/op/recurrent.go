@@ -23,6 +23,7 @@ type recurrent struct {
 	reverse      bool // the only direction is backwards
 	batchFirst   bool
 	activations  []func(float64) float64 // per direction, per use
+	slopes       []derivative            // theirs
 	clip         float64
 	linearBefore bool // GRU: R·h + b is formed before the reset gate
 	inputForget  bool // LSTM: f = 1 − i
@@ -68,19 +69,20 @@ func parseRecurrent(name string, gates int, defaults ...string) parser {
 		}
 		alphas, betas := a.floats("activation_alpha"), a.floats("activation_beta")
 		for _, n := range names {
-			f, err := activation(n, &alphas, &betas)
+			f, slope, err := activation(n, &alphas, &betas)
 			if err != nil {
 				a.fail(err)
 			}
-			o.activations = append(o.activations, f)
+			o.activations, o.slopes = append(o.activations, f), append(o.slopes, slope)
 		}
 		return o
 	}
 }
 
-// activation is a function by its name. One that has parameters takes them
-// from the front of the lists; defaults stand where these are at their end.
-func activation(name string, alphas, betas *[]float32) (func(float64) float64, error) {
+// activation is a function by its name, and its derivative. One that has
+// parameters takes them from the front of the lists; defaults stand where these
+// are at their end.
+func activation(name string, alphas, betas *[]float32) (func(float64) float64, derivative, error) {
 	param := func(list *[]float32, def float64) float64 {
 		if len(*list) == 0 {
 			return def
@@ -91,14 +93,14 @@ func activation(name string, alphas, betas *[]float32) (func(float64) float64, e
 	}
 	switch name {
 	case "Relu":
-		return func(x float64) float64 { return max(x, 0) }, nil
+		return func(x float64) float64 { return max(x, 0) }, func(x, _ float64) float64 { return stepped(x > 0, 1, 0) }, nil
 	case "Tanh":
-		return math.Tanh, nil
+		return math.Tanh, derivatives["Tanh"], nil
 	case "Sigmoid":
-		return sigmoid, nil
+		return sigmoid, derivatives["Sigmoid"], nil
 	case "Affine":
 		alpha, beta := param(alphas, 1), param(betas, 0)
-		return func(x float64) float64 { return alpha*x + beta }, nil
+		return func(x float64) float64 { return alpha*x + beta }, func(_, _ float64) float64 { return alpha }, nil
 	case "LeakyRelu":
 		alpha := param(alphas, 0.01)
 		return func(x float64) float64 {
@@ -106,7 +108,7 @@ func activation(name string, alphas, betas *[]float32) (func(float64) float64, e
 				return alpha * x
 			}
 			return x
-		}, nil
+		}, func(x, _ float64) float64 { return stepped(x > 0, 1, alpha) }, nil
 	case "ThresholdedRelu":
 		alpha := param(alphas, 1)
 		return func(x float64) float64 {
@@ -114,13 +116,17 @@ func activation(name string, alphas, betas *[]float32) (func(float64) float64, e
 				return x
 			}
 			return 0
-		}, nil
+		}, func(x, _ float64) float64 { return stepped(x > alpha, 1, 0) }, nil
 	case "ScaledTanh":
 		alpha, beta := param(alphas, 1), param(betas, 1)
-		return func(x float64) float64 { return alpha * math.Tanh(beta*x) }, nil
+		return func(x float64) float64 { return alpha * math.Tanh(beta*x) }, func(x, _ float64) float64 {
+			t := math.Tanh(beta * x)
+			return alpha * beta * (1 - t*t)
+		}, nil
 	case "HardSigmoid":
 		alpha, beta := param(alphas, 0.2), param(betas, 0.5)
-		return func(x float64) float64 { return min(max(alpha*x+beta, 0), 1) }, nil
+		return func(x float64) float64 { return min(max(alpha*x+beta, 0), 1) },
+			func(_, y float64) float64 { return stepped(y > 0 && y < 1, alpha, 0) }, nil
 	case "Elu":
 		alpha := param(alphas, 1)
 		return func(x float64) float64 {
@@ -128,13 +134,13 @@ func activation(name string, alphas, betas *[]float32) (func(float64) float64, e
 				return alpha * math.Expm1(x)
 			}
 			return x
-		}, nil
+		}, func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }, nil
 	case "Softsign":
-		return func(x float64) float64 { return x / (1 + math.Abs(x)) }, nil
+		return softsign, derivatives["Softsign"], nil
 	case "Softplus":
-		return func(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }, nil
+		return softplus, derivatives["Softplus"], nil
 	}
-	return nil, fmt.Errorf("activation %q is not known", name)
+	return nil, nil, fmt.Errorf("activation %q is not known", name)
 }
 
 func (o *recurrent) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
