@@ -214,6 +214,6 @@ func (j *batchJob) product(s int, panels *[]float32, c []float32, ldc int, from 
 			j.im.packPanel((*panels)[col*j.k:], panel, j.b.Row, j.b.Col, j.k, cols)
 			panel, bks = (*panels)[col*j.k:], nr
 		}
-		product(j.im, j.m, j.k, a, j.a.Row, j.a.Col, panel, bks, c[col:], ldc, cols, after(from, col), ldc)
+		product(j.im, j.m, j.k, a, j.a.Row, j.a.Col, panel, bks, c[col:], ldc, cols, after(from, col), ldc, false)
 	}
 }
