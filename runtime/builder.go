@@ -97,7 +97,11 @@ func (b *builder) op(n *graph.Node) op.Op {
 // them. Only nodes that the wanted outputs need count.
 func (b *builder) infer() error {
 	err := guard(func() (err error) {
-		b.facts, err = op.Infer(b.model, nil)
+		if b.folds {
+			b.facts, err = op.InferNamed(b.model)
+		} else {
+			b.facts, err = op.Infer(b.model, nil)
+		}
 		return err
 	})
 	if err != nil {

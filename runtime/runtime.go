@@ -10,6 +10,8 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"bilinc/runtime/file"
@@ -112,8 +114,19 @@ func (p *Program) ports(b *builder) {
 	p.checks = inputChecks(p.inputs)
 	random := p.main.random()
 	for i, v := range b.model.Graph.Outputs {
-		p.outputs = append(p.outputs, Port{Name: v.Name(), Type: b.facts.Of(v).Type, Random: random[i]})
+		p.outputs = append(p.outputs, Port{Name: v.Name(), Type: unnamed(b.facts.Of(v).Type), Random: random[i]})
 	}
+}
+
+// unnamed is t without the symbols that inference made up.
+func unnamed(t graph.Type) graph.Type {
+	for i, d := range t.Shape {
+		if strings.Contains(d.String(), "?") {
+			t.Shape = slices.Clone(t.Shape)
+			t.Shape[i] = graph.Unknown
+		}
+	}
+	return t
 }
 
 // Inputs is the inputs of the graph in order; the caller must not change them.

@@ -17,6 +17,8 @@ type Facts struct {
 	// Problems holds, for each node that inference could not pass, why: an
 	// operator that is not implemented, or inputs that it refuses.
 	Problems []Problem
+	named    bool // see InferNamed
+	names    int  // symbols made up so far
 }
 
 // A Problem is a node that cannot be understood or run.
@@ -78,6 +80,26 @@ func Infer(m *graph.Model, known map[*graph.Value]graph.Fact) (*Facts, error) {
 	return f, f.inferGraph(m, m.Graph)
 }
 
+// InferNamed is Infer with a symbol, beginning with a question mark, for each
+// dimension of a node's output of which nothing is known: what has the same
+// symbol has the same size in every run.
+func InferNamed(m *graph.Model) (*Facts, error) {
+	f := &Facts{values: map[*graph.Value]graph.Fact{}, ops: map[*graph.Node]Op{}, named: true}
+	return f, f.inferGraph(m, m.Graph)
+}
+
+// withNames is fact with symbols for the dimensions that are not known.
+func (f *Facts) withNames(fact graph.Fact) graph.Fact {
+	for i, d := range fact.Shape {
+		if !d.IsKnown() {
+			fact.Shape = slices.Clone(fact.Shape)
+			fact.Shape[i] = graph.Symbol(fmt.Sprintf("?%d", f.names))
+			f.names++
+		}
+	}
+	return fact
+}
+
 func (f *Facts) inferGraph(m *graph.Model, g *graph.Graph) error {
 	order, err := g.Sorted()
 	if err != nil {
@@ -119,6 +141,9 @@ func (f *Facts) inferNode(n *graph.Node, opset int64) error {
 	for i, v := range n.Outputs() {
 		if v != nil {
 			f.values[v] = refine(out[i], v.Type)
+			if f.named && f.values[v].Ranked {
+				f.values[v] = f.withNames(f.values[v])
+			}
 		}
 	}
 	return nil
