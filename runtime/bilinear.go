@@ -69,6 +69,8 @@ func (o *bilinear) withTail(e ending, tail *program) op.Op {
 	return &bilinear{w: o.w, end: e, tail: tail}
 }
 
+func (o *bilinear) ends() (adds, functions bool) { return true, true }
+
 func (o *bilinear) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	x := in[0]
 	if x.DType != tensor.Float32 || !x.Ranked || len(x.Shape) == 0 {

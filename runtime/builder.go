@@ -17,7 +17,7 @@ type builder struct {
 	model  *graph.Model
 	facts  *op.Facts
 	ops    map[*graph.Node]op.Op           // of nodes that lowering has made
-	silent map[*graph.Node]bool            // those of them that are part of another's name
+	labels map[*graph.Node]string          // what those of them are called that stand for others
 	consts map[*graph.Value]*tensor.Tensor // what folding found out
 	budget int
 	folds  bool
@@ -31,7 +31,7 @@ func newBuilder(p *Program, m *graph.Model, replaced []bool) *builder {
 			c.Graph.Inputs[i].SetConst(nil)
 		}
 	}
-	return &builder{p: p, model: c, ops: map[*graph.Node]op.Op{}, silent: map[*graph.Node]bool{}, consts: map[*graph.Value]*tensor.Tensor{}, budget: foldBudget}
+	return &builder{p: p, model: c, ops: map[*graph.Node]op.Op{}, labels: map[*graph.Node]string{}, consts: map[*graph.Value]*tensor.Tensor{}, budget: foldBudget}
 }
 
 // build makes the main graph's block.

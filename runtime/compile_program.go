@@ -252,12 +252,13 @@ func (c *compiler) drop(i int) {
 
 // end takes from the front of the program what a product does by itself to its
 // result: adding a bias and a tensor, and a function.
-func (c *compiler) end(shape []graph.Dim) ending {
+func (c *compiler) end(shape []graph.Dim, product productOp) ending {
 	e := noEnding
+	adds, functions := product.ends()
 	for len(c.code) > 0 {
 		in := c.code[0]
 		switch other := in.other(); {
-		case in.binary() && in.op == opAdd && other != nil && other.kind == fromInput && e.f == kernel.Identity:
+		case adds && in.binary() && in.op == opAdd && other != nil && other.kind == fromInput && e.f == kernel.Identity:
 			t := c.l.facts.Of(c.inputs[other.i])
 			switch {
 			case e.bias < 0 && isRow(t.Shape, shape):
@@ -267,7 +268,7 @@ func (c *compiler) end(shape []graph.Dim) ending {
 			default:
 				return e
 			}
-		case !in.binary() && in.f == nil && in.a.kind == fromStart && e.f == kernel.Identity:
+		case functions && !in.binary() && in.f == nil && in.a.kind == fromStart && e.f == kernel.Identity:
 			e.f, e.alpha, e.beta = in.fn, in.alpha, in.beta
 		default:
 			return e

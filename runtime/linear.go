@@ -23,6 +23,8 @@ func (o *linear) withTail(e ending, tail *program) op.Op {
 	return &linear{w: o.w, end: e, tail: tail}
 }
 
+func (o *linear) ends() (adds, functions bool) { return true, true }
+
 func (o *linear) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	x := in[0]
 	if x.DType != tensor.Float32 || !x.Ranked || len(x.Shape) == 0 {

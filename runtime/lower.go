@@ -20,9 +20,10 @@ var passes = []pass{
 	{"sweep", (*lowerer).sweep},         // 1: nodes that no output needs
 	{"fold", (*lowerer).fold},           // 2: what does not depend on the inputs
 	{"tidy", (*lowerer).tidy},           // 3: nodes that give out what they read
-	{"bilinear", (*lowerer).bilinear},   // 4: sums of Kronecker products
-	{"linear", (*lowerer).linear},       // 5: products with constant weights
-	{"pointwise", (*lowerer).pointwise}, // 6: element-wise nodes, behind products too
+	{"affine", (*lowerer).affine},       // 4: scales and shifts of channels into convolutions
+	{"bilinear", (*lowerer).bilinear},   // 5: sums of Kronecker products
+	{"linear", (*lowerer).linear},       // 6: products with constant weights
+	{"pointwise", (*lowerer).pointwise}, // 7: element-wise nodes, behind products too
 }
 
 // checkPasses makes lowering check the graph after each pass; tests set it.
@@ -256,23 +257,36 @@ func (l *lowerer) between(at *graph.Node, opType string, inputs []*graph.Value, 
 	if err != nil {
 		return nil, err
 	}
-	return v, l.made(v.Producer())
+	return v, l.made(v.Producer(), "")
 }
 
-// instead is between in place of old's first output.
-func (l *lowerer) instead(old *graph.Node, opType string, inputs []*graph.Value) error {
+// instead is between in place of old's first output; a profile calls it label,
+// "" where it is part of another node.
+func (l *lowerer) instead(old *graph.Node, label, opType string, inputs []*graph.Value) error {
 	n, err := l.replace(old, opType, nil, inputs)
 	if err != nil {
 		return err
 	}
-	return l.made(n)
+	return l.made(n, label)
 }
 
 // made parses a node as one of ONNX's own.
-func (l *lowerer) made(n *graph.Node) (err error) {
-	n.Domain, l.silent[n] = "", true
+func (l *lowerer) made(n *graph.Node, label string) (err error) {
+	n.Domain, l.labels[n] = "", label
 	l.ops[n], err = op.Parse(n, madeOpset)
 	return err
+}
+
+// appendLabel appends what a profile calls n.
+func (l *lowerer) appendLabel(labels []string, n *graph.Node) []string {
+	label, made := l.labels[n]
+	if !made {
+		label = n.OpType
+	}
+	if label == "" {
+		return labels
+	}
+	return append(labels, label)
 }
 
 // madeOpset is the operator set that nodes made by lowering are of.

@@ -127,7 +127,7 @@ func (l *lowerer) linearGemm(n *graph.Node, shared map[weightKey]*weight) error 
 	if alpha != 1 {
 		factor := l.g.NewConst("alpha", tensor.Scalar(alpha))
 		if c == nil {
-			return l.instead(n, "Mul", []*graph.Value{y, factor})
+			return l.instead(n, "", "Mul", []*graph.Value{y, factor})
 		}
 		if y, err = l.between(n, "Mul", []*graph.Value{y, factor}, t); err != nil {
 			return err
@@ -140,7 +140,7 @@ func (l *lowerer) linearGemm(n *graph.Node, shared map[weightKey]*weight) error 
 		}
 		l.builder.fold(c.Producer())
 	}
-	return l.instead(n, "Add", []*graph.Value{y, c})
+	return l.instead(n, "", "Add", []*graph.Value{y, c})
 }
 
 // flag is an integer attribute seen as a truth value; false where it is missing.

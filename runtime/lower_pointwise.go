@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"strings"
 
 	"bilinc/runtime/graph"
@@ -132,11 +133,14 @@ func sameDims(a, b []graph.Dim) bool {
 	return true
 }
 
-// A product computes Y[… n] from X[… k] and constants; tail gives it an ending
-// and a program over Y, whose operands are the node's inputs from the second on.
+// A productOp is a product that element-wise nodes behind it are fused with:
+// it gets an ending and a program over its result, whose operands are inputs
+// behind its own.
 type productOp interface {
 	op.Op
 	withTail(e ending, tail *program) op.Op
+	// ends says what an ending may do: add a row and a tensor, apply a function.
+	ends() (adds, functions bool)
 }
 
 // fuse replaces the nodes of a group.
@@ -149,17 +153,16 @@ func (l *lowerer) fuse(g *group, taken map[*graph.Node]bool) error {
 	}
 	for _, n := range g.nodes {
 		taken[n] = true
-		if !l.silent[n] {
-			labels = append(labels, n.OpType)
-		}
+		labels = l.appendLabel(labels, n)
 		c.node(n)
 	}
 	c.recognise()
 	label, last := strings.Join(labels, "+"), g.nodes[len(g.nodes)-1]
 	if g.head != nil {
-		e := c.end(g.shape)
-		o := l.ops[g.head].(productOp).withTail(e, c.finish())
-		_, err := l.replace(last, label, o, append([]*graph.Value{g.head.Input(0)}, c.inputs...))
+		product := l.ops[g.head].(productOp)
+		e := c.end(g.shape, product)
+		inputs := append(slices.Clone(g.head.Inputs()), c.inputs...)
+		_, err := l.replace(last, label, product.withTail(e, c.finish()), inputs)
 		return err
 	}
 	for i, v := range c.inputs {
