@@ -342,8 +342,8 @@ func (c *Calibration) prepare(ctx context.Context, i int, before string, ch *cha
 		return nil, err
 	}
 	mo.Weight = c.metrics[i]
-	fo := factorize.FitOptions{Options: factorize.Options{Pool: c.pool, Seed: c.seed}, Sweeps: c.sweeps}
-	if c.heldOut {
+	fo := factorize.FitOptions{Options: factorize.Options{Pool: c.pool, Seed: c.seed}, Sweeps: c.sweeps, Unjudged: true}
+	if c.heldOut && c.sweeps == 0 { // in trials sweeps are too few to go wrong
 		if fo.Held, err = c.moments(ctx, i, 1, ch, dense); err != nil {
 			return nil, err
 		}

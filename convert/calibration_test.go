@@ -192,7 +192,7 @@ func TestProductsAgainstDefinition(t *testing.T) {
 			if centred {
 				mx, mz = columnMeans(x), columnMeans(z)
 			}
-			got := p.finish(centred)
+			got := p.finish(nil, centred)
 			energy := 0.0
 			for i := range nx {
 				if math.Abs(got.a[i]-mx[i]) > 1e-12 {

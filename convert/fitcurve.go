@@ -11,7 +11,7 @@ import (
 
 // fittedTerms are the numbers of terms whose loss is fitted for a curve; what
 // lies between is interpolated.
-var fittedTerms = []int{1, 2, 4, 8, 16, 32, 64}
+var fittedTerms = []int{1, 3, 8, 24, 64}
 
 // fitCurve is the curve of weight i on calibration data: the error of a point
 // is what its output error, at the original's inputs, moves the model's

@@ -113,7 +113,7 @@ func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error 
 			done := &[2]*averages{}
 			for part := range done {
 				if p := &sums[key][part]; p.rows > 0 {
-					done[part] = p.finish(refittable(wt))
+					done[part] = p.finish(c.pool, refittable(wt))
 				}
 			}
 			c.originals[key] = done
@@ -215,9 +215,9 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 			if targets[i][part].rows == 0 {
 				continue
 			}
-			ch.target[part] = targets[i][part].finish(centred)
+			ch.target[part] = targets[i][part].finish(c.pool, centred)
 			if got := ready[key]; got[part] == nil {
-				got[part] = inputs[key][part].finish(centred)
+				got[part] = inputs[key][part].finish(c.pool, centred)
 				ready[key] = got
 			}
 		}

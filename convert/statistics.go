@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -143,8 +144,8 @@ type products struct {
 	xy             *mat.Dense
 	same           bool // y is x: only what is not above the diagonal is gathered
 
-	bufX, bufY []float64
-	seen       int // rows that were there to be taken
+	bufX, bufY []float64 // rows to multiply, shifted
+	seen       int       // rows that were there to be taken
 }
 
 // symmetricBlock is the width of the columns in which a symmetric product is
@@ -163,20 +164,35 @@ func (p *products) add(pool *kernel.Pool, x, y *mat.Dense) {
 		p.sumX, p.sumY = make([]float64, nx), make([]float64, ny)
 	}
 	p.bufX = shifted(p.bufX, x, p.shiftX, p.sumX)
+	if p.same {
+		copy(p.sumY, p.sumX)
+	} else {
+		p.bufY = shifted(p.bufY, y, p.shiftY, p.sumY)
+	}
+	if p.rows += rows; len(p.bufX) >= gatheredRows*nx {
+		p.flush(pool)
+	}
+}
+
+// gatheredRows is how many rows are gathered before they are multiplied, so
+// that the sums are not read and written for a few rows each time.
+const gatheredRows = 512
+
+// flush multiplies the rows that were gathered.
+func (p *products) flush(pool *kernel.Pool) {
 	for _, v := range p.bufX {
 		p.squares += v * v
 	}
-	p.rows += rows
-	to := p.xy.RawMatrix().Data
+	nx, ny := p.xy.Dims()
+	rows, to := len(p.bufX)/nx, p.xy.RawMatrix().Data
 	if !p.same {
-		p.bufY = shifted(p.bufY, y, p.shiftY, p.sumY)
 		kernel.Gemm64(pool, nx, ny, rows, p.bufX, 1, nx, p.bufY, ny, 1, to, ny, true)
-		return
+	} else {
+		for j := 0; j < nx; j += symmetricBlock {
+			kernel.Gemm64(pool, nx-j, min(symmetricBlock, nx-j), rows, p.bufX[min(j, len(p.bufX)):], 1, nx, p.bufX[min(j, len(p.bufX)):], nx, 1, to[j*nx+j:], nx, true)
+		}
 	}
-	copy(p.sumY, p.sumX)
-	for j := 0; j < nx; j += symmetricBlock {
-		kernel.Gemm64(pool, nx-j, min(symmetricBlock, nx-j), rows, p.bufX[j:], 1, nx, p.bufX[j:], nx, 1, to[j*nx+j:], nx, true)
-	}
+	p.bufX, p.bufY = p.bufX[:0], p.bufY[:0]
 }
 
 func columnMeans(x *mat.Dense) []float64 {
@@ -190,16 +206,14 @@ func columnMeans(x *mat.Dense) []float64 {
 	return out
 }
 
-// shifted is x less shift in every row, added up into sum; on the memory of buf
-// where that is enough.
+// shifted appends x less shift in every row to buf, and adds it up into sum.
 func shifted(buf []float64, x *mat.Dense, shift, sum []float64) []float64 {
 	rows, n := x.Dims()
-	if cap(buf) < rows*n {
-		buf = make([]float64, rows*n)
-	}
-	buf = buf[:rows*n]
+	buf = slices.Grow(buf, rows*n)
 	for r := range rows {
-		to := buf[r*n : (r+1)*n]
+		at := len(buf)
+		buf = buf[:at+n]
+		to := buf[at:]
 		for j, v := range x.RawRowView(r) {
 			to[j] = v - shift[j]
 			sum[j] += to[j]
@@ -218,7 +232,10 @@ type averages struct {
 
 // finish turns sums into averages, on the same memory; where centred is not
 // set, the means stay in them.
-func (p *products) finish(centred bool) *averages {
+func (p *products) finish(pool *kernel.Pool, centred bool) *averages {
+	if len(p.bufX) > 0 {
+		p.flush(pool)
+	}
 	nx, ny := p.xy.Dims()
 	n := float64(p.rows)
 	out := &averages{xy: p.xy, a: make([]float64, nx), b: make([]float64, ny), energy: p.squares / n, rows: p.rows}

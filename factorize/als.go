@@ -95,6 +95,9 @@ func (f *Fitter) alternate(ctx context.Context, start *Kronecker, sweeps int) (*
 
 // judge fills in the losses of a result.
 func (f *Fitter) judge(k *Kronecker, res *FitResult) {
+	if f.o.Unjudged {
+		return
+	}
 	w := k.dense(f.o.Pool)
 	weighted := f.timesS(w)
 	loss := func(mo *Moments) (plain, score float64) {

@@ -19,6 +19,8 @@ type FitOptions struct {
 	Held *Moments
 	// Sweeps bounds the sweeps of Fit; 0 means defaultSweeps.
 	Sweeps int
+	// Unjudged leaves the losses of FitResult open: they take as much work as a sweep.
+	Unjudged bool
 	// Progress, if set, is called after every sweep and ends the fit by returning false.
 	Progress func(Sweep) bool
 }
