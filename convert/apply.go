@@ -221,6 +221,11 @@ func (js *jobs) random(j *job, seed uint64) (*factorize.Kronecker, error) {
 // replace puts factors in the place of one weight.
 func (js *jobs) replace(j *job, k *factorize.Kronecker) error {
 	done, err := js.build.replace(j.weight, k, j.kernel, js.found.facts.Of)
+	for i := range done {
+		if j.start == Random {
+			done[i].Start = Random
+		}
+	}
 	js.done = append(js.done, done...)
 	return err
 }

@@ -87,11 +87,12 @@ func TestForTrainingByRatio(t *testing.T) {
 	}{
 		{Options{Ratio: 2}, ActLowRank, Fitted},
 		{Options{Ratio: 20}, ActLowRank, Fitted},
+		{Options{Ratio: 30}, ActBilinear, Random},
 		{Options{Ratio: 50}, ActBilinear, Random},
 		{Options{Ratio: 50, Start: Fitted}, ActBilinear, Fitted},
 		{Options{Ratio: 2, Start: Random}, ActLowRank, Random},
-		{Options{Ratio: 2, Structure: Terms}, ActBilinear, Fitted},
-		{Options{Structure: Bilinear}, ActBilinear, Fitted},
+		{Options{Ratio: 2, Structure: Terms}, ActBilinear, Random},
+		{Options{Structure: Bilinear}, ActBilinear, Random},
 	} {
 		c.o.ForTraining = true
 		p := mustPlan(t, m, c.o)
@@ -133,5 +134,35 @@ func TestRandomStart(t *testing.T) {
 	p.Layers[0].Start = "warm"
 	if _, _, err := Apply(context.Background(), m, p, ApplyOptions{}); !errors.Is(err, ErrPlan) {
 		t.Errorf("an unknown start: error %v", err)
+	}
+}
+
+// The metadata says that factors are draws, until they have been trained.
+func TestStartIsRecorded(t *testing.T) {
+	m := mlp(t, 64, 64, 8)
+	for _, start := range []Start{Random, Fitted} {
+		small, _ := mustApply(t, m, mustPlan(t, m, Options{Ratio: 2, Start: start, ForTraining: true}))
+		want := start
+		if start == Fitted {
+			want = ""
+		}
+		for range 2 {
+			layers, err := ReadLayers(small)
+			if err != nil || len(layers) == 0 {
+				t.Fatalf("%s: layers %v, error %v", start, layers, err)
+			}
+			for _, l := range layers {
+				if l.Start != want {
+					t.Errorf("layer %q of a %s start has %q, wanted %q", l.Name, start, l.Start, want)
+				}
+			}
+			if err := Trained(small); err != nil {
+				t.Fatal(err)
+			}
+			want = ""
+		}
+	}
+	if err := Trained(m); err != nil {
+		t.Errorf("a model without factors: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package convert
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"bilinc/runtime/graph"
 )
@@ -25,6 +26,25 @@ type Compressed struct {
 	A      string `json:"a"`              // the constant with the A of all terms
 	B      string `json:"b"`              // the constant with the B of all terms
 	Bias   string `json:"bias,omitempty"` // the constant that is added
+	// Start is Random while the factors are the draws of a conversion for
+	// training.
+	Start Start `json:"start,omitempty"`
+}
+
+// Trained takes note in m's metadata that its factors have been trained: none
+// is a random draw any longer.
+func Trained(m *graph.Model) error {
+	layers, err := ReadLayers(m)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(layers, func(c Compressed) bool { return c.Start != "" }) {
+		return nil
+	}
+	for i := range layers {
+		layers[i].Start = ""
+	}
+	return setLayers(m, layers)
 }
 
 // ReadLayers is what Apply wrote into the model's metadata, nil where there is
@@ -65,7 +85,11 @@ func ReadLayers(m *graph.Model) ([]Compressed, error) {
 // writeLayers records replaced layers beside those of earlier conversions.
 func writeLayers(m *graph.Model, done []Compressed) error {
 	before, _ := ReadLayers(m) // unreadable: replaced
-	text, err := json.Marshal(append(before, done...))
+	return setLayers(m, append(before, done...))
+}
+
+func setLayers(m *graph.Model, layers []Compressed) error {
+	text, err := json.Marshal(layers)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 	if o.nothing() {
 		return p.plan(nil, nil), nil
 	}
-	if o.Calibration != nil {
+	if o.Calibration != nil && !p.drawn() {
 		if err := p.measureFitted(ctx); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"bilinc/runtime/kernel"
 )
@@ -48,7 +49,7 @@ type Options struct {
 	Batch      int // rows of a step; 0: DefaultBatch
 	Accumulate int // batches whose gradients make one step; 0: 1
 
-	LR        float64 // of dense weights; 0: the rule's default
+	LR        float64 // of dense weights; 0: the rule's default, see rate
 	Rule      Rule    // "": AdamW
 	Momentum  float64 // of SGD; of Adam the decay of the mean; 0: 0.9
 	Nesterov  bool    // of SGD
@@ -87,6 +88,7 @@ type Group struct {
 	M1, N1, M2, N2 int    // A_r is M1×N1, B_r is M2×N2
 	In             int    // columns of Ŵ
 	Output         string // the value that the layer computes
+	Fresh          bool   // the factors are random draws: they are to move farther than fitted ones
 }
 
 // A Match is a value of the student and the one of the teacher that it stands
@@ -133,9 +135,9 @@ func (o *Options) fill() error {
 	deff(&o.Holdout, DefaultHoldout)
 	switch o.Rule {
 	case AdamW, Adam:
-		deff(&o.LR, 1e-3)
+		deff(&o.LR, o.rate(1e-3))
 	case SGD:
-		deff(&o.LR, 0.05)
+		deff(&o.LR, o.rate(0.05))
 	default:
 		return fmt.Errorf("%w: optimizer %q, wanted adamw, adam or sgd", ErrOptions, o.Rule)
 	}
@@ -172,4 +174,18 @@ func (o *Options) fill() error {
 		}
 	}
 	return o.Checkpoint.check()
+}
+
+// keptRate is the part of a default learning rate that weights take which are
+// good already. On Fashion-MNIST (a net of 784-1024-1024-10 at a 16th of its
+// parameters, low rank, fitted) three epochs at 3e-4 give .896 on rows that
+// neither net has seen, at 1e-3 .893.
+const keptRate = 0.3
+
+// rate is the default learning rate: full where something is drawn anew.
+func (o *Options) rate(full float64) float64 {
+	if o.Init == Random || slices.ContainsFunc(o.Groups, func(g Group) bool { return g.Fresh }) {
+		return full
+	}
+	return keptRate * full
 }

@@ -99,28 +99,6 @@ func slotsOf(t *testing.T, m *graph.Model, groups []Group) map[string]*slot {
 	return out
 }
 
-// A step of all elements of a factor moves the layer as far as a step of a
-// dense weight does.
-func TestRatesMoveLayersAlike(t *testing.T) {
-	for _, terms := range []int{1, 4} {
-		m, groups := bilinear(t, terms)
-		slots := slotsOf(t, m, groups)
-		for _, c := range []struct{ name, other string }{{"A", "B"}, {"B", "A"}} {
-			// The size of what a step of ±1 in every element changes Ŵ by: the
-			// root mean square of Σ_r ±1·other.
-			want := 1 / (rootMeanSquare(slots[c.other].x) * math.Sqrt(float64(terms)))
-			if got := slots[c.name].rate; math.Abs(got-want) > 1e-9*want {
-				t.Errorf("%d terms: the rate of %s is %g, wanted %g", terms, c.name, got, want)
-			}
-		}
-		for _, name := range []string{"bias", "out.weight", "out.bias"} {
-			if got := slots[name].rate; got != 1 {
-				t.Errorf("the rate of %s is %g", name, got)
-			}
-		}
-	}
-}
-
 // What is drawn keeps the variance: twice that of the inputs before a ReLU,
 // as much after the last layer.
 func TestRandomStartKeepsVariance(t *testing.T) {

@@ -34,6 +34,8 @@ type convertFlags struct {
 	calib    []string
 	epochs   int      // of --finetune; 0: none
 	train    []string // --data, to fine-tune on
+	holdout  float64
+	trials   bool
 }
 
 func (a *app) convertCmd() *cobra.Command {
@@ -57,7 +59,10 @@ of rows whose class stays the same.
 With --finetune the compressed model is trained on --data, with the original as
 its teacher and targets where DATA has them: planned for training, fitted to a
 sample of DATA's rows where there is no --calib, trained as finetune does by
-default, and measured. finetune itself has more to set.
+default, and measured. finetune itself has more to set. A rule chooses between
+low rank from a fitted start, for small ratios, and pairs from a random one;
+--trials lets short trainings choose, by the loss on the rows held out. (Those
+speak for fitted starts too much where MODEL was trained on these rows.)
 ` + dataHelp,
 		Example: "  bilinc convert model.onnx -o small.onnx --ratio 4\n" +
 			"  bilinc convert model.onnx -o small.onnx --plan plan.json --eval test.npz",
@@ -73,9 +78,14 @@ default, and measured. finetune itself has more to set.
 	cmd.Flags().StringArrayVar(&f.calib, "calib", nil, "fit the factors to DATA; --samples counts its rows then, and --eval takes all")
 	cmd.Flags().IntVar(&f.epochs, "finetune", 0, "train the compressed model on --data for so many epochs")
 	cmd.Flags().StringArrayVar(&f.train, "data", nil, "the DATA of --finetune")
+	cmd.Flags().Float64Var(&f.holdout, "holdout", finetune.DefaultHoldout, "the share of --data to choose the best state by")
+	cmd.Flags().BoolVar(&f.trials, "trials", false, "let short trainings choose the structure, not a rule")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
 		if cmd.Flags().Changed("finetune") && f.epochs < 1 {
 			return usage(fmt.Errorf("--finetune %d: wanted 1 or more epochs", f.epochs), "")
+		}
+		if !(f.holdout > 0 && f.holdout < 1) {
+			return usage(fmt.Errorf("--holdout %g: wanted more than 0 and less than 1", f.holdout), "")
 		}
 		if (f.epochs > 0) != (len(f.train) > 0) {
 			return usage(errors.New("--finetune and --data need each other"), "--finetune EPOCHS --data DATA")
@@ -138,7 +148,10 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	opts.Calibration = cal
 	if trainRows != nil && f.planFile == "" {
-		opts.ForTraining, opts.Trial = true, a.trial(path, m, trainRows, f.epochs)
+		opts.ForTraining = true
+		if f.trials {
+			opts.Trial = a.trial(path, m, trainRows, f.trainOptions(a))
+		}
 	}
 	var p *convert.Plan
 	if f.planFile != "" {
@@ -161,7 +174,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	var history *finetune.History
 	if trainRows != nil {
-		if small, history, err = a.train(ctx, path, small, m, trainRows, finetune.Options{Epochs: f.epochs, Seed: a.seed, Pool: a.pool}, false); err != nil {
+		if small, history, err = a.train(ctx, path, small, m, trainRows, f.trainOptions(a), false); err != nil {
 			return err
 		}
 		if err := cal.Measure(ctx, small, report); err != nil {

@@ -35,11 +35,17 @@ func (a *app) calibrateOn(data *dataset.Bound, m *graph.Model) (*convert.Calibra
 	return c, invalid(err)
 }
 
+// trainOptions is how convert --finetune trains.
+func (f *convertFlags) trainOptions(a *app) finetune.Options {
+	return finetune.Options{Epochs: f.epochs, Holdout: f.holdout, Seed: a.seed, Pool: a.pool}
+}
+
 // trial judges a plan by a short training: the score is the loss on the rows
 // held out.
-func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, epochs int) func(context.Context, *graph.Model) (float64, error) {
+func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, o finetune.Options) func(context.Context, *graph.Model) (float64, error) {
+	o.Epochs = (o.Epochs + trialShare - 1) / trialShare
 	return func(ctx context.Context, small *graph.Model) (float64, error) {
-		o := finetune.Options{Epochs: (epochs + trialShare - 1) / trialShare, Seed: a.seed, Pool: a.pool}
+		o := o
 		if err := groups(&o, small, false); err != nil {
 			return 0, fmt.Errorf("%s: %w", path, err)
 		}

@@ -58,7 +58,7 @@ teacher, at --temperature) and mse (squared differences from the teacher, or fro
 targets that are numbers, by their variance); auto takes what is there, half and
 half. --loss 0.3*ce+0.7*kl says it in detail. --match-layers adds the difference
 of each compressed layer's output from the original's. The factors of compressed
-layers take larger steps than --lr says, by the size of their elements.
+layers take larger steps than --lr says, the larger the fewer elements they have.
 
 In training a BatchNormalization goes by the batch and carries its running
 statistics on, unless --freeze-norms is set or a run has fewer than 16 rows; a
@@ -95,7 +95,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	o := &f.train
 	s.IntVar(&o.Epochs, "epochs", finetune.DefaultEpochs, "passes over the data")
 	s.IntVar(&o.Batch, "batch", finetune.DefaultBatch, "rows of a step")
-	s.Float64Var(&o.LR, "lr", 0, "learning rate of dense weights (default 0.001; 0.05 for sgd)")
+	s.Float64Var(&o.LR, "lr", 0, "learning rate of dense weights (default 0.001, 0.05 for sgd; 0.3 times that unless weights or factors are drawn anew)")
 	s.StringVar(&f.rule, "optimizer", string(finetune.AdamW), "adamw, adam or sgd")
 	s.Float64Var(&o.Momentum, "momentum", 0.9, "momentum of sgd, the decay of adam's mean")
 	s.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's momentum for sgd")
@@ -245,7 +245,7 @@ func (a *app) train(ctx context.Context, path string, m, teacher *graph.Model, d
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return out, h, nil
+	return out, h, convert.Trained(out)
 }
 
 // groups puts what the model's metadata says of compressed layers into o.
@@ -269,7 +269,8 @@ func groups(o *finetune.Options, m *graph.Model, match bool) error {
 // groupOf is a compressed layer as the trainer sees it.
 func groupOf(l convert.Compressed) finetune.Group {
 	return finetune.Group{Layer: l.Name, A: l.A, B: l.B, Terms: l.Terms,
-		M1: l.Shape.A[0], N1: l.Shape.A[1], M2: l.Shape.B[0], N2: l.Shape.B[1], In: l.In, Output: l.Value}
+		M1: l.Shape.A[0], N1: l.Shape.A[1], M2: l.Shape.B[0], N2: l.Shape.B[1], In: l.In, Output: l.Value,
+		Fresh: l.Start == convert.Random}
 }
 
 func writeHistory(w io.Writer, h *finetune.History) error {
