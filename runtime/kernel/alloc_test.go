@@ -77,3 +77,18 @@ func TestListsAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestConv32Allocations(t *testing.T) {
+	p := NewPool(2)
+	for _, s := range []Conv{
+		convCase(1, 1, 32, 64, 24, 80, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0),
+		convCase(1, 64, 1, 1, 24, 80, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1),
+		convCase(1, 1, 3, 16, 48, 80, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1),
+	} {
+		x, w := make([]float32, s.Groups*s.C*s.H*s.W), make([]float32, s.Groups*s.M*s.C*s.KH*s.KW)
+		y := make([]float32, s.Groups*s.M*s.OH*s.OW)
+		if n := testing.AllocsPerRun(20, func() { Conv32(p, s, y, x, w, nil, Identity, 0, 0) }); n > 0.5 {
+			t.Errorf("%+v: %g allocations a call", s, n)
+		}
+	}
+}

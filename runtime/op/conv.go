@@ -94,6 +94,9 @@ func (o *conv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, w, y := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch y.DType() {
 	case tensor.Float32:
+		if done, err := o.fast(ctx, x, w, optional(in, 2), y, kernel.Identity, 0, 0); done || err != nil {
+			return err
+		}
 		return convolve(ctx, o, x, w, optional(in, 2), y, kernel.Gemm32)
 	case tensor.Float64:
 		return convolve(ctx, o, x, w, optional(in, 2), y, kernel.Gemm64)
@@ -101,6 +104,29 @@ func (o *conv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return viaFloat32(ctx, o, in, out)
 	}
 	return unsupportedType("Conv", y.DType())
+}
+
+// fast computes float32 over one or two axes, with a function of each sum at
+// the end; false where there are three.
+func (o *conv) fast(ctx *Ctx, x, w, bias, y *tensor.Tensor, f kernel.Function, alpha, beta float32) (bool, error) {
+	if x.Rank() > 4 {
+		return false, nil
+	}
+	s, err := o.slides(x.Shape()[2:], w.Shape()[2:])
+	if err != nil {
+		return false, err
+	}
+	rows, cols := &s[1], &s[2]
+	var b []float32
+	if bias != nil {
+		b = tensor.Data[float32](bias)
+	}
+	kernel.Conv32(ctx.Pool, kernel.Conv{
+		Images: x.Shape()[0], Groups: o.group, C: w.Shape()[1], M: w.Shape()[0] / o.group,
+		H: rows.in, W: cols.in, OH: rows.out, OW: cols.out, KH: rows.kernel, KW: cols.kernel,
+		SY: rows.stride, SX: cols.stride, DY: rows.dilation, DX: cols.dilation, Top: rows.before, Left: cols.before,
+	}, tensor.Data[float32](y), tensor.Data[float32](x), tensor.Data[float32](w), b, f, alpha, beta)
+	return true, nil
 }
 
 // convolve computes each image and group as the product of W[M/g C/g·K] with

@@ -1,0 +1,8 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+// depthKernel and halves leave all to the plain loops.
+func depthKernel(*path, int, int, int) depth { return nil }
+
+func halves(_, _, _ []float32) int { return 0 }
