@@ -169,7 +169,9 @@ func (j *convJob) points(lo, hi int) {
 			}
 			e.Add, e.AddStride = y, places
 		}
-		gemm(j.path.f32, nil, j.M, n, j.C, j.w[g*j.M*j.C:], j.C, 1, j.x[part*j.C*places+p:], places, 1, nil, y, places, e.ends(j.path, j.M, n))
+		var ends ends[float32]
+		e.ends(&ends, j.path, j.M, n)
+		gemm(j.path.f32, nil, j.M, n, j.C, j.w[g*j.M*j.C:], j.C, 1, j.x[part*j.C*places+p:], places, 1, nil, y, places, ends)
 	}
 }
 
@@ -324,7 +326,7 @@ func (j *convJob) strips(lo, hi int) {
 	c := scratch(j.rows*j.C*j.pitch + im.nr*j.M)
 	starts := c.buf[j.rows*j.C*j.pitch:] // the biases, in as many columns as a panel has
 	joined := j.joined()
-	k := joined * j.C
+	k, products := joined*j.C, j.KH/joined*j.KW
 	for t := lo; t < hi; t++ {
 		part, oy := t/j.cuts, t%j.cuts*j.cut
 		n, g := min(j.cut, j.OH-oy), part%j.Groups
@@ -342,7 +344,7 @@ func (j *convJob) strips(lo, hi int) {
 				cols := min(im.nr, j.OW-ox)
 				y := j.y[part*j.M*places+(oy+i)*j.OW+ox:]
 				from, ldf := starts, im.nr
-				for q := range j.KH / joined * j.KW {
+				for q := range products {
 					ty, tx := q/j.KW, q%j.KW*j.DX
 					w := j.w[g*j.M*j.C*j.KH*j.KW+q:]
 					if joined > 1 {
@@ -350,11 +352,12 @@ func (j *convJob) strips(lo, hi int) {
 					}
 					x := c.buf[(i*j.SY+ty*j.DY)*j.C*j.pitch+tx%j.SX*j.phase+tx/j.SX+ox:]
 					for k0 := 0; k0 < k; k0 += blockK {
-						im.tile(j.M, min(blockK, k-k0), w[k0*j.aks:], j.ars, j.aks, x[k0*j.pitch:], j.pitch, y, places, cols, from, ldf)
+						last := q == products-1 && k0+blockK >= k
+						im.tile(j.M, min(blockK, k-k0), w[k0*j.aks:], j.ars, j.aks, x[k0*j.pitch:], j.pitch, y, places, cols, from, ldf, last && j.f == Relu)
 						from, ldf = y, places
 					}
 				}
-				if j.act != nil {
+				if j.act != nil && j.f != Relu {
 					j.act(j.M, cols, y, places, y, places, j.alpha, j.beta)
 				}
 			}

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"strings"
 
 	"bilinc/runtime/graph"
 )
@@ -138,17 +139,28 @@ func (w *window) dims(in, kernel []graph.Dim) ([]graph.Dim, error) {
 }
 
 // symbolic is the output along axis i of an unknown number of elements: as
-// many where padding makes up for the kernel, else unknown.
+// many where padding makes up for the kernel, else a symbol that stands for
+// what this window makes of d.
 func (w *window) symbolic(i int, d graph.Dim, k int) graph.Dim {
-	stride, extent, pads := at(w.strides, i, 1), (k-1)*at(w.dilations, i, 1)+1, 0
+	stride, extent, before, after := at(w.strides, i, 1), (k-1)*at(w.dilations, i, 1)+1, 0, 0
 	if w.pads != nil {
-		pads = w.pads[i] + w.pads[len(w.pads)/2+i]
+		before, after = w.pads[i], w.pads[len(w.pads)/2+i]
 	}
-	same := w.auto == "SAME_UPPER" || w.auto == "SAME_LOWER" || pads == extent-1
-	if stride == 1 && same {
+	same := w.auto == "SAME_UPPER" || w.auto == "SAME_LOWER"
+	switch {
+	case stride == 1 && (same || before+after == extent-1):
 		return d
+	case !d.IsKnown():
+		return graph.Unknown
+	case same:
+		extent, before, after = 0, 0, 0 // they do not count
 	}
-	return graph.Unknown
+	how := "floor"
+	if w.ceil {
+		how = fmt.Sprintf("ceil%d", before) // where the last window begins depends on it
+	}
+	// A name is one symbol: it must not look like a product.
+	return graph.Symbol(fmt.Sprintf("%s[(%s+%d-%d)/%d]", how, strings.ReplaceAll(d.String(), "*", "·"), before+after, extent, stride))
 }
 
 // maxSpatial is how many axes a window can slide over.
