@@ -365,3 +365,19 @@ func (j *convJob) strips(lo, hi int) {
 	}
 	convScratches.Put(c)
 }
+
+// Interleave32 computes dst[2i] = even[i] and dst[2i+1] = odd[i] for all of even and odd, which are of
+// one length.
+func Interleave32(dst, even, odd []float32) {
+	dst, odd = dst[:2*len(even)], odd[:len(even)]
+	for i := joined(dst, even, odd); i < len(even); i++ {
+		dst[2*i], dst[2*i+1] = even[i], odd[i]
+	}
+}
+
+// Fill32 sets rows of n elements to one value each: y[i·n+j] = v[i], 0 where v is nil.
+func Fill32(m, n int, y, v []float32) {
+	for i := range m {
+		fillWith(y[i*n:(i+1)*n], after32(v, i))
+	}
+}

@@ -37,3 +37,14 @@ func halves(even, odd, src []float32) int {
 	halvesF32(n, even, odd, src)
 	return n
 }
+
+// joined puts elements of even and odd in turn, with vectors as far as they reach, and returns how
+// many pairs that was.
+func joined(dst, even, odd []float32) int {
+	n := len(even) &^ 7
+	if n == 0 || active.Load() == genericPath {
+		return 0
+	}
+	joinedF32(n, dst, even, odd)
+	return n
+}

@@ -3866,3 +3866,28 @@ loop:
 	JNZ     loop
 	VZEROUPPER
 	RET
+
+// func joinedF32(n int, dst []float32, even []float32, odd []float32)
+// Requires: AVX
+TEXT ·joinedF32(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), AX
+	MOVQ dst_base+8(FP), CX
+	MOVQ even_base+32(FP), DX
+	MOVQ odd_base+56(FP), BX
+
+loop:
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (BX), Y1
+	VUNPCKLPS  Y1, Y0, Y2
+	VUNPCKHPS  Y1, Y0, Y0
+	VPERM2F128 $0x20, Y0, Y2, Y1
+	VPERM2F128 $0x31, Y0, Y2, Y0
+	VMOVUPS    Y1, (CX)
+	VMOVUPS    Y0, 32(CX)
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, BX
+	ADDQ       $0x00000040, CX
+	SUBQ       $0x00000008, AX
+	JNZ        loop
+	VZEROUPPER
+	RET

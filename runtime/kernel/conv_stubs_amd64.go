@@ -88,3 +88,8 @@ func depth5x22AVX512(rows int, cols int, x []float32, xs int, phase int, w []flo
 //
 //go:noescape
 func halvesF32(n int, even []float32, odd []float32, src []float32)
+
+// joinedF32 computes dst[2i] = even[i] and dst[2i+1] = odd[i], i < n, with AVX. n is a positive multiple of 8.
+//
+//go:noescape
+func joinedF32(n int, dst []float32, even []float32, odd []float32)

@@ -166,6 +166,38 @@ func TestConv32Special(t *testing.T) {
 	Conv32(nil, convCase(1, 1, 1, 1, 3, 3, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0), make([]float32, 1), make([]float32, 8), make([]float32, 9), nil, Identity, 0, 0)
 }
 
+func TestInterleave32(t *testing.T) {
+	inEveryPath(t, func(t *testing.T) {
+		for n := range 35 {
+			even, odd, dst := make([]float32, n), make([]float32, n), make([]float32, 2*n+1)
+			for i := range n {
+				even[i], odd[i] = float32(2*i), float32(2*i+1)
+			}
+			dst[2*n] = -1
+			Interleave32(dst, even, odd)
+			for i, v := range dst[:2*n] {
+				if v != float32(i) {
+					t.Fatalf("element %d of %d is %g", i, 2*n, v)
+				}
+			}
+			if dst[2*n] != -1 {
+				t.Fatalf("wrote past %d elements", 2*n)
+			}
+			k := halves(even, odd, dst[:2*n])
+			for i := range k {
+				if even[i] != float32(2*i) || odd[i] != float32(2*i+1) {
+					t.Fatalf("pair %d of %d is %g, %g", i, n, even[i], odd[i])
+				}
+			}
+		}
+	})
+	y := make([]float32, 2*37)
+	Fill32(2, 37, y, []float32{3, 4})
+	if y[0] != 3 || y[36] != 3 || y[37] != 4 || y[73] != 4 {
+		t.Errorf("rows are %v", y)
+	}
+}
+
 func BenchmarkConv32(b *testing.B) {
 	for _, c := range []struct {
 		name string

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"sync"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
@@ -161,6 +162,12 @@ func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tens
 	images, c, m := x.Shape()[0], x.Shape()[1]/o.group, w.Shape()[1]
 	taps, places, plane := product(w.Shape()[2:]), product(x.Shape()[2:]), product(y.Shape()[2:])
 	src, weights, dst := tensor.Data[T](x), tensor.Data[T](w), tensor.Data[T](y)
+	if apart(&s) && taps > 1 {
+		if y32, ok := any(dst).([]float32); ok {
+			spreadApart(ctx, o, &s, any(src).([]float32), any(weights).([]float32), optionalFloats(bias), y32, images, c, m)
+			return nil
+		}
+	}
 	for i := range images * m * o.group {
 		v := T(0)
 		if bias != nil {
@@ -183,6 +190,80 @@ func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tens
 		})
 	}
 	return nil
+}
+
+// apart reports whether the windows of neighbours touch without overlapping,
+// over at most two axes: every output has one tap.
+func apart(s *[maxSpatial]slide) bool {
+	for i, a := range s {
+		if a.kernel != a.stride || a.dilation != 1 || a.before != 0 || a.in != a.out*a.stride || i == 0 && a.out > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+func optionalFloats(t *tensor.Tensor) []float32 {
+	if t == nil {
+		return nil
+	}
+	return tensor.Data[float32](t)
+}
+
+// spreadApart is spread where every output has one tap: the products are the
+// outputs, in another order.
+func spreadApart(ctx *Ctx, o *convTranspose, s *[maxSpatial]slide, x, w, bias, y []float32, images, c, m int) {
+	ky, kx := s[1].kernel, s[2].kernel
+	taps, lines, width := ky*kx, s[1].out, s[2].out
+	places, plane, rows := lines*width, s[1].in*s[2].in, m*taps
+	scratch := floatScratch(rows * places)
+	cols := *scratch
+	for i := range images * o.group {
+		g := i % o.group
+		for k := range rows {
+			v := float32(0)
+			if bias != nil {
+				v = bias[g*m+k/taps]
+			}
+			kernel.Fill32(1, places, cols[k*places:], []float32{v})
+		}
+		kernel.GemmEpilogue32(ctx.Pool, rows, places, c, w[g*c*rows:], 1, rows, x[i*c*places:], places, 1, cols, places,
+			kernel.Epilogue32{Add: cols, AddStride: places})
+		ctx.Pool.For(m*lines, max(1, elementGrain/(taps*width)), func(lo, hi int) {
+			for r := lo; r < hi; r++ {
+				k, l := r/lines, r%lines
+				for ty := range ky {
+					to := y[(i*m+k)*plane+(l*ky+ty)*kx*width:][:kx*width]
+					from := cols[(k*taps+ty*kx)*places+l*width:]
+					if kx == 2 {
+						kernel.Interleave32(to, from[:width], from[places:])
+						continue
+					}
+					for tx := range kx {
+						for j, v := range from[tx*places:][:width] {
+							to[j*kx+tx] = v
+						}
+					}
+				}
+			}
+		})
+	}
+	floatScratches.Put(scratch)
+}
+
+// floatScratches is memory for one step, kept for the next.
+var floatScratches sync.Pool
+
+func floatScratch(n int) *[]float32 {
+	s, _ := floatScratches.Get().(*[]float32)
+	if s == nil {
+		s = new([]float32)
+	}
+	if cap(*s) < n {
+		*s = make([]float32, n)
+	}
+	*s = (*s)[:n]
+	return s
 }
 
 // unfoldBack adds one channel's columns [taps positions] to the image: the

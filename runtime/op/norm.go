@@ -297,6 +297,10 @@ func (o *channelNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x := in[0].Tensor
 	switch d := x.DType(); d {
 	case tensor.Float32:
+		if o.given {
+			scaleChannels(ctx, o.epsilon, in, tensor.Data[float32](x), tensor.Data[float32](out[0].Tensor), x.Shape())
+			return nil
+		}
 		normChannels[float32](o, in, x, out[0].Tensor)
 	case tensor.Float64:
 		normChannels[float64](o, in, x, out[0].Tensor)
@@ -306,6 +310,31 @@ func (o *channelNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return unsupportedType(o.name, d)
 	}
 	return nil
+}
+
+// scaleChannels is BatchNormalization by given moments: a factor and an addend
+// for each channel.
+func scaleChannels(ctx *Ctx, epsilon float64, in []tensor.Value, x, y []float32, shape []int) {
+	var v [4][]float32 // scale, bias, mean, variance
+	for k := range v {
+		v[k] = tensor.Data[float32](in[1+k].Tensor)
+	}
+	c, inner := shape[1], product(shape[2:])
+	s := floatScratch(2 * c)
+	factors, addends := (*s)[:c], (*s)[c:]
+	for k := range c {
+		f := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+epsilon)
+		factors[k], addends[k] = float32(f), float32(float64(v[1][k])-float64(v[2][k])*f)
+	}
+	for i := range shape[0] {
+		if c*inner == 0 {
+			break
+		}
+		from, to := x[i*c*inner:(i+1)*c*inner], y[i*c*inner:(i+1)*c*inner]
+		kernel.Zip32(ctx.Pool, kernel.Times, c, inner, to, inner, from, inner, 1, factors, 1, 0)
+		kernel.Zip32(ctx.Pool, kernel.Plus, c, inner, to, inner, to, inner, 1, addends, 1, 0)
+	}
+	floatScratches.Put(s)
 }
 
 func normChannels[T float32 | float64](o *channelNorm, in []tensor.Value, x, y *tensor.Tensor) {

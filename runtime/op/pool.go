@@ -93,6 +93,10 @@ func (o *pool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		}
 		switch y.DType() {
 		case tensor.Float32:
+			if at == nil {
+				slidePool(ctx, o, s, tensor.Data[float32](x), tensor.Data[float32](y))
+				return nil
+			}
 			maxPool(ctx, o, s, tensor.Data[float32](x), tensor.Data[float32](y), at, float32(-math.MaxFloat32))
 		case tensor.Float64:
 			maxPool(ctx, o, s, tensor.Data[float64](x), tensor.Data[float64](y), at, -math.MaxFloat64)
@@ -109,6 +113,10 @@ func (o *pool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Float32:
+		if o.name == "AveragePool" {
+			slidePool(ctx, o, s, tensor.Data[float32](x), tensor.Data[float32](y))
+			return nil
+		}
 		sumPool(ctx, o, s, tensor.Data[float32](x), tensor.Data[float32](y))
 	case tensor.Float64:
 		sumPool(ctx, o, s, tensor.Data[float64](x), tensor.Data[float64](y))
@@ -263,6 +271,10 @@ func (o *globalPool) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (o *globalPool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch out[0].Tensor.DType() {
 	case tensor.Float32:
+		if o.name == "GlobalAveragePool" {
+			globalMeans(ctx, in[0].Tensor, tensor.Data[float32](out[0].Tensor))
+			return nil
+		}
 		globalPoolAs[float32](o, in[0].Tensor, out[0].Tensor)
 	case tensor.Float64:
 		globalPoolAs[float64](o, in[0].Tensor, out[0].Tensor)

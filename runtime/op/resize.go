@@ -309,7 +309,7 @@ func (o *resize) cubic(d float64) float64 {
 	return 0
 }
 
-func (o *resize) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *resize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	if y.Len() == 0 {
 		return nil
@@ -320,7 +320,7 @@ func (o *resize) Forward(_ *Ctx, in, out []tensor.Value) error {
 	}
 	crops := o.transform == "tf_crop_and_resize"
 	if o.mode == "nearest" && !crops {
-		return o.sampleNearest(plan, x, y)
+		return o.sampleNearest(ctx, plan, x, y)
 	}
 	v, err := tensor.Float64s(x)
 	if err != nil {
@@ -382,11 +382,7 @@ func (o *resize) samplings(in []tensor.Value, x, y *tensor.Tensor) ([]sampling, 
 }
 
 // sampleNearest moves elements, whatever their type.
-func (o *resize) sampleNearest(plan []sampling, x, y *tensor.Tensor) error {
-	to, from, err := cellsPair(o.name, y, x)
-	if err != nil {
-		return err
-	}
+func (o *resize) sampleNearest(ctx *Ctx, plan []sampling, x, y *tensor.Tensor) error {
 	strides := tensor.Strides(x.Shape())
 	tables := make([][]int, len(plan))
 	for a, s := range plan {
@@ -395,16 +391,59 @@ func (o *resize) sampleNearest(plan []sampling, x, y *tensor.Tensor) error {
 			tables[a][i] = o.pick(s, o.at(s, i)) * strides[a]
 		}
 	}
-	idx := make([]int, len(plan))
-	for k := range y.Len() {
-		p := 0
-		for a, n := range idx {
-			p += tables[a][n]
-		}
-		to.copy(k, from, p, 1)
-		advance(idx, y.Shape())
+	if len(tables) == 0 {
+		return y.CopyFrom(x)
+	}
+	if y.DType() == tensor.String {
+		pickRows[string](ctx, tables, x, y)
+		return nil
+	}
+	switch y.DType().Bits() {
+	case 8:
+		pickRows[uint8](ctx, tables, x, y)
+	case 16:
+		pickRows[uint16](ctx, tables, x, y)
+	case 32:
+		pickRows[uint32](ctx, tables, x, y)
+	case 64:
+		pickRows[uint64](ctx, tables, x, y)
+	case 128:
+		pickRows[complex128](ctx, tables, x, y)
+	default:
+		return unsupportedType(o.name, y.DType())
 	}
 	return nil
+}
+
+// pickRows copies the elements whose places along each axis the tables say, a
+// row of the last axis at a time. A row that is like the one before is copied
+// from there.
+func pickRows[T tensor.Elem](ctx *Ctx, tables [][]int, x, y *tensor.Tensor) {
+	src, dst := tensor.Data[T](x), tensor.Data[T](y)
+	outer, last := tables[:len(tables)-1], tables[len(tables)-1]
+	n := len(last)
+	start := func(row int) (at int) {
+		for a := len(outer) - 1; a >= 0; a-- {
+			at += outer[a][row%len(outer[a])]
+			row /= len(outer[a])
+		}
+		return at
+	}
+	ctx.Pool.For(len(dst)/n, max(1, elementGrain/n), func(lo, hi int) {
+		before := -1
+		for r := lo; r < hi; r++ {
+			row, at := dst[r*n:(r+1)*n], start(r)
+			if at == before {
+				copy(row, dst[(r-1)*n:r*n])
+				continue
+			}
+			before = at
+			from := src[at:]
+			for i, k := range last {
+				row[i] = from[k]
+			}
+		}
+	})
 }
 
 // sampleAxis resizes v[outer s.n inner] to [outer s.out inner].

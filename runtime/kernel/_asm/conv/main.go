@@ -22,6 +22,7 @@ func main() {
 		}
 	}
 	halves()
+	joined()
 	Generate()
 }
 
@@ -204,6 +205,32 @@ func halves() {
 	ADDQ(U32(64), src)
 	ADDQ(U32(32), even)
 	ADDQ(U32(32), odd)
+	SUBQ(U32(8), n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// joined writes the function that is the way back of halves.
+func joined() {
+	TEXT("joinedF32", NOSPLIT, "func(n int, dst, even, odd []float32)")
+	Doc("joinedF32 computes dst[2i] = even[i] and dst[2i+1] = odd[i], i < n, with AVX. n is a positive multiple of 8.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	dst, even, odd := Load(Param("dst").Base(), GP64()), Load(Param("even").Base(), GP64()), Load(Param("odd").Base(), GP64())
+	a, b, lo, hi, first, last := YMM(), YMM(), YMM(), YMM(), YMM(), YMM()
+	Label("loop")
+	VMOVUPS(Mem{Base: even}, a)
+	VMOVUPS(Mem{Base: odd}, b)
+	VUNPCKLPS(b, a, lo)
+	VUNPCKHPS(b, a, hi)
+	VPERM2F128(U8(0x20), hi, lo, first)
+	VPERM2F128(U8(0x31), hi, lo, last)
+	VMOVUPS(first, Mem{Base: dst})
+	VMOVUPS(last, Mem{Base: dst, Disp: 32})
+	ADDQ(U32(32), even)
+	ADDQ(U32(32), odd)
+	ADDQ(U32(64), dst)
 	SUBQ(U32(8), n)
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
