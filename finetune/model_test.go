@@ -13,14 +13,14 @@ import (
 
 // A net builds a float32 model node by node; any error ends the test.
 type net struct {
-	t *testing.T
+	t testing.TB
 	m *graph.Model
 	r *rand.Rand
 }
 
 // newNet begins a model of opset 17 with the input x of [rows, width...]; rows
 // is free where it is 0.
-func newNet(t *testing.T, rows int, width ...int) (*net, *graph.Value) {
+func newNet(t testing.TB, rows int, width ...int) (*net, *graph.Value) {
 	g := graph.New("net", nil)
 	batch := graph.Symbol("N")
 	if rows > 0 {

@@ -405,6 +405,9 @@ func like(t, s *tensor.Tensor) (*tensor.Tensor, error) {
 
 // converted is t in another element type.
 func converted(t *tensor.Tensor, d tensor.DType, shape []int) (*tensor.Tensor, error) {
+	if t.DType() == d && slices.Equal(t.Shape(), shape) {
+		return t, nil
+	}
 	if t.DType() == d {
 		return t.Reshaped(shape...)
 	}

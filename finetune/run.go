@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"bilinc/finetune/grad"
@@ -430,7 +431,7 @@ func (t *Trainer) room(out []*tensor.Tensor) {
 		t.dout = make([]*tensor.Tensor, len(out))
 	}
 	for i, x := range out {
-		if d := t.dout[i]; d == nil || d.String() != x.String() {
+		if d := t.dout[i]; d == nil || d.DType() != x.DType() || !slices.Equal(d.Shape(), x.Shape()) {
 			t.dout[i] = tensor.New(x.DType(), x.Shape()...)
 		}
 	}
