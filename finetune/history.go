@@ -31,9 +31,12 @@ type Epoch struct {
 // A Progress says how far a run is.
 type Progress struct {
 	Step, Steps      int
-	Epoch, Epochs    int
+	Epoch, Epochs    int      // the present one, from 1
+	Ended            int      // the epoch that has just been evaluated; 0: none
 	Loss             float64  // a running mean
 	Metric           *float64 // the last on the hold-out
 	SamplesPerSecond float64
-	Prepared         int // rows of which the teacher's outputs are kept, before the first step
+	// Prepared counts the samples, of Samples, that the teacher has seen before
+	// the first step.
+	Prepared, Samples int
 }

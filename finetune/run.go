@@ -114,7 +114,7 @@ func (t *Trainer) begin(ctx context.Context) (bool, error) {
 		rows := 0
 		done := func(n int) {
 			rows += n
-			t.report(nil, rows)
+			t.report(0, rows)
 		}
 		if err := t.teach.fill(ctx, t.inputs, t.data, t.fillStep(), done); err != nil {
 			return false, causeOf(ctx, err)
@@ -303,7 +303,7 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 	t.Ended = t.o.Patience > 0 && t.Since >= t.o.Patience
 	t.Epoch++
 	t.Pos, t.Sum, t.Rows, t.Seconds = 0, 0, 0, 0
-	t.report(e.Metric, 0)
+	t.report(e.Epoch, 0)
 	return nil
 }
 
@@ -370,7 +370,7 @@ func (t *Trainer) step(ctx context.Context) error {
 	t.Seconds += took
 	t.Trained += took
 	t.Seen += rows
-	t.report(nil, 0)
+	t.report(0, 0)
 	return nil
 }
 
@@ -469,19 +469,21 @@ func (t *Trainer) collect(s *grad.State, several, first bool) {
 	}
 }
 
-// report tells the caller how far the run is.
-func (t *Trainer) report(metric *float64, prepared int) {
+// report tells the caller how far the run is; ended is the epoch that has just
+// been evaluated, prepared the samples that the teacher has seen.
+func (t *Trainer) report(ended, prepared int) {
 	if t.o.Progress == nil {
 		return
 	}
-	p := Progress{Step: t.Step, Steps: t.steps, Epoch: min(t.Epoch+1, t.o.Epochs), Epochs: t.o.Epochs, Metric: metric, Prepared: prepared}
+	p := Progress{Step: t.Step, Steps: t.steps, Epoch: min(t.Epoch+1, t.o.Epochs), Epochs: t.o.Epochs,
+		Ended: ended, Prepared: prepared, Samples: t.data.Units()}
 	if t.Step > 0 {
 		p.Loss = t.smoothed(t.Step)
 	}
 	if t.Trained > 0 {
 		p.SamplesPerSecond = t.Seen / t.Trained
 	}
-	if n := len(t.History.Epochs); metric == nil && n > 0 {
+	if n := len(t.History.Epochs); n > 0 {
 		p.Metric = t.History.Epochs[n-1].Metric
 	}
 	t.o.Progress(p)
