@@ -76,6 +76,7 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	if len(p.curves) == 0 || p.opts.NumTerms > 0 { // nothing is open
 		return best, a, table, nil
 	}
+	p.opts.Calibration.setTrial(true)
 	t := &trials{p: p, budget: math.MaxInt64, seen: map[string]bool{}}
 	if b, ok := p.budget(); ok {
 		t.budget = b - p.fixed
@@ -86,10 +87,13 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	work := p.trialCosts()
 	low := int(min(mostLowRank, max(leastLowRank, lowRankWork/max(1, work.lowRank))))
 	pairs := int(min(mostPairs, max(leastPairs, pairsWork/max(1, work.pairs))))
+	if p.few {
+		low, pairs = leastLowRank, leastPairs
+	}
 	s := p.opts.structure()
 	var safe *candidate
 	if s == LowRank || s == Auto {
-		if err := t.search(ctx, low, []leaningKind{lowRankOnly}, []leaningKind{denseOnly}); err != nil {
+		if err = t.search(ctx, low, []leaningKind{lowRankOnly}, []leaningKind{denseOnly}); err != nil {
 			return nil, nil, nil, err
 		}
 		safe = t.best()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"bilinc/convert/match"
 	"bilinc/runtime/graph"
@@ -19,6 +20,7 @@ type planner struct {
 	params int64                    // of the whole model
 	curves []*curve
 	fixed  int64 // parameters that no curve is about
+	few    bool  // as few trials as there are: one of many plans
 }
 
 // NewPlan decides for every layer of m what becomes of it, from the weights
@@ -26,6 +28,26 @@ type planner struct {
 // it lowers the sum of errors most. The error is an *InfeasibleError where no
 // plan meets the budget, and wraps ErrOptions where the options are at fault.
 func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
+	p, err := newPlanner(m, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.nothing() {
+		return p.plan(nil, nil), nil
+	}
+	if err := p.measureCurves(ctx); err != nil {
+		return nil, err
+	}
+	out, err := p.decide(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.warn(out)
+	return out, nil
+}
+
+// newPlanner checks the options and looks for what m has to compress.
+func newPlanner(m *graph.Model, o Options) (*planner, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -34,43 +56,45 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 		return nil, err
 	}
 	p := &planner{model: m, opts: o, found: f, params: Params(m)}
-	if p.left, err = p.leftOut(); err != nil {
-		return nil, err
+	p.left, err = p.leftOut()
+	return p, err
+}
+
+// measureCurves computes the curves, on data where there are some.
+func (p *planner) measureCurves(ctx context.Context) error {
+	if p.opts.Calibration != nil && !p.drawn() {
+		return p.measureFitted(ctx)
 	}
-	if o.nothing() {
-		return p.plan(nil, nil), nil
-	}
-	if o.Calibration != nil && !p.drawn() {
-		if err := p.measureFitted(ctx); err != nil {
-			return nil, err
-		}
-	} else if err := p.measure(ctx); err != nil {
-		return nil, err
-	}
-	if o.ForTraining || o.Trial != nil {
-		out, err := p.planForTraining(ctx)
-		if err == nil && o.Calibration != nil {
-			out.Warnings = append(o.Calibration.warnings, out.Warnings...)
-		}
-		return out, err
-	}
-	if o.Calibration != nil {
+	return p.measure(ctx)
+}
+
+// decide makes the plan from the curves.
+func (p *planner) decide(ctx context.Context) (*Plan, error) {
+	switch {
+	case p.opts.ForTraining || p.opts.Trial != nil:
+		return p.planForTraining(ctx)
+	case p.opts.Calibration != nil:
 		best, a, table, err := p.chooseFitted(ctx)
 		if err != nil {
 			return nil, err
 		}
-		out := best.plan(a, table)
-		out.Warnings = append(o.Calibration.warnings, out.Warnings...)
-		return out, nil
+		return best.plan(a, table), nil
 	}
-	p = p.mixed()
+	best := p.mixed()
 	// Before the choice: where that fails, its error shows the table.
-	table := p.tradeoff()
-	a, err := p.choose(table)
+	table := best.tradeoff()
+	a, err := best.choose(table)
 	if err != nil {
 		return nil, err
 	}
-	return p.plan(a, table), nil
+	return best.plan(a, table), nil
+}
+
+// warn adds what the calibration data gave rise to.
+func (p *planner) warn(out *Plan) {
+	if c := p.opts.Calibration; c != nil {
+		out.Warnings = append(slices.Clone(c.warnings), out.Warnings...)
+	}
 }
 
 // mixed is p with curves of the best points, whatever kind of factors they are

@@ -42,6 +42,9 @@ type Options struct {
 	TargetParams int64   `json:"target_params,omitempty"` // of the whole model
 	TargetSize   int64   `json:"target_size,omitempty"`   // bytes of the written model, external data included
 
+	// MaxDrop is what a plan of NewPlanWithin was made for; for the reader.
+	MaxDrop float64 `json:"max_drop,omitempty"`
+
 	Structure Structure `json:"structure,omitempty"` // "" is Auto
 	// NumTerms gives every layer that many terms (ranks, where Structure is
 	// LowRank) even if it grows; 0 leaves the number to the budget.

@@ -32,6 +32,7 @@ type convertFlags struct {
 	external bool
 	eval     dataFlags
 	calib    []string
+	within   bool     // --max-drop is given
 	epochs   int      // of --finetune; 0: none
 	train    []string // --data, to fine-tune on
 	holdout  float64
@@ -54,7 +55,8 @@ outputs are compared on the rows of --eval, or on random inputs.
 ` + planHelp + `
 
 With --eval the accuracy before and after is printed; without targets, the share
-of rows whose class stays the same.
+of rows whose class stays the same. --max-drop D looks for the largest compression
+that loses no more than D of it, in the place of a budget.
 
 With --finetune the compressed model is trained on --data, with the original as
 its teacher and targets where DATA has them: planned for training, fitted to a
@@ -69,6 +71,7 @@ speak for fitted starts too much where MODEL was trained on these rows.)
 		Args: cobra.ExactArgs(1),
 	}
 	f.plan.add(cmd.Flags())
+	cmd.Flags().Float64Var(&f.plan.opts.MaxDrop, "max-drop", 0, "the largest compression whose metric on --eval falls by at most D (0.01: one point of accuracy)")
 	cmd.Flags().StringVar(&f.planFile, "plan", "", "carry out this plan, in place of budget and fit flags")
 	cmd.Flags().StringVarP(&f.out, "output", "o", "", "the model to write (required)")
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing output")
@@ -81,6 +84,14 @@ speak for fitted starts too much where MODEL was trained on these rows.)
 	cmd.Flags().Float64Var(&f.holdout, "holdout", finetune.DefaultHoldout, "the share of --data to choose the best state by")
 	cmd.Flags().BoolVar(&f.trials, "trials", false, "let short trainings choose the structure, not a rule")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
+		if f.within = cmd.Flags().Changed("max-drop"); f.within {
+			if len(f.eval.specs) == 0 {
+				return usage(errors.New("--max-drop needs --eval"), "--eval DATA is what the drop is measured on")
+			}
+			if f.epochs > 0 {
+				return usage(errors.New("--max-drop and --finetune exclude each other"), "the drop is that without training")
+			}
+		}
 		if cmd.Flags().Changed("finetune") && f.epochs < 1 {
 			return usage(fmt.Errorf("--finetune %d: wanted 1 or more epochs", f.epochs), "")
 		}
@@ -153,21 +164,27 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 			opts.Trial = a.trial(path, m, trainRows, f.trainOptions(a))
 		}
 	}
-	var p *convert.Plan
-	if f.planFile != "" {
-		p, err = readPlan(f.planFile)
-	} else {
-		p, err = a.plan(ctx, path, m, opts)
-	}
-	if err != nil {
-		return err
-	}
 	// Data that cannot be read shows before the long work.
 	rows, data, err := a.verifyData(f, m)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
+	var metric convert.Metric
+	if f.within {
+		if metric, err = a.metric(path, m, data); err != nil {
+			return err
+		}
+	}
+	var p *convert.Plan
+	if f.planFile != "" {
+		p, err = readPlan(f.planFile)
+	} else {
+		p, err = a.plan(ctx, path, m, opts, metric)
+	}
+	if err != nil {
+		return err
+	}
 	small, report, err := a.apply(ctx, path, m, p, cal)
 	if err != nil {
 		return err
@@ -296,6 +313,35 @@ func (a *app) verify(ctx context.Context, m, small *graph.Model, data *dataset.B
 		a.note("no data is given: layer errors are those of the weights, output errors are measured on random inputs")
 	}
 	return nil
+}
+
+// metric measures a model on the rows of --eval: its accuracy where there are
+// targets, else how often the class is that of m.
+func (a *app) metric(path string, m *graph.Model, data *dataset.Bound) (convert.Metric, error) {
+	before, err := a.compile(path, m)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, small *graph.Model) (float64, error) {
+		p, err := runtime.Compile(small, runtime.Options{Pool: a.pool, Seed: a.seed})
+		if err != nil {
+			return 0, err
+		}
+		var x *float64
+		if data.HasLabels() {
+			s, err := a.measure(ctx, path, small, p, data, &evalFlags{batch: defaultBatch})
+			if err != nil {
+				return 0, err
+			}
+			x = s.Accuracy
+		} else if x, err = a.agreement(ctx, m, before, p, data); err != nil {
+			return 0, err
+		}
+		if x == nil {
+			return 0, usage(errors.New("--max-drop needs a metric: no output has classes"), "")
+		}
+		return *x, nil
+	}, nil
 }
 
 // metrics measures both models on the rows of --eval: the accuracy where

@@ -30,7 +30,7 @@ type planFlags struct {
 }
 
 // planFlagNames are those that say what a plan file says too.
-var planFlagNames = []string{"ratio", "target-params", "target-size", "structure", "terms", "for-training", "layers", "exclude"}
+var planFlagNames = []string{"ratio", "target-params", "target-size", "max-drop", "structure", "terms", "for-training", "layers", "exclude"}
 
 const planHelp = `
 The budget is an upper limit for the whole model: --ratio, --target-params or
@@ -55,20 +55,28 @@ func (p *planFlags) add(f *pflag.FlagSet) {
 func (p *planFlags) options(a *app) (convert.Options, error) {
 	o := p.opts
 	budgets := 0
-	for _, name := range []string{"ratio", "target-params", "target-size"} {
+	for _, name := range []string{"ratio", "target-params", "target-size", "max-drop"} {
 		if p.set.Changed(name) {
 			budgets++
 		}
 	}
 	switch {
 	case budgets > 1:
-		return o, usage(errors.New("more than one budget: --ratio, --target-params and --target-size exclude each other"), "")
+		return o, usage(errors.New("more than one budget: --ratio, --target-params, --target-size and --max-drop exclude each other"), "")
 	case p.set.Changed("ratio") && !(o.Ratio >= 1 && !math.IsInf(o.Ratio, 0)):
 		return o, usage(fmt.Errorf("--ratio %g: wanted a number of 1 or more", o.Ratio), "")
 	case p.set.Changed("target-params") && o.TargetParams < 1:
 		return o, usage(fmt.Errorf("--target-params %d: wanted 1 or more", o.TargetParams), "")
 	case p.set.Changed("terms") && o.NumTerms < 1:
 		return o, usage(fmt.Errorf("--terms %d: wanted 1 or more", o.NumTerms), "")
+	}
+	if f := p.set.Lookup("max-drop"); f != nil && f.Changed {
+		switch {
+		case !(o.MaxDrop >= 0 && o.MaxDrop <= 1):
+			return o, usage(fmt.Errorf("--max-drop %g: wanted a number from 0 to 1", o.MaxDrop), "0.01 is one point of accuracy")
+		case o.NumTerms > 0 || o.ForTraining:
+			return o, usage(errors.New("--max-drop excludes --terms and --for-training"), "")
+		}
 	}
 	if budgets == 0 && o.NumTerms == 0 {
 		o.Ratio = defaultRatio
@@ -145,7 +153,7 @@ was made with --calib wants the same --calib there.
 		}
 		defer set.Close()
 		opts.Calibration = cal
-		p, err := a.plan(ctx, args[0], m, opts)
+		p, err := a.plan(ctx, args[0], m, opts, nil)
 		if err != nil {
 			return err
 		}
@@ -193,15 +201,21 @@ func (a *app) calibrate(d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Ca
 	return set, cal, nil
 }
 
-// plan makes a plan. Where the budget cannot be met, it prints what can.
-func (a *app) plan(ctx context.Context, path string, m *graph.Model, o convert.Options) (*convert.Plan, error) {
+// plan makes a plan; with a metric, under a bound on its drop. Where the budget
+// cannot be met, it prints what can.
+func (a *app) plan(ctx context.Context, path string, m *graph.Model, o convert.Options, metric convert.Metric) (*convert.Plan, error) {
 	var err error
 	if _, o.ModelSHA256, err = onnx.Digest(onnx.Files(m)); err != nil {
 		return nil, err
 	}
 	bar := a.progress("plan", 0)
 	o.Progress = func(what string, done, total int) { bar.of(total); bar.set(done, what) }
-	p, err := convert.NewPlan(ctx, m, o)
+	var p *convert.Plan
+	if metric != nil {
+		p, err = convert.NewPlanWithin(ctx, m, o, o.MaxDrop, metric)
+	} else {
+		p, err = convert.NewPlan(ctx, m, o)
+	}
 	bar.done()
 	var infeasible *convert.InfeasibleError
 	if errors.As(err, &infeasible) {
