@@ -98,6 +98,10 @@ func (p *Picker) Pick(units []int, batch *Batch) error {
 		if q.labels == nil {
 			return fmt.Errorf("%s has no labels", q.name)
 		}
+		if held := rowBytes(q.labels, row); held != nil {
+			copy(batch.Labels.Bytes()[k*len(held):], held)
+			continue
+		}
 		t, err := q.labels.rows(row, row+1)
 		if err != nil {
 			return fmt.Errorf("labels: %w", err)
@@ -135,17 +139,21 @@ func (p *Picker) column(units []int, i int, batch *Batch) error {
 			q, row = p.find(units[k])
 			c = &q.columns[i]
 		}
-		t, err := c.src.rows(row, row+1)
-		if err != nil {
-			return err
-		}
-		if at, ok := p.table[c]; ok {
-			n := t.Len()
-			dst := tensor.Data[float32](to)[k*n:]
-			for j, v := range tensor.Data[uint8](t) {
+		held := rowBytes(c.src, row)
+		if at, ok := p.table[c]; ok && held != nil {
+			dst := tensor.Data[float32](to)[k*len(held):]
+			for j, v := range held {
 				dst[j] = p.bytes[at][v]
 			}
 			continue
+		}
+		if held != nil && c.scale == 0 && c.src.dtype() == c.elem {
+			copy(to.Bytes()[k*len(held):], held)
+			continue
+		}
+		t, err := c.src.rows(row, row+1)
+		if err != nil {
+			return err
 		}
 		if t, err = c.convert(t); err != nil {
 			return err
@@ -188,6 +196,17 @@ func (b *Bound) sampled(size int) iter.Seq2[Batch, error] {
 			}
 		}
 	}
+}
+
+// rowBytes is the elements of a row that is held in memory, of whole bytes each;
+// nil where it is not.
+func rowBytes(src source, row int) []byte {
+	m, ok := src.(memory)
+	if !ok || m.t.DType() == tensor.String || m.t.DType().Bits() < 8 {
+		return nil
+	}
+	each := len(m.t.Bytes()) / max(1, m.t.Shape()[0])
+	return m.t.Bytes()[row*each : (row+1)*each]
 }
 
 // reuse is t where it is of the given type, else a new tensor of it.

@@ -2,16 +2,16 @@ package dataset
 
 import (
 	"bytes"
-	"path/filepath"
-	"testing"
-
 	"os"
+	"path/filepath"
+	"slices"
+	"testing"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
 )
 
-// picked is a set of rows that Pick must give as Batches does.
+// Pick gives rows as Batches does, converted and padded.
 func TestPickGivesTheRowsOfBatches(t *testing.T) {
 	const rows = 7
 	arrays := []Array{
@@ -138,4 +138,68 @@ func join(t *testing.T, a, b Batch) Batch {
 		a.Inputs[i] = all
 	}
 	return a
+}
+
+// A Sample is some of the rows, in order, the same for the same seed.
+func TestSampleIsSomeOfTheRows(t *testing.T) {
+	const rows = 50
+	x := tensor.New(tensor.Float32, rows, 1)
+	labels := tensor.New(tensor.Int64, rows)
+	for i := range rows {
+		tensor.Data[float32](x)[i], tensor.Data[int64](labels)[i] = float32(i), int64(i)
+	}
+	path := filepath.Join(t.TempDir(), "x.npz")
+	var b bytes.Buffer
+	if err := WriteNPZ(&b, []Array{{"x", x}, {"labels", labels}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := graph.New("g", nil)
+	if _, err := g.AddInput("x", graph.TensorType(tensor.Float32, graph.Symbol("N"), graph.Size(1))); err != nil {
+		t.Fatal(err)
+	}
+	set, err := Open([]string{path}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	bound, err := set.Bind(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(b *Bound) (out []float32) {
+		first := 0
+		for batch, err := range b.Batches(8) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if batch.First != first || batch.Rows > 8 {
+				t.Errorf("%d rows from %d, wanted them from %d", batch.Rows, batch.First, first)
+			}
+			first += batch.Rows
+			for i, v := range tensor.Data[float32](batch.Inputs[0]) {
+				if int64(v) != tensor.Data[int64](batch.Labels)[i] {
+					t.Errorf("row %g has the label %d", v, tensor.Data[int64](batch.Labels)[i])
+				}
+				out = append(out, v)
+			}
+		}
+		return out
+	}
+	some := bound.Sample(20, 1)
+	got := read(some)
+	if some.Rows() != 20 || len(got) != 20 || !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != 20 {
+		t.Errorf("%d rows: %v", some.Rows(), got)
+	}
+	if got[19] < 25 {
+		t.Errorf("the rows are the first ones: %v", got)
+	}
+	if !slices.Equal(read(bound.Sample(20, 1)), got) || slices.Equal(read(bound.Sample(20, 2)), got) {
+		t.Error("the seed does not decide")
+	}
+	if bound.Rows() != rows || bound.Sample(rows, 1) != bound {
+		t.Error("all of the rows are not the data itself")
+	}
 }
