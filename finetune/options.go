@@ -13,6 +13,10 @@ import (
 // model or the data.
 var ErrOptions = errors.New("wrong options")
 
+// ErrUntrainable is wrapped by the error for a model that has no weights of
+// float32 or float64: one in half precision, say, or a quantised one.
+var ErrUntrainable = errors.New("no weights that can be trained")
+
 // A Rule says how weights follow from gradients.
 type Rule string
 

@@ -59,7 +59,7 @@ type Trainer struct {
 // New prepares the training of a copy of student by data, which has the inputs
 // of student's graph in its order. teacher, of the same inputs and outputs, may
 // be nil. The error wraps ErrOptions where there is nothing to learn from or
-// options do not fit, and is a *grad.NotDifferentiableError or a
+// options do not fit, ErrUntrainable where no weight can be trained, and is a *grad.NotDifferentiableError or a
 // *runtime.UnsupportedError where nodes of student cannot be trained or run.
 func New(student, teacher *graph.Model, data Data, o Options) (*Trainer, error) {
 	if err := o.fill(); err != nil {
@@ -155,6 +155,9 @@ func (t *Trainer) weights() error {
 	all, err := Weights(t.model, t.o.Groups)
 	if err != nil {
 		return err
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("%w: the model has none of float32 or float64", ErrUntrainable)
 	}
 	for _, w := range all {
 		if t.o.Train != nil && !t.o.Train(w) {

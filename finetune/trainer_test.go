@@ -401,6 +401,18 @@ func TestWithoutGradient(t *testing.T) {
 	train(t, m, nil, blobs(100, 8, 4, 1), Options{Epochs: 1, Train: func(w *Weight) bool { return strings.HasPrefix(w.Value.Name(), "fc2") }})
 }
 
+func TestHalfPrecisionIsUntrainable(t *testing.T) {
+	n, x := newNet(t, 0, 8)
+	half, err := tensor.FromFloat64s(tensor.Float16, make([]float64, 32), 8, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := n.node("Cast", values{n.m.Graph.NewConst("w", half)}, attrInt("to", int64(tensor.Float32)))
+	if _, err := New(n.done(n.node("MatMul", values{x, w})), nil, blobs(100, 8, 4, 1), Options{}); !errors.Is(err, ErrUntrainable) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestOptionsThatDoNotFit(t *testing.T) {
 	d := blobs(100, 8, 4, 1)
 	bare := &rows{x: d.x}

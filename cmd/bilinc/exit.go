@@ -82,6 +82,8 @@ func classify(err error) (code int, hint string) {
 		return exitUsage, ""
 	case errors.Is(err, finetune.ErrCheckpoint):
 		return exitInvalid, "without --resume the run starts anew and replaces the checkpoint"
+	case errors.Is(err, finetune.ErrUntrainable):
+		return exitUnsupported, "train the model before it is quantised or stored in half precision"
 	case errors.As(err, &gradient):
 		return exitUnsupported, "--train GLOB can train what comes after these nodes alone"
 	case errors.As(err, &diverged):
