@@ -77,3 +77,6 @@ func (o *qLinearConv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	return nil
 }
+
+// hasGradient hides conv's Backward, which is not that of quantised numbers.
+func (o *qLinearConv) hasGradient() bool { return false }
