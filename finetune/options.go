@@ -64,6 +64,10 @@ type Options struct {
 	Smoothing float64 // of labels: the share that is spread over all classes
 	Average   float64 // decay of a running mean of the weights per step, which is what is kept; 0: none
 
+	// Mix is the share of the rows that are blended with another one, for the
+	// teacher to judge anew; 0: all where a teacher is all there is to learn from,
+	// and inputs are numbers that can be blended, else none; negative: none.
+	Mix         float64
 	Loss        string  // auto, or a sum of ce, kl and mse with factors: "ce", "0.3*ce+0.7*kl"; "": auto
 	Temperature float64 // of the teacher's distribution; 0: 1
 	MatchWeight float64 // of the term over Matches; 0: 1
@@ -168,6 +172,7 @@ func (o *Options) fill() error {
 		{"clip", o.Clip, 0, math.Inf(1)},
 		{"label smoothing", o.Smoothing, 0, 1},
 		{"average", o.Average, 0, 1},
+		{"mix", o.Mix, math.Inf(-1), 1 + 1e-9},
 		{"temperature", o.Temperature, math.SmallestNonzeroFloat32, math.Inf(1)},
 		{"match weight", o.MatchWeight, 0, math.Inf(1)},
 		{"holdout", o.Holdout, math.Inf(-1), 1},

@@ -247,10 +247,15 @@ func (t *Trainer) forward(ctx context.Context, p *grad.Program, units []int) (s 
 	if err := t.data.Pick(units, &t.batch); err != nil {
 		return nil, nil, nil, err
 	}
-	if t.teach != nil {
-		if targets, err = t.teach.outputs(ctx, t.inputs, units, &t.batch); err != nil {
-			return nil, nil, nil, err
-		}
+	switch {
+	case t.mix && p == t.train:
+		t.blend(&t.batch)
+		targets, err = t.teach.run(ctx, t.inputs, &t.batch)
+	case t.teach != nil:
+		targets, err = t.teach.outputs(ctx, t.inputs, units, &t.batch)
+	}
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	if t.o.Mask != "" {
 		for i, name := range t.inputs {

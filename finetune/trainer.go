@@ -38,6 +38,7 @@ type Trainer struct {
 	eval   *grad.Program
 
 	rows, held   []int // units to train on and those held out
+	mix          bool  // rows are blended in training
 	byLoss       bool  // the best state is that of the least loss, not of the best metric
 	perEpoch     int   // steps
 	perEpochRows int   // units
@@ -229,9 +230,11 @@ func (t *Trainer) prepare(teacher *graph.Model) error {
 		o.values, o.targets = append(o.values, p.student), append(o.targets, p.teacher)
 	}
 	if len(o.targets) > 0 {
-		t.teach, err = newTeacher(teacher, o.targets, t.o.Pool, t.o.Seed)
+		if t.teach, err = newTeacher(teacher, o.targets, t.o.Pool, t.o.Seed); err != nil {
+			return err
+		}
 	}
-	return err
+	return t.blends()
 }
 
 // heads lists the outputs that a loss could look at; made says which a Softmax

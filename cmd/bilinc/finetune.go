@@ -64,6 +64,10 @@ In training a BatchNormalization goes by the batch and carries its running
 statistics on, unless --freeze-norms is set or a run has fewer than 16 rows; a
 Dropout drops. The model is judged, and written, as it came: neither happens.
 
+Without targets, where all is learned from the teacher and inputs are floating-
+point numbers, rows are blended in pairs at random (--mix) and the teacher is
+asked about the blends: few rows go further so.
+
 With --checkpoint the run can be interrupted, by Ctrl-C too, and goes on with
 --resume to the same result, bit for bit.
 ` + dataHelp,
@@ -107,6 +111,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	s.Float64Var(&o.Smoothing, "label-smoothing", 0, "the share of a target that is spread over all classes")
 	s.Float64Var(&o.Temperature, "temperature", 1, "of the teacher's distribution")
 	s.Float64Var(&o.Average, "average", 0, "keep a running mean of the weights with this decay per step")
+	s.Float64Var(&o.Mix, "mix", 0, "the share of rows that are blended with another one, for the teacher to judge (default: all without targets, else none; negative: none)")
 	s.StringVar(&o.Loss, "loss", "auto", "auto, ce, kl, mse or a sum of them, as in 0.3*ce+0.7*kl")
 	s.BoolVar(&f.match, "match-layers", false, "meet the teacher's outputs of compressed layers too")
 	s.Float64Var(&o.Holdout, "holdout", finetune.DefaultHoldout, "the share of the rows to choose the best state by")
