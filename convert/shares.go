@@ -37,7 +37,7 @@ func (s *share) params() int64 {
 // shares gives curves of one point each: every weight has parameters in
 // proportion to the root of the dense weight's, but stays dense where that is
 // no more. A share becomes pairs of the most balanced shape that is quick
-// enough for that many terms, at most most of them (0: any number). ok is false
+// enough for that many terms, no more than most of them (0: any number). ok is false
 // where not even one term each fits.
 func (p *planner) shares(budget int64, most int) (curves []*curve, ok bool) {
 	all := make([]*share, len(p.curves))
