@@ -1,0 +1,271 @@
+package runtime_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"bilinc/convert/onnx"
+	"bilinc/runtime"
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// TestAgainstONNXRuntime times models in this runtime and, in turns, the same files in ONNX Runtime's
+// C API, and prints a table of medians. It is a measurement, not a check of speed: what it fails on is
+// a result that differs. It takes minutes, so BILINC_BENCH=1 must ask for it, or a regular expression
+// of the cells to measure; testdata/bench/run does.
+func TestAgainstONNXRuntime(t *testing.T) {
+	which := os.Getenv("BILINC_BENCH")
+	if which == "" {
+		t.Skip("BILINC_BENCH is not set")
+	}
+	if which == "1" {
+		which = "."
+	}
+	harness, lib := ortHarness(t)
+	version := ""
+	var table strings.Builder
+	ratios := map[string][]float64{}
+	for _, threads := range []int{1, 2} {
+		for _, c := range peerCells(t) {
+			name := fmt.Sprintf("%s M=%d threads=%d", c.name, c.samples, threads)
+			if ok, err := matches(which, name); err != nil {
+				t.Fatal(err)
+			} else if !ok {
+				continue
+			}
+			ours, theirs, ratio, v := c.measure(t, harness, lib, threads)
+			version = v
+			fmt.Fprintf(&table, "| %s | %d | %d | %s | %s | %.2f |\n", c.name, c.samples, threads, micros(ours), micros(theirs), ratio)
+			key := fmt.Sprintf("%s, threads=%d", strings.Fields(c.name)[0], threads)
+			ratios[key] = append(ratios[key], math.Log(ratio))
+		}
+	}
+	fmt.Printf("ONNX Runtime %s beside bilinc (%s), µs a run, medians of %d turns; ratio: theirs/ours\n\n", version, kernel.Path(), peerTurns)
+	fmt.Printf("| model | M | threads | bilinc | ONNX Runtime | ratio |\n|---|---|---|---|---|---|\n%s\n", table.String())
+	keys := make([]string, 0, len(ratios))
+	for k := range ratios {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		sum, least := 0.0, math.Inf(1)
+		for _, r := range ratios[k] {
+			sum += r
+			least = min(least, r)
+		}
+		fmt.Printf("%s: geometric mean %.2f, least %.2f, of %d\n", k, math.Exp(sum/float64(len(ratios[k]))), math.Exp(least), len(ratios[k]))
+	}
+}
+
+func micros(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Nanoseconds())/1e3) }
+
+// matches tells whether a cell is asked for.
+func matches(which, name string) (bool, error) {
+	re, err := regexp.Compile(which)
+	return err == nil && re.MatchString(name), err
+}
+
+// ortHarness compiles testdata/bench/ort.c and finds the library that it opens.
+func ortHarness(t *testing.T) (harness, lib string) {
+	folder := os.Getenv("BILINC_ORT")
+	found, _ := filepath.Glob(filepath.Join(folder, "node_modules/onnxruntime-node/bin/napi-v*/linux/x64/libonnxruntime.so.1"))
+	if folder == "" || len(found) == 0 {
+		t.Skip("no ONNX Runtime: set BILINC_ORT to the folder with node_modules/onnxruntime-node")
+	}
+	gcc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skip("no gcc")
+	}
+	harness = filepath.Join(t.TempDir(), "ort")
+	if out, err := exec.Command(gcc, "-O2", "-o", harness, "testdata/bench/ort.c", "-ldl").CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	return harness, found[0]
+}
+
+// peerCell is a model with an input "x" and an output "y", for so many samples.
+type peerCell struct {
+	name    string
+	model   *graph.Model
+	samples int
+	n, m    int // elements of a sample of x and of y
+}
+
+// peerCells are the cells of the table: dense layers; the same as sums of pairs in the form that
+// convert writes, two products and no transpose; and three such layers in a row.
+func peerCells(t *testing.T) (cells []peerCell) {
+	shapes := [][4]int{{32, 32, 32, 32}, {64, 64, 64, 64}, {24, 32, 48, 64}} // n1, n2, m1, m2
+	for _, s := range shapes {
+		n, m := s[0]*s[1], s[2]*s[3]
+		for _, samples := range []int{1, 8, 64, 256} {
+			b := newModel(t)
+			y := b.node("Gemm", "y", []*graph.Value{b.input("x", tensor.Float32, samples, n),
+				b.floats("w", normal(n*m, 1/math.Sqrt(float64(n))), n, m), b.floats("b", normal(m, 1), m)})
+			b.outputs(y)
+			cells = append(cells, peerCell{fmt.Sprintf("dense %d→%d", n, m), b.Model, samples, n, m})
+		}
+	}
+	for _, s := range shapes {
+		for _, terms := range []int{1, 4, 8, 16} {
+			for _, samples := range []int{1, 8, 64} {
+				b := newModel(t)
+				x := b.input("x", tensor.Float32, samples, s[0]*s[1])
+				b.outputs(b.pairs("y", x, s, terms))
+				cells = append(cells, peerCell{fmt.Sprintf("pairs %d→%d R=%d", s[0]*s[1], s[2]*s[3], terms), b.Model, samples, s[0] * s[1], s[2] * s[3]})
+			}
+		}
+	}
+	for _, samples := range []int{1, 8, 64} {
+		b := newModel(t)
+		v := b.input("x", tensor.Float32, samples, 1024)
+		for i := range 3 {
+			name := fmt.Sprintf("h%d", i)
+			v = b.pairs(name, v, shapes[0], 1)
+			if i < 2 {
+				v = b.node("Relu", name+".relu", []*graph.Value{v})
+			}
+		}
+		b.outputs(b.node("Identity", "y", []*graph.Value{v}))
+		cells = append(cells, peerCell{"mlp 3 layers of 1024 R=1", b.Model, samples, 1024, 1024})
+	}
+	return cells
+}
+
+// pairs adds a layer of n1·n2 → m1·m2 as a sum of terms pairs, B first.
+func (b *modelBuilder) pairs(name string, x *graph.Value, s [4]int, terms int) *graph.Value {
+	n1, n2, m1, m2 := s[0], s[1], s[2], s[3]
+	reshape := func(part string, v *graph.Value, shape ...int64) *graph.Value {
+		return b.node("Reshape", name+part, []*graph.Value{v, b.ints(name+part+".shape", shape...)})
+	}
+	t := reshape(".in", x, -1, int64(n2))
+	t = b.node("MatMul", name+".right", []*graph.Value{t, b.floats(name+".B", normal(n2*terms*m2, 1/math.Sqrt(float64(n2))), n2, terms*m2)})
+	t = reshape(".turn", t, -1, int64(n1*terms), int64(m2))
+	t = b.node("MatMul", name+".left", []*graph.Value{b.floats(name+".A", normal(m1*n1*terms, 1/math.Sqrt(float64(n1*terms))), m1, n1*terms), t})
+	t = reshape(".out", t, -1, int64(m1*m2))
+	return b.node("Add", name, []*graph.Value{t, b.floats(name+".b", normal(m1*m2, 1), m1*m2)})
+}
+
+// normal is n numbers of about the given size, always the same.
+func normal(n int, size float64) []float32 {
+	r := rand.New(rand.NewPCG(uint64(n), 1))
+	s := make([]float32, n)
+	for i := range s {
+		s[i] = float32(r.NormFloat64() * size)
+	}
+	return s
+}
+
+// peerTurns is how often each side is measured.
+const peerTurns = 9
+
+// measure takes turns with ONNX Runtime: the medians of a run of each, and of theirs/ours.
+func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours, theirs time.Duration, ratio float64, version string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := onnx.Write(c.model, path, onnx.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	model, err := onnx.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := runtime.Compile(model, runtime.Options{Threads: threads})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := tensor.New(tensor.Float32, c.samples, c.n), tensor.New(tensor.Float32, c.samples, c.m)
+	for i := range tensor.Data[float32](x) {
+		tensor.Data[float32](x)[i] = float32(i*7%13)/13 - 0.5
+	}
+	in, out := []tensor.Value{tensor.ValueOf(x)}, []tensor.Value{tensor.ValueOf(y)}
+	run := func(n int) time.Duration {
+		start := time.Now()
+		for range n {
+			if err := program.RunInto(context.Background(), in, out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return time.Since(start)
+	}
+
+	peer := exec.Command(harness, lib, path, strconv.Itoa(threads), strconv.Itoa(c.samples), strconv.Itoa(c.n), "-", strconv.Itoa(c.samples), strconv.Itoa(c.m))
+	peer.Stderr = os.Stderr
+	stdin, err := peer.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := peer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		peer.Wait()
+	}()
+	lines := bufio.NewReaderSize(stdout, 1<<20)
+	line := func() string {
+		s, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the harness: %v", err)
+		}
+		return strings.TrimSpace(s)
+	}
+	version = line()
+	ask := func(n int) time.Duration {
+		fmt.Fprintln(stdin, n)
+		ns, err := strconv.ParseInt(line(), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(ns)
+	}
+
+	// As many runs as take some milliseconds, after a warm-up.
+	count := func(run func(int) time.Duration) int {
+		run(3)
+		return max(1, int(4*time.Millisecond/max(1, run(3)/3)))
+	}
+	nOurs, nTheirs := count(run), count(ask)
+	var a, b []time.Duration
+	var r []float64
+	for range peerTurns {
+		if threads > 1 {
+			time.Sleep(5 * time.Millisecond) // their threads still look for work
+		}
+		o := run(nOurs) / time.Duration(nOurs)
+		p := ask(nTheirs) / time.Duration(nTheirs)
+		a, b, r = append(a, o), append(b, p), append(r, float64(p)/float64(o))
+	}
+	slices.Sort(a)
+	slices.Sort(b)
+	slices.Sort(r)
+
+	fmt.Fprintln(stdin, "y")
+	for i, s := range strings.Fields(line()) {
+		want, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := float64(tensor.Data[float32](y)[i]); math.Abs(got-want) > 1e-4*(1+math.Abs(want)) {
+			t.Fatalf("%s: y[%d] is %v, ONNX Runtime's %v", c.name, i, got, want)
+		}
+	}
+	return a[peerTurns/2], b[peerTurns/2], r[peerTurns/2], version
+}
