@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -23,11 +24,11 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// TestAgainstONNXRuntime times models in this runtime and, in turns, the same files in ONNX Runtime's
+// TestPeerTimes times models in this runtime and, in turns, the same files in ONNX Runtime's
 // C API, and prints a table of medians. It is a measurement, not a check of speed: what it fails on is
 // a result that differs. It takes minutes, so BILINC_BENCH=1 must ask for it, or a regular expression
 // of the cells to measure; testdata/bench/run does.
-func TestAgainstONNXRuntime(t *testing.T) {
+func TestPeerTimes(t *testing.T) {
 	which := os.Getenv("BILINC_BENCH")
 	if which == "" {
 		t.Skip("BILINC_BENCH is not set")
@@ -216,8 +217,9 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 		t.Fatal(err)
 	}
 	defer func() {
-		stdin.Close()
-		peer.Wait()
+		if err := errors.Join(stdin.Close(), peer.Wait()); err != nil {
+			t.Errorf("the harness: %v", err)
+		}
 	}()
 	lines := bufio.NewReaderSize(stdout, 1<<20)
 	line := func() string {

@@ -165,13 +165,19 @@ func checkBilinear(t *testing.T, r *rand.Rand, f *files, w *PackedBilinear32, sa
 // Neither the number of threads, nor of samples, nor the width of the vectors is part of the bits.
 func TestBilinearSameBits(t *testing.T) {
 	for _, s := range []bilinearShape{{64, 64, 64, 64, 16}, {24, 32, 48, 64, 8}, {48, 64, 24, 32, 8}, {30, 34, 31, 33, 7}} {
+		if testing.Short() {
+			s[4] = min(s[4], 3)
+		}
 		var across [][]float32
 		inEveryPath(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(31, 32))
 			f := newFiles(r, s)
 			w := f.pack(true)
 			nx, ny := w.Dims()
-			const samples = 37
+			samples := 37
+			if testing.Short() {
+				samples = 9
+			}
 			x, bias := random[float32](r, samples*nx), random[float32](r, ny)
 			want, got := make([]float32, samples*ny), make([]float32, samples*ny)
 			end := Epilogue32{Bias: bias, F: Relu}

@@ -2,8 +2,11 @@ package kernel
 
 // newGeneric returns the portable implementation, of narrow panels: what a scalar register file holds.
 func newGeneric[T float]() *impl[T] {
-	return &impl[T]{mr: 2, nr: 4, tile: tileGeneric[T]}
+	return &impl[T]{mr: 2, nr: genericPanel, tile: tileGeneric[T]}
 }
+
+// genericPanel is the width of the portable tile.
+const genericPanel = 4
 
 // tileGeneric is the portable tile, see [impl]. Two rows go together, so that a loaded element of B
 // serves twice.

@@ -1,0 +1,326 @@
+//go:build !noasm
+
+#include "textflag.h"
+
+// FMAX Vd, Vn, Vm, which the assembler has no name for: NaN stays.
+#define FMAXS4(m, n, d) WORD $(0x4e20f400 | (m)<<16 | (n)<<5 | (d))
+#define FMAXD2(m, n, d) WORD $(0x4e60f400 | (m)<<16 | (n)<<5 | (d))
+
+// ROW multiplies the next element of a row of A, at p, by the row of B in V24 … V27.
+#define ROW(T, p, x, c0, c1, c2, c3) \
+	VLD1R.P (p)(R7), [x.T]; \
+	VFMLA x.T, V24.T, c0.T; \
+	VFMLA x.T, V25.T, c1.T; \
+	VFMLA x.T, V26.T, c2.T; \
+	VFMLA x.T, V27.T, c3.T
+
+// FROM adds a row of from: one times it, which rounds once as an addition does.
+#define FROM(T, c0, c1, c2, c3) \
+	VLD1 (R12), [V24.T, V25.T, V26.T, V27.T]; \
+	ADD R13, R12; \
+	VFMLA V30.T, V24.T, c0.T; \
+	VFMLA V30.T, V25.T, c1.T; \
+	VFMLA V30.T, V26.T, c2.T; \
+	VFMLA V30.T, V27.T, c3.T
+
+// func tile6NEONF32(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, from *float32, ldf int, relu bool)
+TEXT ·tile6NEONF32(SB), NOSPLIT, $0-81
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD ars+16(FP), R15
+	MOVD aks+24(FP), R7
+	MOVD b+32(FP), R8
+	MOVD bks+40(FP), R9
+	ADD R15, R1, R2
+	ADD R15, R2, R3
+	ADD R15, R3, R4
+	ADD R15, R4, R5
+	ADD R15, R5, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
+
+loop:
+	VLD1 (R8), [V24.S4, V25.S4, V26.S4, V27.S4]
+	ADD R9, R8
+	ROW(S4, R1, V28, V0, V1, V2, V3)
+	ROW(S4, R2, V29, V4, V5, V6, V7)
+	ROW(S4, R3, V28, V8, V9, V10, V11)
+	ROW(S4, R4, V29, V12, V13, V14, V15)
+	ROW(S4, R5, V28, V16, V17, V18, V19)
+	ROW(S4, R6, V29, V20, V21, V22, V23)
+	SUBS $1, R0
+	BNE loop
+
+	MOVD from+64(FP), R12
+	CBZ R12, clip
+	MOVD ldf+72(FP), R13
+	FMOVS $1.0, F30
+	VDUP V30.S[0], V30.S4
+	FROM(S4, V0, V1, V2, V3)
+	FROM(S4, V4, V5, V6, V7)
+	FROM(S4, V8, V9, V10, V11)
+	FROM(S4, V12, V13, V14, V15)
+	FROM(S4, V16, V17, V18, V19)
+	FROM(S4, V20, V21, V22, V23)
+
+clip:
+	MOVBU relu+80(FP), R14
+	CBZ R14, store
+	VEOR V31.B16, V31.B16, V31.B16
+	FMAXS4(31, 0, 0)
+	FMAXS4(31, 1, 1)
+	FMAXS4(31, 2, 2)
+	FMAXS4(31, 3, 3)
+	FMAXS4(31, 4, 4)
+	FMAXS4(31, 5, 5)
+	FMAXS4(31, 6, 6)
+	FMAXS4(31, 7, 7)
+	FMAXS4(31, 8, 8)
+	FMAXS4(31, 9, 9)
+	FMAXS4(31, 10, 10)
+	FMAXS4(31, 11, 11)
+	FMAXS4(31, 12, 12)
+	FMAXS4(31, 13, 13)
+	FMAXS4(31, 14, 14)
+	FMAXS4(31, 15, 15)
+	FMAXS4(31, 16, 16)
+	FMAXS4(31, 17, 17)
+	FMAXS4(31, 18, 18)
+	FMAXS4(31, 19, 19)
+	FMAXS4(31, 20, 20)
+	FMAXS4(31, 21, 21)
+	FMAXS4(31, 22, 22)
+	FMAXS4(31, 23, 23)
+
+store:
+	MOVD c+48(FP), R10
+	MOVD ldc+56(FP), R11
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R10)
+	ADD R11, R10
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R10)
+	ADD R11, R10
+	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R10)
+	ADD R11, R10
+	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R10)
+	ADD R11, R10
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R10)
+	ADD R11, R10
+	VST1 [V20.S4, V21.S4, V22.S4, V23.S4], (R10)
+	ADD R11, R10
+	RET
+
+// func tile1NEONF32(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, from *float32, ldf int, relu bool)
+TEXT ·tile1NEONF32(SB), NOSPLIT, $0-81
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD ars+16(FP), R15
+	MOVD aks+24(FP), R7
+	MOVD b+32(FP), R8
+	MOVD bks+40(FP), R9
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+
+loop:
+	VLD1 (R8), [V24.S4, V25.S4, V26.S4, V27.S4]
+	ADD R9, R8
+	ROW(S4, R1, V28, V0, V1, V2, V3)
+	SUBS $1, R0
+	BNE loop
+
+	MOVD from+64(FP), R12
+	CBZ R12, clip
+	MOVD ldf+72(FP), R13
+	FMOVS $1.0, F30
+	VDUP V30.S[0], V30.S4
+	FROM(S4, V0, V1, V2, V3)
+
+clip:
+	MOVBU relu+80(FP), R14
+	CBZ R14, store
+	VEOR V31.B16, V31.B16, V31.B16
+	FMAXS4(31, 0, 0)
+	FMAXS4(31, 1, 1)
+	FMAXS4(31, 2, 2)
+	FMAXS4(31, 3, 3)
+
+store:
+	MOVD c+48(FP), R10
+	MOVD ldc+56(FP), R11
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R10)
+	ADD R11, R10
+	RET
+
+// func tile6NEONF64(k int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc int, from *float64, ldf int, relu bool)
+TEXT ·tile6NEONF64(SB), NOSPLIT, $0-81
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD ars+16(FP), R15
+	MOVD aks+24(FP), R7
+	MOVD b+32(FP), R8
+	MOVD bks+40(FP), R9
+	ADD R15, R1, R2
+	ADD R15, R2, R3
+	ADD R15, R3, R4
+	ADD R15, R4, R5
+	ADD R15, R5, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
+
+loop:
+	VLD1 (R8), [V24.D2, V25.D2, V26.D2, V27.D2]
+	ADD R9, R8
+	ROW(D2, R1, V28, V0, V1, V2, V3)
+	ROW(D2, R2, V29, V4, V5, V6, V7)
+	ROW(D2, R3, V28, V8, V9, V10, V11)
+	ROW(D2, R4, V29, V12, V13, V14, V15)
+	ROW(D2, R5, V28, V16, V17, V18, V19)
+	ROW(D2, R6, V29, V20, V21, V22, V23)
+	SUBS $1, R0
+	BNE loop
+
+	MOVD from+64(FP), R12
+	CBZ R12, clip
+	MOVD ldf+72(FP), R13
+	FMOVD $1.0, F30
+	VDUP V30.D[0], V30.D2
+	FROM(D2, V0, V1, V2, V3)
+	FROM(D2, V4, V5, V6, V7)
+	FROM(D2, V8, V9, V10, V11)
+	FROM(D2, V12, V13, V14, V15)
+	FROM(D2, V16, V17, V18, V19)
+	FROM(D2, V20, V21, V22, V23)
+
+clip:
+	MOVBU relu+80(FP), R14
+	CBZ R14, store
+	VEOR V31.B16, V31.B16, V31.B16
+	FMAXD2(31, 0, 0)
+	FMAXD2(31, 1, 1)
+	FMAXD2(31, 2, 2)
+	FMAXD2(31, 3, 3)
+	FMAXD2(31, 4, 4)
+	FMAXD2(31, 5, 5)
+	FMAXD2(31, 6, 6)
+	FMAXD2(31, 7, 7)
+	FMAXD2(31, 8, 8)
+	FMAXD2(31, 9, 9)
+	FMAXD2(31, 10, 10)
+	FMAXD2(31, 11, 11)
+	FMAXD2(31, 12, 12)
+	FMAXD2(31, 13, 13)
+	FMAXD2(31, 14, 14)
+	FMAXD2(31, 15, 15)
+	FMAXD2(31, 16, 16)
+	FMAXD2(31, 17, 17)
+	FMAXD2(31, 18, 18)
+	FMAXD2(31, 19, 19)
+	FMAXD2(31, 20, 20)
+	FMAXD2(31, 21, 21)
+	FMAXD2(31, 22, 22)
+	FMAXD2(31, 23, 23)
+
+store:
+	MOVD c+48(FP), R10
+	MOVD ldc+56(FP), R11
+	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R10)
+	ADD R11, R10
+	VST1 [V4.D2, V5.D2, V6.D2, V7.D2], (R10)
+	ADD R11, R10
+	VST1 [V8.D2, V9.D2, V10.D2, V11.D2], (R10)
+	ADD R11, R10
+	VST1 [V12.D2, V13.D2, V14.D2, V15.D2], (R10)
+	ADD R11, R10
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R10)
+	ADD R11, R10
+	VST1 [V20.D2, V21.D2, V22.D2, V23.D2], (R10)
+	ADD R11, R10
+	RET
+
+// func tile1NEONF64(k int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc int, from *float64, ldf int, relu bool)
+TEXT ·tile1NEONF64(SB), NOSPLIT, $0-81
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD ars+16(FP), R15
+	MOVD aks+24(FP), R7
+	MOVD b+32(FP), R8
+	MOVD bks+40(FP), R9
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+
+loop:
+	VLD1 (R8), [V24.D2, V25.D2, V26.D2, V27.D2]
+	ADD R9, R8
+	ROW(D2, R1, V28, V0, V1, V2, V3)
+	SUBS $1, R0
+	BNE loop
+
+	MOVD from+64(FP), R12
+	CBZ R12, clip
+	MOVD ldf+72(FP), R13
+	FMOVD $1.0, F30
+	VDUP V30.D[0], V30.D2
+	FROM(D2, V0, V1, V2, V3)
+
+clip:
+	MOVBU relu+80(FP), R14
+	CBZ R14, store
+	VEOR V31.B16, V31.B16, V31.B16
+	FMAXD2(31, 0, 0)
+	FMAXD2(31, 1, 1)
+	FMAXD2(31, 2, 2)
+	FMAXD2(31, 3, 3)
+
+store:
+	MOVD c+48(FP), R10
+	MOVD ldc+56(FP), R11
+	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R10)
+	ADD R11, R10
+	RET
