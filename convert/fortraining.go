@@ -10,7 +10,7 @@ import (
 // than low rank from a fitted one, where no trial tells. On a net of
 // 784-1024-1024-10 for Fashion-MNIST, after three epochs and on rows that no net
 // had seen, low rank is ahead at 16 (.896 against .893 of accuracy) and behind
-// at 32.
+// at 32 (.879 against .892).
 const randomFrom = 24
 
 // A trainingCandidate is a plan that may train best.
