@@ -111,8 +111,8 @@ type entry struct {
 	Bytes int    `json:"bytes"`
 }
 
-// kept is the tensors that a checkpoint holds, with their names.
-func (t *Trainer) kept() ([]entry, []*tensor.Tensor) {
+// tensors is the tensors that a checkpoint holds, with their names.
+func (t *Trainer) tensors() ([]entry, []*tensor.Tensor) {
 	var entries []entry
 	var all []*tensor.Tensor
 	for _, s := range t.slots {
@@ -143,7 +143,7 @@ func (t *Trainer) save() error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	entries, all := t.kept()
+	entries, all := t.tensors()
 	of := t.print
 	var err error
 	if of.Options, err = t.comparable(); err != nil {
@@ -153,7 +153,7 @@ func (t *Trainer) save() error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	return file.WriteAtomic(filepath.Join(dir, CheckpointFile), true, func(w io.Writer) error {
+	err = file.WriteAtomic(filepath.Join(dir, CheckpointFile), true, func(w io.Writer) error {
 		h := sha256.New()
 		w = io.MultiWriter(w, h)
 		var lengths [8]byte
@@ -172,7 +172,12 @@ func (t *Trainer) save() error {
 		_, err := w.Write(h.Sum(nil))
 		return err
 	})
+	t.kept = t.kept || err == nil
+	return err
 }
+
+// Kept reports whether there is a checkpoint of the run.
+func (t *Trainer) Kept() bool { return t.kept }
 
 // load goes back to the checkpoint that is there; false: there is none, or none
 // is wanted.
@@ -227,7 +232,7 @@ func (t *Trainer) read(f io.Reader) error {
 			s.best = tensor.New(s.x.DType(), s.x.Shape()...)
 		}
 	}
-	entries, all := t.kept()
+	entries, all := t.tensors()
 	if len(entries) != len(head.Tensors) {
 		return fmt.Errorf("it holds %d tensors, wanted %d", len(head.Tensors), len(entries))
 	}
@@ -242,7 +247,7 @@ func (t *Trainer) read(f io.Reader) error {
 	if err := sealed(f, h); err != nil {
 		return err
 	}
-	t.state = head.State
+	t.state, t.kept = head.State, true
 	t.train.Seek(t.Runs)
 	return nil
 }

@@ -55,6 +55,7 @@ type Trainer struct {
 	sums    []*tensor.Tensor // of gradients, where a step takes several runs
 	states  []*grad.State    // to release after the step
 	clock   clock
+	kept    bool // there is a checkpoint
 }
 
 // New prepares the training of a copy of student by data, which has the inputs

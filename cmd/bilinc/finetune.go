@@ -248,9 +248,28 @@ func (a *app) train(ctx context.Context, path string, m, teacher *graph.Model, d
 	}
 	out, h, err := t.Run(ctx)
 	if err != nil {
+		bar.done()
+		a.kept(ctx, t, o.Checkpoint.Dir, err)
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return out, h, convert.Trained(out)
+}
+
+// kept says what became of a run that a signal ended: the error has a second
+// part where its checkpoint could not be written.
+func (a *app) kept(ctx context.Context, t *finetune.Trainer, dir string, err error) {
+	if ctx.Err() == nil || dir == "" {
+		return
+	}
+	var parts interface{ Unwrap() []error }
+	if errors.As(err, &parts) && len(parts.Unwrap()) > 1 {
+		a.warn("the run is not kept: %v", parts.Unwrap()[1])
+		return
+	}
+	if !t.Kept() {
+		return // it had not begun
+	}
+	a.note("the run is kept in %s; the same command with --resume goes on", dir)
 }
 
 // groups puts what the model's metadata says of compressed layers into o.
