@@ -196,6 +196,7 @@ func (s *State) backward(i int) error {
 		}
 		m.din[j] = tensor.ValueOf(s.grads[k].head)
 	}
+	s.seedStep(st)
 	var err error
 	if st.into != nil {
 		err = st.into.BackwardInto(&s.ctx, m.in, m.out, m.dout, m.din, m.fresh)

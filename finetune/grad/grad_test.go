@@ -312,6 +312,45 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// The gradient goes through the elements that the run kept, also when another
+// run, or another random step, has drawn since.
+func TestDropout(t *testing.T) {
+	n, x := newNet(t, "x", 6, 8)
+	w := n.weight("w", 0, 1, 8, 8)
+	yes := tensor.Scalar(true)
+	h := n.node("Dropout", values{n.node("MatMul", values{x, w}), n.m.Graph.NewConst("ratio", tensor.Scalar(0.3)), n.m.Graph.NewConst("training", yes)})
+	m := n.done(n.node("Dropout", values{h, n.m.Graph.NewConst("ratio2", tensor.Scalar(0.6)), n.m.Graph.NewConst("training2", yes)}))
+	product := m.Graph.Value("MatMul")
+	p := program(t, m, Options{Wrt: values{product}, Seed: 3})
+	r := rand.New(rand.NewPCG(1, 2))
+	in := normals(r, 6, 8)
+	s := forward(t, p, in)
+	other := forward(t, p, in)
+	if tensor.Equal(s.Outputs()[0].Tensor, other.Outputs()[0].Tensor) {
+		t.Error("two runs drew the same")
+	}
+	dout := normals(r, 6, 8)
+	for range 2 {
+		if err := s.Backward(context.Background(), asValues([]*tensor.Tensor{dout})); err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		for i, g := range tensor.Data[float64](s.Grad(product)) {
+			want, y := 0.0, tensor.Data[float64](s.Outputs()[0].Tensor)[i]
+			if y != 0 {
+				kept++
+				want = tensor.Data[float64](dout)[i] / (0.7 * 0.4)
+			}
+			if math.Abs(g-want) > 1e-12 {
+				t.Errorf("gradient %d is %v, wanted %v", i, g, want)
+			}
+		}
+		if kept < 4 || kept > 30 {
+			t.Errorf("%d of 48 elements were kept", kept)
+		}
+	}
+}
+
 // Gradients of zero, and values without a path.
 func TestPaths(t *testing.T) {
 	m := mlp(t)
@@ -350,16 +389,17 @@ func TestNotDifferentiable(t *testing.T) {
 	w := n.weight("w", 0, 1, 6, 6)
 	h := n.node("MatMul", values{x, w})
 	hard := n.node("Hardmax", values{h})
-	det := n.node("LpNormalization", values{hard})
+	two := n.m.Graph.NewConst("two", tensor.Scalar(2.0))
+	mod := n.node("Mod", values{hard, two}, attrInt("fmod", 1))
 	top := n.node("ArgMax", values{h})
-	other := n.node("Hardmax", values{n.node("LpNormalization", values{x})})
-	m := n.done(n.node("Add", values{det, other}), n.node("Gather", values{x, top}))
+	other := n.node("Hardmax", values{n.node("Mod", values{x, two}, attrInt("fmod", 1))})
+	m := n.done(n.node("Add", values{mod, other}), n.node("Gather", values{x, top}))
 	_, err := New(m, Options{Wrt: values{w}})
 	var bad *NotDifferentiableError
 	if !errors.As(err, &bad) {
 		t.Fatalf("error is %v", err)
 	}
-	if len(bad.Nodes) != 2 || bad.Nodes[0].OpType != "Hardmax" || bad.Nodes[1].OpType != "LpNormalization" {
+	if len(bad.Nodes) != 2 || bad.Nodes[0].OpType != "Hardmax" || bad.Nodes[1].OpType != "Mod" {
 		t.Errorf("found %v", bad)
 	}
 	// ArgMax's output does not vary continuously: there is no path through it.

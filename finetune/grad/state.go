@@ -18,6 +18,7 @@ type State struct {
 	p     *Program
 	ctx   op.Ctx
 	pcg   *rand.PCG
+	run   uint64
 	steps []memory // by step
 	mem   arena
 
@@ -59,7 +60,7 @@ func (p *Program) Forward(ctx context.Context, in []tensor.Value) (*State, error
 			return nil, err
 		}
 	}
-	s, run := p.state(in)
+	s := p.state(in)
 	for i, v := range p.inputs {
 		s.values[p.slots[v]] = in[i]
 	}
@@ -75,7 +76,7 @@ func (p *Program) Forward(ctx context.Context, in []tensor.Value) (*State, error
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := s.forward(i, run); err != nil {
+		if err := s.forward(i); err != nil {
 			return nil, fmt.Errorf("%v: %w", p.steps[i].node, err)
 		}
 		if !s.seen {
@@ -142,11 +143,11 @@ func checkInput(v *graph.Value, x tensor.Value) error {
 }
 
 // state is a state that was released after a run on inputs like in, or a new
-// one, and the number of the run.
-func (p *Program) state(in []tensor.Value) (s *State, run uint64) {
+// one, with the number of the run.
+func (p *Program) state(in []tensor.Value) (s *State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	run = p.runs
+	run := p.runs
 	p.runs++
 	for n := len(p.free); n > 0; n = len(p.free) {
 		s, p.free = p.free[n-1], p.free[:n-1]
@@ -156,7 +157,8 @@ func (p *Program) state(in []tensor.Value) (s *State, run uint64) {
 		}
 		if same {
 			s.clear()
-			return s, run
+			s.run = run
+			return s
 		}
 	}
 	n := len(p.slots)
@@ -171,7 +173,15 @@ func (p *Program) state(in []tensor.Value) (s *State, run uint64) {
 		k := p.slots[v]
 		s.typed[k], s.settled[k] = true, !v.Const().DType().IsFloat()
 	}
-	return s, run
+	s.run = run
+	return s
+}
+
+// seedStep has a random step draw what it draws in this run, forward and back.
+func (s *State) seedStep(st *step) {
+	if st.random {
+		s.pcg.Seed(s.p.seed, st.seed+s.run*0x9e3779b97f4a7c15)
+	}
 }
 
 // Seek makes the next Forward draw as the run-th of a new program does: it goes
@@ -201,11 +211,9 @@ func (s *State) Release() {
 }
 
 // forward runs the i-th step.
-func (s *State) forward(i int, run uint64) error {
+func (s *State) forward(i int) error {
 	st, m := &s.p.steps[i], &s.steps[i]
-	if st.random {
-		s.pcg.Seed(s.p.seed, st.seed+run*0x9e3779b97f4a7c15)
-	}
+	s.seedStep(st)
 	fresh := !m.fixed
 	if m.in == nil {
 		m.in, m.out = make([]tensor.Value, len(st.in)), make([]tensor.Value, len(st.out))

@@ -511,7 +511,7 @@ func TestSelectionBackward(t *testing.T) {
 }
 
 func TestReduceBackward(t *testing.T) {
-	for _, name := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"} {
+	for _, name := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"} {
 		x := func() *tensor.Tensor {
 			if name == "ReduceLogSum" {
 				return positive(random(3, 2, 3, 4))
@@ -618,6 +618,55 @@ func TestEinsumBackward(t *testing.T) {
 	})
 }
 
+func TestSpreadBackward(t *testing.T) {
+	runGradTests(t, []gradTest{
+		{op: "ConvTranspose", opset: 11, in: tensors{random(1, 2, 3, 4, 3), random(2, 3, 2, 3, 2), random(3, 2)}},
+		{name: "strided groups", op: "ConvTranspose", opset: 11, in: tensors{random(1, 2, 4, 3, 3), random(2, 4, 1, 3, 3), random(3, 2)},
+			attrs: []*graph.Attr{attrInt("group", 2), attrInts("strides", 2, 3), attrInts("pads", 1, 0, 0, 1), attrInts("output_padding", 1, 0)}},
+		{name: "dilated", op: "ConvTranspose", opset: 11, in: tensors{random(1, 1, 2, 5), random(2, 2, 3, 3)}, attrs: []*graph.Attr{attrInts("dilations", 2)}},
+		{op: "Upsample", opset: 9, in: tensors{random(1, 1, 2, 2, 3), list[float32](1, 1, 2, 3)}, fixed: []int{1}},
+		{name: "linear", op: "Resize", opset: 13, attrs: []*graph.Attr{attrString("mode", "linear")}, in: tensors{random(1, 1, 2, 3, 4), nil, list[float32](1, 1, 1.7, 0.6)}, fixed: []int{2}},
+		{name: "cubic", op: "Resize", opset: 18, attrs: []*graph.Attr{attrString("mode", "cubic"), attrInt("antialias", 1)}, in: tensors{random(1, 2, 6), nil, nil, list[int64](2, 4)}},
+		{name: "nearest", op: "Resize", opset: 11, in: tensors{random(1, 2, 5), list[float32](), list[float32](), list[int64](4, 3)}, fixed: []int{1, 2}},
+		{name: "crop", op: "Resize", opset: 13, attrs: []*graph.Attr{attrString("mode", "linear"), attrString("coordinate_transformation_mode", "tf_crop_and_resize"), attrFloat("extrapolation_value", 7)},
+			in: tensors{random(1, 3, 4), list[float32](0.2, -0.1, 0.9, 1.2), nil, list[int64](4, 5)}, fixed: []int{1}},
+	})
+}
+
+func TestMovedBackward(t *testing.T) {
+	yes := tensor.New(tensor.Bool)
+	tensor.Data[bool](yes)[0] = true
+	runGradTests(t, []gradTest{
+		{op: "Trilu", opset: 14, in: tensors{random(1, 2, 3, 4)}},
+		{name: "lower", op: "Trilu", opset: 14, attrs: []*graph.Attr{attrInt("upper", 0)}, in: tensors{random(1, 4, 3), tensor.Scalar[int64](-1)}},
+		{op: "ReverseSequence", opset: 10, in: tensors{random(1, 4, 3, 2), list[int64](4, 1, 2)}},
+		{op: "Compress", opset: 11, attrs: []*graph.Attr{attrInt("axis", -1)}, in: tensors{random(1, 2, 4), list(true, false, true, false)}},
+		{name: "flat", op: "Compress", opset: 11, in: tensors{random(1, 2, 3), list(false, true, true, false)}},
+		{op: "CenterCropPad", opset: 18, in: tensors{random(1, 4, 3), list[int64](3, 6)}},
+		{op: "TopK", opset: 11, attrs: []*graph.Attr{attrInt("axis", 1)}, in: tensors{random(1, 2, 5, 3), list[int64](2)}},
+		{name: "least", op: "TopK", opset: 11, attrs: []*graph.Attr{attrInt("largest", 0)}, in: tensors{random(1, 3, 4), list[int64](3)}},
+		{op: "CumSum", opset: 14, in: tensors{random(1, 2, 4, 3), tensor.Scalar[int64](-2)}},
+		{name: "exclusive", op: "CumSum", opset: 14, attrs: []*graph.Attr{attrInt("exclusive", 1), attrInt("reverse", 1)}, in: tensors{random(1, 5), tensor.Scalar[int64](0)}},
+		{name: "training", op: "Dropout", opset: 13, attrs: []*graph.Attr{attrInt("seed", 5)}, in: tensors{random(1, 5, 6), tensor.Scalar[float32](0.4), yes}, fixed: []int{1}},
+	})
+}
+
+func TestOtherNormsBackward(t *testing.T) {
+	runGradTests(t, []gradTest{
+		{op: "LpNormalization", opset: 1, in: tensors{random(1, 2, 3, 4)}},
+		{name: "p 1", op: "LpNormalization", opset: 1, attrs: []*graph.Attr{attrInt("p", 1), attrInt("axis", 1)}, in: tensors{away(random(1, 2, 3, 4), 0)}},
+		{op: "MeanVarianceNormalization", opset: 13, in: tensors{random(1, 2, 3, 2, 2)}},
+		{name: "last axis", op: "MeanVarianceNormalization", opset: 13, attrs: []*graph.Attr{attrInts("axes", -1)}, in: tensors{random(1, 3, 5)}},
+		{op: "LRN", opset: 13, attrs: []*graph.Attr{attrInt("size", 3), attrFloat("alpha", 0.5)}, in: tensors{random(1, 2, 5, 2)}},
+		{name: "even", op: "LRN", opset: 13, attrs: []*graph.Attr{attrInt("size", 4), attrFloat("alpha", 2), attrFloat("bias", 0.7)}, in: tensors{random(1, 1, 6, 2, 2)}},
+		{op: "Det", opset: 11, in: tensors{random(1, 2, 3, 3)}},
+		{name: "one", op: "Det", opset: 11, in: tensors{random(1, 4, 1, 1)}},
+	})
+	// A product with a zero is that of the others there.
+	x := tensor.Of([]float32{2, 0, 3, 0, 0, 5}, 2, 3)
+	runGradTests(t, []gradTest{{name: "zeros", op: "ReduceProd", opset: 13, attrs: []*graph.Attr{attrInts("axes", 1)}, in: tensors{x}}})
+}
+
 // Where equal elements compete, an extreme's gradient is shared, MaxPool's
 // goes to the first.
 func TestTies(t *testing.T) {
@@ -663,7 +712,6 @@ func TestWithoutGradient(t *testing.T) {
 	x := random(1, 2, 3)
 	for _, c := range []opTest{
 		{op: "Hardmax", opset: 13, in: tensors{x}},
-		{op: "ReduceProd", opset: 13, in: tensors{x}},
 		{op: "ArgMax", opset: 13, in: tensors{x}},
 		{op: "ScatterND", opset: 16, attrs: []*graph.Attr{attrString("reduction", "mul")}, in: tensors{x, tensor.Of([]int64{0}, 1, 1), random(2, 1, 3)}},
 	} {

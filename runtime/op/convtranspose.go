@@ -148,16 +148,9 @@ func (o *convTranspose) Forward(ctx *Ctx, in, out []tensor.Value) error {
 // spread computes, for each image and group, Wᵀ[M/g·K C/g]·X[C/g positions]
 // and adds the columns up where their taps lie.
 func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tensor.Tensor, gemm gemmFunc[T]) error {
-	var s [maxSpatial]slide
-	axes := x.Rank() - 2
-	for i := range s {
-		s[i] = slide{in: 1, out: 1, kernel: 1, stride: 1, dilation: 1}
-		if k := i - maxSpatial + axes; k >= 0 {
-			var err error
-			if s[i], err = o.across(k, x.Shape()[2+k], w.Shape()[2+k]); err != nil {
-				return err
-			}
-		}
+	s, err := o.slides(x, w)
+	if err != nil {
+		return err
 	}
 	images, c, m := x.Shape()[0], x.Shape()[1]/o.group, w.Shape()[1]
 	taps, places, plane := product(w.Shape()[2:]), product(x.Shape()[2:]), product(y.Shape()[2:])
@@ -264,6 +257,20 @@ func floatScratch(n int) *[]float32 {
 	}
 	*s = (*s)[:n]
 	return s
+}
+
+// slides is how the kernel goes over the output, in convolution's terms.
+func (o *convTranspose) slides(x, w *tensor.Tensor) (s [maxSpatial]slide, err error) {
+	axes := x.Rank() - 2
+	for i := range s {
+		s[i] = slide{in: 1, out: 1, kernel: 1, stride: 1, dilation: 1}
+		if k := i - maxSpatial + axes; k >= 0 {
+			if s[i], err = o.across(k, x.Shape()[2+k], w.Shape()[2+k]); err != nil {
+				return s, err
+			}
+		}
+	}
+	return s, nil
 }
 
 // unfoldBack adds one channel's columns [taps positions] to the image: the

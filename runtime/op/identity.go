@@ -119,8 +119,6 @@ type trainingDropout struct {
 // IsRandom marks the operator.
 func (o *trainingDropout) IsRandom() {}
 
-func (o *trainingDropout) hasGradient() bool { return false }
-
 func (o *trainingDropout) IsView([]graph.Fact) bool { return false }
 
 func (o *trainingDropout) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
@@ -142,15 +140,9 @@ func (o *trainingDropout) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if !tensor.Data[bool](in[2].Tensor)[0] {
 		return o.dropout.Forward(ctx, in, out)
 	}
-	ratio := 0.5
-	if present(in, 1) {
-		v, err := tensor.Float64s(in[1].Tensor)
-		if err != nil {
-			return unsupportedType("Dropout", in[1].Tensor.DType())
-		}
-		if ratio = v[0]; !(ratio >= 0 && ratio < 1) {
-			return fmt.Errorf("ratio is %v, wanted 0 to below 1", ratio)
-		}
+	ratio, err := o.ratio(in)
+	if err != nil {
+		return err
 	}
 	r, err := source(ctx, o.seed)
 	if err != nil {
@@ -165,6 +157,21 @@ func (o *trainingDropout) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		copy(tensor.Data[bool](out[1].Tensor), mask)
 	}
 	return storeFloats(x, out[0].Tensor)
+}
+
+// ratio is the second input.
+func (o *trainingDropout) ratio(in []tensor.Value) (float64, error) {
+	if !present(in, 1) {
+		return 0.5, nil
+	}
+	v, err := tensor.Float64s(in[1].Tensor)
+	if err != nil {
+		return 0, unsupportedType("Dropout", in[1].Tensor.DType())
+	}
+	if !(v[0] >= 0 && v[0] < 1) {
+		return 0, fmt.Errorf("ratio is %v, wanted 0 to below 1", v[0])
+	}
+	return v[0], nil
 }
 
 // drop thins out x and returns which elements were kept.

@@ -35,7 +35,9 @@ type Dynamic interface {
 	Run(ctx *Ctx, in []tensor.Value, nOut int) ([]tensor.Value, error)
 }
 
-// A Random op draws from Ctx.Rand: its outputs differ from run to run.
+// A Random op draws from Ctx.Rand: its outputs differ from run to run. If it is
+// Differentiable, whoever calls Backward sets Ctx.Rand back to where Forward
+// found it.
 type Random interface {
 	Op
 	IsRandom()

@@ -162,8 +162,6 @@ func (o *reduce) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-func (o *reduce) hasGradient() bool { return o.name != "ReduceProd" }
-
 // Backward is dx += ∂y/∂x·dy; the gradient of an extreme is shared evenly
 // among the elements that are equal to it.
 func (o *reduce) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
@@ -209,6 +207,10 @@ func reduceBack[T float](o *reduce, mask []bool, in, out, dout, din []tensor.Val
 				dx[k] += g
 			}
 		})
+		return
+	}
+	if o.name == "ReduceProd" {
+		productBack(shape, mask, x, dy, dx)
 		return
 	}
 	var ties []float64
