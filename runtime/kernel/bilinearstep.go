@@ -1,0 +1,209 @@
+package kernel
+
+import "sync"
+
+// BilinearStep32 is a layer Y = Σ_r A_r·X·B_rᵀ in the form that files have it in with B first, as
+// training runs it: with factors that change from step to step, and back.
+//
+//	T[n1·terms, m2] = X[n1 n2]·B[n2, terms·m2], read as rows (i, r)
+//	Y[m1 m2] = A[m1, n1·terms]·T
+//
+// for each sample of a batch.
+type BilinearStep32 struct {
+	N1, N2, M1, M2, Terms int
+	A, B                  []float32
+}
+
+// stepBytes is the part of T that is at work at a time: it stays in the second-level cache.
+const stepBytes = 128 << 10
+
+// stepTasks is the number of tasks of a way back, each with sums of its own.
+const stepTasks = 8
+
+func (b *BilinearStep32) mustHold(samples int, x, t, y []float32) {
+	k := b.N1 * b.Terms
+	mustHold("A", len(b.A), b.M1, k, k, 1)
+	mustHold("B", len(b.B), b.N2, b.Terms*b.M2, b.Terms*b.M2, 1)
+	mustHold("X", len(x), samples, b.N1*b.N2, b.N1*b.N2, 1)
+	mustHold("T", len(t), samples, k*b.M2, k*b.M2, 1)
+	mustHold("Y", len(y), samples, b.M1*b.M2, b.M1*b.M2, 1)
+}
+
+// Forward computes T and Y of so many samples, block by block.
+func (b BilinearStep32) Forward(p *Pool, samples int, x, t, y []float32) {
+	if samples <= 0 {
+		return
+	}
+	b.mustHold(samples, x, t, y)
+	j := newStepJob(b, samples)
+	j.x, j.t, j.y = x, t, y
+	each := j.block
+	if w := b.work(); samples*w >= minSplit/2 {
+		each = min(each, max(1, samples/stepTasks))
+	} else {
+		p = nil
+	}
+	p.For(samples, each, j.forwardFn)
+	j.done()
+}
+
+// work is the multiplications of a sample.
+func (b *BilinearStep32) work() int { return b.N1 * b.Terms * b.M2 * (b.N2 + b.M1) }
+
+// Backward adds to dx, da and db, or overwrites those that fresh names, the gradients by X, A and B
+// of what dy is the gradient by Y of; t is Forward's. Those that are nil are not wanted. The order
+// of sums depends on the sizes alone.
+func (b BilinearStep32) Backward(p *Pool, samples int, x, t, dy, dx, da, db []float32, fresh [3]bool) {
+	for i, d := range [][]float32{dx, da, db} {
+		if samples <= 0 && fresh[i] {
+			clear(d)
+		}
+	}
+	if samples <= 0 {
+		return
+	}
+	b.mustHold(samples, x, t, dy)
+	j := newStepJob(b, samples)
+	j.x, j.t, j.y, j.dx, j.da, j.db, j.fresh = x, t, dy, dx, da, db, fresh
+	nr := j.im.nr
+	k := b.N1 * b.Terms
+	j.lda = (b.M1 + nr - 1) / nr * nr
+	j.each = samples
+	if 2*samples*b.work() >= minSplit/2 {
+		j.each = (samples + stepTasks - 1) / stepTasks
+	}
+	tasks := (samples + j.each - 1) / j.each
+	j.size = k*j.lda + b.N2*b.Terms*b.M2
+	j.sums = grown(j.sums, tasks*j.size)
+	if dx != nil { // Bᵀ in panels
+		j.turned = grown(j.turned, (b.N2+nr-1)/nr*nr*b.Terms*b.M2)
+		for col := 0; col < b.N2; col += nr {
+			j.im.packPanel(j.turned[col*b.Terms*b.M2:], b.B[col*b.Terms*b.M2:], 1, b.Terms*b.M2, b.Terms*b.M2, min(nr, b.N2-col))
+		}
+	}
+	p.For(samples, j.each, j.backwardFn)
+	total := j.sums[:j.size]
+	for i := 1; i < tasks; i++ {
+		Axpy32(nil, total, 1, j.sums[i*j.size:(i+1)*j.size])
+	}
+	for i := 0; i < b.M1 && da != nil; i++ {
+		row := da[i*k : (i+1)*k]
+		for l := range row {
+			v := total[l*j.lda+i]
+			if !fresh[1] {
+				v += row[l]
+			}
+			row[l] = v
+		}
+	}
+	switch sum := total[k*j.lda:]; {
+	case db == nil:
+	case fresh[2]:
+		copy(db, sum)
+	default:
+		Axpy32(nil, db[:len(sum)], 1, sum)
+	}
+	j.done()
+}
+
+// grown is s with room for n elements.
+func grown(s []float32, n int) []float32 {
+	if len(s) < n {
+		return aligned[float32](n)
+	}
+	return s
+}
+
+// A stepJob is one pass in progress, kept for the next one.
+type stepJob struct {
+	BilinearStep32
+	im                    *impl[float32]
+	x, t, y, dx, da, db   []float32
+	fresh                 [3]bool
+	block                 int // samples whose T is at work at a time
+	each                  int // samples of a task of a way back
+	lda, size             int // of a task's sums: dAᵀ[n1·terms lda], then dB
+	sums, turned          []float32
+	forwardFn, backwardFn func(lo, hi int)
+}
+
+var stepJobs sync.Pool // of *stepJob
+
+func newStepJob(b BilinearStep32, samples int) *stepJob {
+	j, _ := stepJobs.Get().(*stepJob)
+	if j == nil {
+		j = &stepJob{}
+		j.forwardFn, j.backwardFn = j.forward, j.backward
+	}
+	j.BilinearStep32, j.im = b, active.Load().f32
+	j.block = min(samples, max(1, stepBytes/4/(b.N1*b.Terms*b.M2)))
+	return j
+}
+
+func (j *stepJob) done() {
+	j.A, j.B, j.x, j.t, j.y, j.dx, j.da, j.db = nil, nil, nil, nil, nil, nil, nil, nil
+	stepJobs.Put(j)
+}
+
+// panels multiplies A[m k] by a B that lies in rows, panel by panel.
+func (j *stepJob) panels(m, k int, a []float32, ars, aks int, b []float32, bks, n int, c []float32, ldc int, from []float32) {
+	for col := 0; col < n; col += j.im.nr {
+		product(j.im, m, k, a, ars, aks, b[col:], bks, c[col:], ldc, min(j.im.nr, n-col), after(from, col), ldc, false)
+	}
+}
+
+// forward does the samples lo … hi-1.
+func (j *stepJob) forward(lo, hi int) {
+	k, wide := j.N1*j.Terms, j.Terms*j.M2
+	for s0 := lo; s0 < hi; s0 += j.block {
+		s1 := min(hi, s0+j.block)
+		j.panels((s1-s0)*j.N1, j.N2, j.x[s0*j.N1*j.N2:], j.N2, 1, j.B, wide, wide, j.t[s0*k*j.M2:], wide, nil)
+		for s := s0; s < s1; s++ {
+			j.panels(j.M1, k, j.A, k, 1, j.t[s*k*j.M2:], j.M2, j.M2, j.y[s*j.M1*j.M2:], j.M2, nil)
+		}
+	}
+}
+
+// backward does the samples lo … hi-1.
+func (j *stepJob) backward(lo, hi int) {
+	k, wide, nr := j.N1*j.Terms, j.Terms*j.M2, j.im.nr
+	scratch, _ := scratches.Get().(*[]float32)
+	if scratch == nil {
+		scratch = new([]float32)
+	}
+	*scratch = grown(*scratch, j.M2*j.lda+j.block*k*j.M2)
+	gt, dt := (*scratch)[:j.M2*j.lda], (*scratch)[j.M2*j.lda:]
+	da := j.sums[lo/j.each*j.size:]
+	db := da[k*j.lda:]
+	var fromA, fromB []float32
+	for s0 := lo; s0 < hi; s0 += j.block {
+		s1 := min(hi, s0+j.block)
+		for s := s0; s < s1; s++ {
+			g := j.y[s*j.M1*j.M2:]
+			if j.da != nil { // dAᵀ += T·Gᵀ
+				for col := 0; col < j.M1; col += nr {
+					cols := min(nr, j.M1-col)
+					j.im.packPanel(gt[col*j.M2:], g[col*j.M2:], 1, j.M2, j.M2, cols)
+					product(j.im, k, j.M2, j.t[s*k*j.M2:], j.M2, 1, gt[col*j.M2:], nr, da[col:], j.lda, cols, after(fromA, col), j.lda, false)
+				}
+				fromA = da
+			}
+			j.panels(k, j.M1, j.A, 1, k, g, j.M2, j.M2, dt[(s-s0)*k*j.M2:], j.M2, nil) // dT = Aᵀ·G
+		}
+		rows := (s1 - s0) * j.N1
+		x := j.x[s0*j.N1*j.N2:]
+		if j.db != nil { // dB += Xᵀ·dT
+			j.panels(j.N2, rows, x, 1, j.N2, dt, wide, wide, db, wide, fromB)
+			fromB = db
+		}
+		for col := 0; col < j.N2 && j.dx != nil; col += nr { // dX (+)= dT·Bᵀ
+			c := j.dx[s0*j.N1*j.N2+col:]
+			var from []float32
+			if !j.fresh[0] {
+				from = c
+			}
+			product(j.im, rows, wide, dt, wide, 1, j.turned[col*wide:], nr, c, j.N2, min(nr, j.N2-col), from, j.N2, false)
+		}
+	}
+	scratches.Put(scratch)
+}
