@@ -26,11 +26,23 @@ func fuse(nodes []*graph.Node, facts *op.Facts, fixed []*graph.Value) (steps []f
 			readers[v]++
 		}
 	}
+	layers := bilinears(nodes, facts, readers, fixed)
 	biases := map[*graph.Value]int{} // by output, the place in steps
 	bare = map[*graph.Value]*graph.Value{}
 	parts := graph.New("parts", nil)
 	for _, n := range nodes {
 		f := fused{n, facts.Op(n), n.Inputs(), n.Outputs()}
+		if l, ok := layers[n]; ok {
+			if l.out != nil { // the last of its nodes
+				t, err := parts.NewValue(parts.FreshName("T"), graph.Type{})
+				if err != nil {
+					return nil, nil // never: the name is free
+				}
+				bare[t] = l.out
+				steps = append(steps, fused{n, l.op, l.in, []*graph.Value{l.out, t}})
+			}
+			continue
+		}
 		switch product, ok := op.WithoutBias(f.op); {
 		case ok && len(f.in) > 2 && isRow(facts.Of(f.in[2]), facts.Of(f.out[0])):
 			sum, err := parts.NewValue(parts.FreshName("product"), graph.Type{})

@@ -320,8 +320,8 @@ func (p *Program) lifetimes(dtype func(*graph.Value) tensor.DType, keep []*graph
 				p.keep[k] = true
 			}
 		}
-		for _, k := range s.out {
-			if k >= 0 && out {
+		for j, k := range s.out {
+			if k >= 0 && out && op.SavesOutput(s.back, j) {
 				p.keep[k] = true
 			}
 		}
