@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	goruntime "runtime"
 	"testing"
 
 	"bilinc/runtime/graph"
@@ -198,8 +199,34 @@ func TestTrainingAllocatesNothing(t *testing.T) {
 	}
 }
 
+// 20 million parameters train within 1.5 GB, weights, gradients and both means of
+// AdamW included.
+func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("20 million parameters")
+	}
+	p := newPerceptron(t, 784)
+	p.dense(784, 4096)
+	p.relu()
+	p.dense(4096, 4096)
+	p.relu()
+	p.dense(4096, 10)
+	tr := newTraining(t, p.model(), 128, 784, 10, 2)
+	for range 3 {
+		if err := tr.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
+	t.Logf("%d MB from the system", m.Sys>>20)
+	if m.Sys > 3<<29 {
+		t.Errorf("%d MB from the system, wanted at most 1536", m.Sys>>20)
+	}
+}
+
 // BenchmarkTraining is a step of AdamW on a batch of 128, loss included;
-// testdata/bench.sh runs it beside PyTorch's.
+// testdata/bench-training.py runs it beside PyTorch's.
 func BenchmarkTraining(b *testing.B) {
 	for _, terms := range []int{0, 1, 4} {
 		name := "dense"
