@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,6 +240,7 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 		return time.Duration(ns)
 	}
 
+	debug.FreeOSMemory() // or it happens during the turns
 	// As many runs as take some milliseconds, after a warm-up.
 	count := func(run func(int) time.Duration) int {
 		run(3)
