@@ -43,7 +43,8 @@ type Calibration struct {
 	batch int
 	pool  *kernel.Pool
 	seed  uint64
-	rows  int // for the fit
+	rows  int            // for the fit
+	sizes map[string]int // of the inputs' symbolic dimensions but the samples'; the data's first batch
 
 	metrics   []*mat.Dense             // of output errors, per weight, of mean diagonal 1; nil: the identity
 	weights   []float64                // what the metrics were divided by
@@ -115,6 +116,9 @@ func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed
 				return nil, err
 			}
 		}
+		if c.sizes == nil {
+			c.sizes = sizesOf(m.Graph, data.Inputs, b.Inputs)
+		}
 		if batches%selectionEvery != selectionEvery-1 {
 			c.rows += b.Rows
 		}
@@ -125,6 +129,24 @@ func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed
 		c.warnings = append(c.warnings, fmt.Sprintf("%d rows of calibration data are too few to hold some out: errors are those on the rows fitted to", rows))
 	}
 	return c, nil
+}
+
+// sizesOf is the sizes that the symbolic dimensions of inputs have in data,
+// that of the samples left out.
+func sizesOf(g *graph.Graph, names []string, data []*tensor.Tensor) map[string]int {
+	sizes := map[string]int{}
+	for i, n := range names {
+		v := g.Value(n)
+		if v == nil || !v.Type.Ranked || len(v.Type.Shape) != data[i].Rank() {
+			continue
+		}
+		for k, d := range v.Type.Shape {
+			if _, fixed := d.Const(); k > 0 && !fixed && d.IsKnown() {
+				sizes[d.String()] = data[i].Shape()[k]
+			}
+		}
+	}
+	return sizes
 }
 
 // finite refuses numbers that are none.

@@ -129,7 +129,7 @@ func (p *planner) trialCosts() trialCost {
 	c := p.opts.Calibration
 	rows := float64(c.rows) / float64(max(1, c.trialThin))
 	var out trialCost
-	if n := MACs(p.model, nil); n != nil {
+	if n := MACs(p.model, c.sizes); n != nil {
 		out.lowRank = 2 * rows * float64(*n)
 	}
 	fits := 0.0
@@ -410,5 +410,6 @@ func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o
 		return err
 	}
 	r.measure(c.model, small, nil)
+	r.MACsBefore, r.MACsAfter = MACs(c.model, c.sizes), MACs(small, c.sizes)
 	return c.Measure(ctx, small, r)
 }
