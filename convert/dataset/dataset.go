@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"bilinc/runtime/tensor"
 )
@@ -86,7 +87,7 @@ type source interface {
 	rows(lo, hi int) (*tensor.Tensor, error)
 }
 
-var idxName = regexp.MustCompile(`-idx[0-9]+-ubyte(\.gz)?$`)
+var idxName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`-idx[0-9]+-ubyte(\.gz)?$`) })
 
 // Open opens the data that specs name. One spec is
 //
@@ -151,7 +152,7 @@ func (s *Set) openOne(spec string) error {
 		}
 		g.arrays = append(g.arrays, array{name: name, where: path, src: src})
 		return nil
-	case idxName.MatchString(spec):
+	case idxName().MatchString(spec):
 		return s.openIDX(spec)
 	case isFolder(spec):
 		return s.openTestData(spec)

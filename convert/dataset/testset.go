@@ -7,19 +7,20 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 
 	"bilinc/convert/onnx"
 )
 
 var (
-	testSetName = regexp.MustCompile(`^test_data_set_([0-9]+)$`)
-	testFile    = regexp.MustCompile(`^(input|output)_([0-9]+)\.pb$`)
+	testSetName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^test_data_set_([0-9]+)$`) })
+	testFile    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(input|output)_([0-9]+)\.pb$`) })
 )
 
 // openTestData opens a folder that holds test_data_set_N folders, or is one:
 // input_I.pb belongs to the model's I-th input, output_I.pb to its I-th output.
 func (s *Set) openTestData(dir string) error {
-	if testSetName.MatchString(filepath.Base(dir)) {
+	if testSetName().MatchString(filepath.Base(dir)) {
 		return s.openTestSet(dir)
 	}
 	entries, err := os.ReadDir(dir)
@@ -28,7 +29,7 @@ func (s *Set) openTestData(dir string) error {
 	}
 	var sets []int
 	for _, e := range entries {
-		if m := testSetName.FindStringSubmatch(e.Name()); m != nil {
+		if m := testSetName().FindStringSubmatch(e.Name()); m != nil {
 			if n, err := strconv.Atoi(m[1]); err == nil {
 				sets = append(sets, n)
 			}
@@ -53,7 +54,7 @@ func (s *Set) openTestSet(dir string) error {
 	}
 	g := group{name: dir, onnx: true}
 	for _, e := range entries {
-		m := testFile.FindStringSubmatch(e.Name())
+		m := testFile().FindStringSubmatch(e.Name())
 		if m == nil {
 			continue
 		}
