@@ -21,9 +21,10 @@ var passes = []pass{
 	{"fold", (*lowerer).fold},           // 2: what does not depend on the inputs
 	{"tidy", (*lowerer).tidy},           // 3: nodes that give out what they read
 	{"affine", (*lowerer).affine},       // 4: scales and shifts of channels into convolutions
-	{"bilinear", (*lowerer).bilinear},   // 5: sums of Kronecker products
-	{"linear", (*lowerer).linear},       // 6: products with constant weights
-	{"pointwise", (*lowerer).pointwise}, // 7: element-wise nodes, behind products too
+	{"attention", (*lowerer).attention}, // 5: softmax between two products
+	{"bilinear", (*lowerer).bilinear},   // 6: sums of Kronecker products
+	{"linear", (*lowerer).linear},       // 7: products with constant weights
+	{"pointwise", (*lowerer).pointwise}, // 8: element-wise nodes, behind products too
 }
 
 // checkPasses makes lowering check the graph after each pass; tests set it.
