@@ -25,6 +25,7 @@ var passes = []pass{
 	{"bilinear", (*lowerer).bilinear},   // 6: sums of Kronecker products
 	{"linear", (*lowerer).linear},       // 7: products with constant weights
 	{"pointwise", (*lowerer).pointwise}, // 8: element-wise nodes, behind products too
+	{"movement", (*lowerer).movement},   // 9: what is left of Transpose and ReduceMean
 }
 
 // checkPasses makes lowering check the graph after each pass; tests set it.
