@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"bilinc/runtime/tensor"
@@ -61,4 +62,25 @@ func TestDefaultRate(t *testing.T) {
 // rootMeanSquare is the size of the elements of t.
 func rootMeanSquare(t *tensor.Tensor) float64 {
 	return math.Sqrt(sumOfSquares(nil, t) / float64(max(1, t.Len())))
+}
+
+// A split has every number once, and depends on the seed.
+func TestSplit(t *testing.T) {
+	rows, held := Split(50, 0.2, 1)
+	seen := map[int]bool{}
+	for _, k := range append(append([]int{}, rows...), held...) {
+		seen[k] = k >= 0 && k < 50
+	}
+	if len(held) != 10 || len(rows) != 40 || len(seen) != 50 {
+		t.Errorf("%d rows, %d held out, %d numbers", len(rows), len(held), len(seen))
+	}
+	if _, other := Split(50, 0.2, 2); slices.Equal(held, other) {
+		t.Error("two seeds hold out the same rows")
+	}
+	if rows, held := Split(1, 0.2, 0); len(rows) != 0 || len(held) != 1 {
+		t.Errorf("of one unit %v are trained on, %v held out", rows, held)
+	}
+	if rows, held := Split(3, -1, 0); len(rows) != 3 || len(held) != 0 {
+		t.Errorf("without hold-out %v are trained on, %v held out", rows, held)
+	}
 }

@@ -115,22 +115,29 @@ func New(student, teacher *graph.Model, data Data, o Options) (*Trainer, error) 
 // split holds some of the data out.
 func (t *Trainer) split() error {
 	n := t.data.Units()
-	held := 0
-	if t.o.Holdout > 0 {
-		held = max(1, int(t.o.Holdout*float64(n)+0.5))
+	if t.rows, t.held = Split(n, t.o.Holdout, t.o.Seed); len(t.rows) == 0 {
+		return fmt.Errorf("%w: %d samples, of which %d are held out, leave nothing to train on", ErrOptions, n, len(t.held))
 	}
-	if n-held < 1 {
-		return fmt.Errorf("%w: %d samples, of which %d are held out, leave nothing to train on", ErrOptions, n, held)
-	}
-	order := rand.New(rand.NewPCG(t.o.Seed, holdoutStream)).Perm(n)
-	t.held, t.rows = order[:held], order[held:]
-	slices.Sort(t.held)
-	slices.Sort(t.rows)
 	t.chunk = t.o.Batch
 	if most := t.data.Most(); most > 0 {
 		t.chunk = min(t.chunk, most)
 	}
 	return nil
+}
+
+// Split is the units of n, by their numbers, that a training with these options
+// trains on, and those that it holds out. What the start of a training is fitted
+// to must be among the first, or it looks better on the others than it is.
+func Split(n int, holdout float64, seed uint64) (rows, held []int) {
+	k := 0
+	if holdout > 0 {
+		k = min(n, max(1, int(holdout*float64(n)+0.5)))
+	}
+	order := rand.New(rand.NewPCG(seed, holdoutStream)).Perm(n)
+	held, rows = order[:k], order[k:]
+	slices.Sort(held)
+	slices.Sort(rows)
+	return rows, held
 }
 
 // plan counts the steps. The last batch of an epoch has what is left of the

@@ -153,7 +153,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	defer set.Close()
 	if cal == nil && trainRows != nil {
-		if cal, err = a.calibrateOn(trainRows, m); err != nil {
+		if cal, err = a.calibrateOn(trainRows, m, f.holdout); err != nil {
 			return err
 		}
 	}

@@ -25,9 +25,11 @@ func (a *app) trainingData(d *dataFlags, m *graph.Model) (*dataset.Set, *dataset
 	return a.open(d, m)
 }
 
-// calibrateOn prepares fits to a sample of the training data.
-func (a *app) calibrateOn(data *dataset.Bound, m *graph.Model) (*convert.Calibration, error) {
-	some := data.Sample(fitRows, a.seed)
+// calibrateOn prepares fits to a sample of the training data, of the rows that
+// are not held out: the fitted start is judged by those.
+func (a *app) calibrateOn(data *dataset.Bound, m *graph.Model, holdout float64) (*convert.Calibration, error) {
+	rows, _ := finetune.Split(data.Picker().Units(), holdout, a.seed)
+	some := data.SampleOf(rows, fitRows, a.seed)
 	if some.Rows() < data.Rows() {
 		a.note("factors are fitted to %s of the %s rows to train on (--calib names others)", count(int64(some.Rows())), count(int64(data.Rows())))
 	}

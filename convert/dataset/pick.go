@@ -173,12 +173,28 @@ func (p *Picker) column(units []int, i int, batch *Batch) error {
 // Sample is n of the rows, drawn by seed and in their order; b itself where it
 // has no more, or where rows only come together.
 func (b *Bound) Sample(n int, seed uint64) *Bound {
-	p := b.Picker()
-	if n >= p.units || b.sample != nil || slices.ContainsFunc(b.parts, func(q part) bool { return q.whole }) {
+	units := b.Picker().units
+	if n >= units {
+		return b
+	}
+	all := make([]int, units)
+	for i := range all {
+		all[i] = i
+	}
+	return b.SampleOf(all, n, seed)
+}
+
+// SampleOf is Sample among the rows of the given numbers: all of them where
+// there are no more than n.
+func (b *Bound) SampleOf(among []int, n int, seed uint64) *Bound {
+	if b.sample != nil || slices.ContainsFunc(b.parts, func(q part) bool { return q.whole }) {
 		return b
 	}
 	s := *b
-	s.sample = rand.New(rand.NewPCG(seed, 0x73616d706c65)).Perm(p.units)[:n]
+	s.sample = make([]int, min(n, len(among)))
+	for i, k := range rand.New(rand.NewPCG(seed, 0x73616d706c65)).Perm(len(among))[:len(s.sample)] {
+		s.sample[i] = among[k]
+	}
 	slices.Sort(s.sample)
 	return &s
 }

@@ -199,6 +199,13 @@ func TestSampleIsSomeOfTheRows(t *testing.T) {
 	if !slices.Equal(read(bound.Sample(20, 1)), got) || slices.Equal(read(bound.Sample(20, 2)), got) {
 		t.Error("the seed does not decide")
 	}
+	among := []int{3, 5, 7, 11, 13, 17}
+	if few := read(bound.SampleOf(among, 4, 1)); len(few) != 4 || slices.ContainsFunc(few, func(v float32) bool { return !slices.Contains(among, int(v)) }) {
+		t.Errorf("4 rows of %v: %v", among, few)
+	}
+	if all := read(bound.SampleOf(among, 9, 1)); !slices.Equal(all, []float32{3, 5, 7, 11, 13, 17}) {
+		t.Errorf("all rows of %v: %v", among, all)
+	}
 	if bound.Rows() != rows || bound.Sample(rows, 1) != bound {
 		t.Error("all of the rows are not the data itself")
 	}
