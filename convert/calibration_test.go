@@ -320,9 +320,13 @@ func TestLossOfRanks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, metric := range []*mat.Dense{nil, s} {
+	for _, weight := range []float64{0, 1} { // 0: errors are relative to the variance
+		metric := s
+		if weight == 0 {
+			metric = nil
+		}
 		mo.Weight = metric
-		l := newLoss(nil, mo, 1)
+		l := newLoss(nil, mo, weight)
 		for r, got := range l.ranks(u, v) {
 			var dense, diff, dc, e mat.Dense
 			dense.Mul(u.Slice(0, m, 0, r+1), v.Slice(0, r+1, 0, n))

@@ -139,6 +139,9 @@ type loss struct {
 func newLoss(pool *kernel.Pool, mo *factorize.Moments, weight float64) *loss {
 	l := &loss{pool: pool, mo: mo, metric: mo.Weight, scale: weight, sg: mo.G, energy: mo.Energy}
 	if l.metric == nil {
+		if l.scale > 0 { // the errors of all outputs count alike, and so much
+			return l
+		}
 		l.scale = 1
 		if mo.Energy > 0 {
 			l.scale = 1 / mo.Energy

@@ -23,6 +23,11 @@ import (
 // taken at its word.
 const identityShare = 0.05
 
+// mostOutputs is the number of outputs of a layer up to which errors are told
+// apart by a metric: its matrix, and those that fits make of it, grow with the
+// square. Beyond, errors of all outputs count alike.
+const mostOutputs = 3072
+
 // An outputKind is what a difference of outputs is measured by.
 type outputKind int
 
@@ -166,6 +171,14 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 				continue
 			}
 			m := c.found.weights[owner[k]].Rows
+			if m > mostOutputs {
+				square, err := squares(g)
+				if err != nil {
+					return err
+				}
+				c.weights[owner[k]] += square / float64(m)
+				continue
+			}
 			if err := addOuter(c.pool, &sums[owner[k]], g, layers[k], c.stride(owner[k], rows, someOfMetric*m)); err != nil {
 				return err
 			}
@@ -177,9 +190,24 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 		return err
 	}
 	for i, s := range sums {
+		if s == nil {
+			continue
+		}
 		c.metrics[i], c.weights[i] = mixed(s)
+		// The positions in between count too.
+		c.weights[i] *= float64(c.stride(i, rows, someOfMetric*c.found.weights[i].Rows))
 	}
 	return nil
+}
+
+// squares is Σg² of a gradient.
+func squares(g *tensor.Tensor) (float64, error) {
+	v, err := tensor.Float64s(g)
+	sum := 0.0
+	for _, x := range v {
+		sum += x * x
+	}
+	return sum, err
 }
 
 // backward runs a batch forward and, with random cotangents, backward.
