@@ -127,7 +127,7 @@ func (c *compiler) recognise() {
 				continue
 			}
 			is := func(fn kernel.Function, of operand) bool { return !f.binary() && f.fn == fn && f.a == of }
-			fn := kernel.Identity
+			var fn kernel.Function
 			switch {
 			case is(kernel.Sigmoid, x) && k == 1:
 				fn = kernel.Silu

@@ -88,7 +88,7 @@ func TestBilinearLeavesOthers(t *testing.T) {
 	x = b.input("x", tensor.Float32, 4, 5)
 	p := b.node("MatMul", "p", vals(b.noisy("a", 6, 4), b.node("MatMul", "q", vals(x, b.noisy("b", 5, 3)))))
 	b.outputs(b.node("Reshape", "r", vals(p, b.ints("shape", 1, 18))))
-	if ops := sameLowered(t, b.Model, rounding, noise(1, 4, 5)); ops != "MatMul MatMul Reshape" {
+	if ops := sameLowered(t, b.Model, rounding, noise(1, 4, 5)); ops != "MatMul MatMul Reshape" { //nolint:dupword // two nodes
 		t.Errorf("found %s", ops)
 	}
 }
@@ -110,7 +110,7 @@ func TestBilinearSharesFactors(t *testing.T) {
 		x = r("y", b.node("MatMul", name+"ax", vals(a, r("tr", t, -1, 12, 6))), -1, 36)
 	}
 	b.outputs(x)
-	if ops := sameLowered(t, b.Model, rounding, noise(1, 9, 36)); ops != "Bilinear Bilinear" {
+	if ops := sameLowered(t, b.Model, rounding, noise(1, 9, 36)); ops != "Bilinear Bilinear" { //nolint:dupword // two nodes
 		t.Errorf("found %s", ops)
 	}
 }

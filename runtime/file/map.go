@@ -61,8 +61,8 @@ func mappingOf(b []byte) *mapping {
 
 // Map is Read without reading: where the system can, and the file is a regular
 // one that is worth it, its content is mapped into memory, page by page as it
-// is used, and may not be written to. A file that another process changes
-// changes under the reader's eyes; one that it cuts short makes the pages
+// is used, and may not be written to. What another process writes to the
+// file shows in it; a file that it cuts short makes the pages
 // behind its new end faults, which Guard turns into errors, and Check tells.
 // The mapping stays until Unmap.
 func Map(path string, limit int64) ([]byte, error) {

@@ -121,7 +121,7 @@ func TestGuardPassesPanicsOn(t *testing.T) {
 		}()
 	}
 	want := errors.New("x")
-	if err := Guard(func() error { return Guard(func() error { return want }) }); err != want {
+	if err := Guard(func() error { return Guard(func() error { return want }) }); !errors.Is(err, want) {
 		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 // whoever trains a graph puts it in the place of nodes that say the same.
 type BilinearStep struct{ N1, N2, M1, M2, Terms int }
 
+// Infer is the shape rule: X of any rank, in rows of n1·n2.
 func (o *BilinearStep) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 	if err := arity(in, 3, 3); err != nil {
 		return nil, err

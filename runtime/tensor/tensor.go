@@ -3,7 +3,6 @@ package tensor
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"strings"
 	"unsafe"
 )
@@ -107,10 +106,6 @@ func Alias(d DType, shape []int, data []byte) (*Tensor, error) {
 	}
 	return &Tensor{dtype: d, shape: append([]int(nil), shape...), data: data}, nil
 }
-
-// readsUnaligned says that loads from any address work, and vector loads of
-// the kernels too.
-const readsUnaligned = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
 // Elem is a Go type that elements can be seen as. Float16 and BFloat16 are
 // seen as uint16 (their bits), the 8-bit floats and the packed types as uint8.
