@@ -73,19 +73,19 @@ func (h *head) guess(made, sure bool) int {
 // run: the first with an axis of classes beside the axes of integer labels, or
 // of the shape of floating-point ones. It fills axis, labels and onehot.
 func labelled(heads []*head, out []*tensor.Tensor, labels *tensor.Tensor) error {
-	shape := squeezed(labels.Shape())
+	shape := dataset.Squeezed(labels.Shape())
 	var found []string
 	for i, h := range heads {
 		s := out[i].Shape()
 		found = append(found, fmt.Sprintf("%q %v", h.name, out[i]))
 		classes := labels.DType().IsInteger() || labels.DType() == tensor.Bool
-		axis := classAxis(s, shape)
+		axis := dataset.ClassAxis(s, shape)
 		switch {
 		case classes && axis >= 0 && s[axis] > 1:
 			h.axis = axis
-		case slices.Equal(s, labels.Shape()) && len(s) > 0 && s[len(s)-1] > 1 && isOneHot(labels):
+		case slices.Equal(s, labels.Shape()) && len(s) > 0 && s[len(s)-1] > 1 && dataset.IsOneHot(labels):
 			h.axis, h.onehot = len(s)-1, true
-		case !classes && slices.Equal(squeezed(s), shape):
+		case !classes && slices.Equal(dataset.Squeezed(s), shape):
 			h.axis = -1
 		default:
 			continue
@@ -94,61 +94,6 @@ func labelled(heads []*head, out []*tensor.Tensor, labels *tensor.Tensor) error 
 		return nil
 	}
 	return fmt.Errorf("the labels are %v: no output fits them (found %v)", labels, found)
-}
-
-// classAxis is the axis of scores that labels do not have: the last one, or
-// as in [N C H W] the second; −1 where there is none.
-func classAxis(scores, labels []int) int {
-	for _, axis := range []int{len(scores) - 1, 1} {
-		if axis >= 0 && axis < len(scores) {
-			rest := slices.Delete(slices.Clone(scores), axis, axis+1)
-			if slices.Equal(squeezed(rest), labels) {
-				return axis
-			}
-		}
-	}
-	return -1
-}
-
-// squeezed is shape without dimensions of 1 after the first.
-func squeezed(shape []int) []int {
-	out := slices.Clone(shape[:min(1, len(shape))])
-	for _, d := range shape[len(out):] {
-		if d != 1 {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-// isOneHot reports whether each row of the last axis is zeros and one 1.
-func isOneHot(t *tensor.Tensor) bool {
-	v, err := tensor.Float64s(t)
-	if err != nil {
-		return false
-	}
-	c := t.Shape()[t.Rank()-1]
-	for ; len(v) > 0; v = v[c:] {
-		if hot(v[:c]) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// hot is the place of the 1 in a row that is 0 elsewhere, else −1.
-func hot(row []float64) int {
-	at := -1
-	for i, x := range row {
-		switch {
-		case x == 0:
-		case x == 1 && at < 0:
-			at = i
-		default:
-			return -1
-		}
-	}
-	return at
 }
 
 // classes writes the classes that labels name, one by position, into to.
@@ -167,7 +112,7 @@ func (h *head) classes(to []int32, labels *tensor.Tensor, l layout, batch *datas
 	for p := range len(v) / each {
 		k := -1
 		if h.onehot {
-			k = hot(v[p*each : (p+1)*each])
+			k = dataset.OneHot(v[p*each : (p+1)*each])
 		} else if i := int(v[p]); float64(i) == v[p] && i >= 0 && i < l.classes {
 			k = i
 		}

@@ -22,7 +22,7 @@ import (
 )
 
 // gcPercent is how much garbage there may be, as a percentage of what is in
-// use; GOGC in the environment does not change it.
+// use, unless GOGC in the environment says otherwise.
 const gcPercent = 25
 
 func main() {
@@ -123,7 +123,9 @@ func (a *app) runs(cmd *cobra.Command, f func(ctx context.Context, args []string
 		a.ran = true
 		// What is large here holds no pointers, so that collecting often costs
 		// next to nothing and halves the peak.
-		debug.SetGCPercent(gcPercent)
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(gcPercent)
+		}
 		a.pool = kernel.NewPool(a.threads)
 		return f(cmd.Context(), args)
 	}

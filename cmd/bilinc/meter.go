@@ -71,7 +71,7 @@ func (k *meter) add(out []tensor.Value, batch *dataset.Batch, mask *tensor.Tenso
 
 // begin decides how the targets are to be read, from the first batch.
 func (k *meter) begin(out []tensor.Value, batch *dataset.Batch, labels *tensor.Tensor) error {
-	shape := squeezed(labels.Shape())
+	shape := dataset.Squeezed(labels.Shape())
 	var found []string
 	for i, v := range out {
 		name := k.model.Graph.Outputs[i].Name()
@@ -85,13 +85,13 @@ func (k *meter) begin(out []tensor.Value, batch *dataset.Batch, labels *tensor.T
 		s := scores.Shape()
 		found = append(found, fmt.Sprintf("%q %v", name, scores))
 		classes := labels.DType().IsInteger() || labels.DType() == tensor.Bool
-		axis := classAxis(s, shape)
+		axis := dataset.ClassAxis(s, shape)
 		switch {
 		case classes && axis >= 0:
 			k.class, k.axis = true, axis
-		case slices.Equal(s, labels.Shape()) && len(s) > 0 && s[len(s)-1] > 1 && isOneHot(labels):
+		case slices.Equal(s, labels.Shape()) && len(s) > 0 && s[len(s)-1] > 1 && dataset.IsOneHot(labels):
 			k.class, k.onehot, k.axis = true, true, len(s)-1
-		case !classes && slices.Equal(squeezed(s), shape):
+		case !classes && slices.Equal(dataset.Squeezed(s), shape):
 		default:
 			continue
 		}
@@ -111,61 +111,6 @@ func (k *meter) scores(v tensor.Value, batch *dataset.Batch) (*tensor.Tensor, er
 		return nil, fmt.Errorf("output %q is a %v", k.output, v.Kind)
 	}
 	return cutRows(v.Tensor, batch)
-}
-
-// classAxis is the axis of scores that labels do not have: the last one, or
-// as in [N C H W] the second; −1 where there is none.
-func classAxis(scores, labels []int) int {
-	for _, axis := range []int{len(scores) - 1, 1} {
-		if axis >= 0 && axis < len(scores) {
-			rest := slices.Delete(slices.Clone(scores), axis, axis+1)
-			if slices.Equal(squeezed(rest), labels) {
-				return axis
-			}
-		}
-	}
-	return -1
-}
-
-// squeezed is shape without dimensions of 1 after the first.
-func squeezed(shape []int) []int {
-	out := slices.Clone(shape[:min(1, len(shape))])
-	for _, d := range shape[len(out):] {
-		if d != 1 {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-// isOneHot reports whether each row of the last axis is zeros and one 1.
-func isOneHot(t *tensor.Tensor) bool {
-	v, err := tensor.Float64s(t)
-	if err != nil {
-		return false
-	}
-	c := t.Shape()[t.Rank()-1]
-	for ; len(v) > 0; v = v[c:] {
-		if hotIndex(v[:c]) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// hotIndex is the place of the 1 in a row that is 0 elsewhere, else −1.
-func hotIndex(row []float64) int {
-	at := -1
-	for i, x := range row {
-		switch {
-		case x == 0:
-		case x == 1 && at < 0:
-			at = i
-		default:
-			return -1
-		}
-	}
-	return at
 }
 
 // formOf tells what makes an output.
@@ -222,7 +167,7 @@ func (k *meter) entropy(y, target, weight []float64, shape []int, batch *dataset
 		}
 		class := -1
 		if k.onehot {
-			class = hotIndex(target[p*classes : (p+1)*classes])
+			class = dataset.OneHot(target[p*classes : (p+1)*classes])
 		} else if t := target[p]; t == math.Trunc(t) && t >= 0 && t < float64(classes) {
 			class = int(t)
 		}
