@@ -2,7 +2,6 @@ package finetune
 
 import (
 	"context"
-	goruntime "runtime"
 	"testing"
 
 	"bilinc/convert/dataset"
@@ -72,32 +71,4 @@ func (d *reused) Pick(units []int, b *dataset.Batch) error {
 		tensor.Data[int64](d.labels)[k] = tensor.Data[int64](d.rows.labels)[u]
 	}
 	return nil
-}
-
-// A step makes few allocations, all of them small: what they take does not
-// grow with the model.
-func TestStepsAllocateLittle(t *testing.T) {
-	for _, width := range []int{16, 256} {
-		k := stepTrainer(t, 32, width, 64*32+7, 32)
-		step := func() {
-			if err := k.oneStep(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for range 3 {
-			step()
-		}
-		var before, after goruntime.MemStats
-		goruntime.ReadMemStats(&before)
-		const steps = 20 // of one epoch: the last batch of one has another size
-		for range steps {
-			step()
-		}
-		goruntime.ReadMemStats(&after)
-		count, bytes := (after.Mallocs-before.Mallocs)/steps, (after.TotalAlloc-before.TotalAlloc)/steps
-		t.Logf("width %d: %d allocations of %d bytes in all", width, count, bytes)
-		if count > 80 || bytes > 8<<10 {
-			t.Errorf("width %d: a step makes %d allocations of %d bytes in all", width, count, bytes)
-		}
-	}
 }
