@@ -3,8 +3,9 @@
 
     reproduce.py net IN WIDTH OUT FILE.onnx     a net IN-WIDTH-WIDTH-OUT, Gemm + Relu
     reproduce.py table FILE.csv TRAIN.npz TEST.npz
-    reproduce.py row NAME INSPECT.json HISTORY.json… -- EVAL.json…   a line of the table
+    reproduce.py row NAME INSPECT.json TIME… -- EVAL.json…   a line of the table
 
+A TIME holds the seconds that a command took, of its own and of the system's.
 The rows of a table are shuffled by a fixed seed; a quarter is the test. Inputs
 are standardised by the training rows; the last column of the CSV is the class.
 """
@@ -53,13 +54,11 @@ def table(path, train, test):
 
 def row(name, model, files):
     k = files.index("--")
-    h, e = ([json.load(open(f)) for f in part] for part in (files[:k], files[k + 1:]))
-    accuracy = [v["accuracy"] for v in e]
-    epochs = [(v.get("finetune") or v)["epochs"] for v in h]
-    seconds = np.mean([sum(p["seconds"] for p in v) for v in epochs])
+    accuracy = [json.load(open(f))["accuracy"] for f in files[k + 1:]]
+    seconds = np.mean([sum(map(float, open(f).read().split())) for f in files[:k]])
     params = json.load(open(model))["params"]
     spread = f" ± {np.std(accuracy, ddof=1):.4f}" if len(accuracy) > 1 else ""
-    print(f"| {name} | {params:,} | {np.mean(accuracy):.4f}{spread} | {seconds:.0f} |", flush=True)
+    print(f"| {name} | {params:,} | {np.mean(accuracy):.4f}{spread} | {seconds:.1f} |", flush=True)
 
 
 def main():

@@ -4,7 +4,9 @@
 # same net with one bilinear pair for each hidden layer trained from nothing, its
 # hidden layers widened 4 and 16 times, and the full net converted and
 # fine-tuned. Prints a table for each data set: parameters, accuracy on the test
-# rows (mean ± deviation over the seeds), seconds of training of a seed.
+# rows (mean ± deviation over the seeds), and the CPU time in seconds of the
+# command that trains a seed (for the last row: of the conversion with its
+# training, the full net being there), reading the data included.
 #
 #	testdata/reproduce.sh [WORK_FOLDER]
 #
@@ -45,7 +47,7 @@ table() { # NAME OF R'S DATA, its class column
 	local csv=$work/$1.csv
 	local r="library(mlbench); data($1); d <- $1; k <- which(names(d) == '$2')"
 	r="$r; write.csv(cbind(d[-k], class = as.integer(d[[k]])), '$csv', row.names = FALSE)"
-	[ -e "$csv" ] || Rscript -e "$r" >&2
+	Rscript -e "$r" >&2
 	local sizes
 	sizes=$("$python" "$here/reproduce.py" table "$csv" "$work/$1-train.npz" "$work/$1-test.npz")
 	read -r in out <<<"$sizes"
@@ -67,16 +69,16 @@ net() { "$python" "$here/reproduce.py" net "$in" "$1" "$out" "$2"; }
 
 # each NAME COMMAND… runs the command with seed and result, and prints its row.
 each() {
-	local name=$1 h=() e=() seed
+	local name=$1 t=() e=() seed TIMEFORMAT='%U %S'
 	shift
 	for seed in $seeds; do
 		local o="$work/$set-${name//[^a-z0-9]/}-$seed"
-		"$@" "$seed" "$o" >"$o.json"
+		{ time "$@" "$seed" "$o" >"$o.json" 2>&3; } 3>&2 2>"$o.time"
 		run eval "$o.onnx" --data "$test" --json >"$o.eval.json"
 		run inspect "$o.onnx" --json >"$o.inspect.json"
-		h+=("$o.json") e+=("$o.eval.json")
+		t+=("$o.time") e+=("$o.eval.json")
 	done
-	"$python" "$here/reproduce.py" row "$name" "$o.inspect.json" "${h[@]}" -- "${e[@]}"
+	"$python" "$here/reproduce.py" row "$name" "$o.inspect.json" "${t[@]}" -- "${e[@]}"
 }
 scratch() { # MODEL SEED RESULT
 	run finetune "$1" -o "$3.onnx" --force --init random --data "$train" ${rows:+--samples "$rows"} --epochs "$passes" --seed "$2" --json
