@@ -22,6 +22,9 @@ const (
 	farApart = 1 << 10
 	// farBytes is an A that lies in memory rather than in a cache.
 	farBytes = 16 << 20
+	// fewRows is the rows of A that are one block where B has to be packed, gatherPanels the panels that
+	// are packed together then: a run of elements of each row of B.
+	fewRows, gatherPanels = 2 * blockM, 4
 	// nearBytes is a B, or nearRows rows of it, that needs no packing: its panels lie close together.
 	nearBytes, nearRows = 32 << 10, 32
 	// minSplit is the number of multiplications below which a product is not worth sharing out
@@ -52,7 +55,8 @@ type impl[T float] struct {
 	turn func(n int, dst []T, ds int, src []T, ss int)
 	side int
 
-	jobs sync.Pool // of *job[T]
+	jobs   sync.Pool // of *job[T]
+	panels sync.Pool // of *[]T, a block of a panel
 }
 
 // Gemm32 computes, for i < m and j < n,
@@ -139,6 +143,8 @@ type job[T float] struct {
 	// One task is a block of rows by group panels; cuts tasks lie side by side.
 	rows, group, cuts int
 
+	gathers bool // each task packs a panel of B before it uses it
+
 	scratchA, scratchB      []T
 	runFn, packAFn, packBFn func(lo, hi int) // methods, bound once
 }
@@ -183,6 +189,12 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 		// Packing would not be earned back.
 		j.panels, j.step, j.bks = b, im.nr, brs
 		j.compute(p, m)
+	case m <= fewRows && acs == 1:
+		// All rows are one block: each part of a panel is used by one task alone, which packs it into
+		// its nearest cache.
+		j.gathers, j.i0, j.i1 = true, 0, m
+		j.split(p, false)
+		j.gathers = false
 	default:
 		for k0 := 0; k0 < k; k0 += superK {
 			for j0 := 0; j0 < n; j0 += superN {
@@ -273,12 +285,18 @@ func (j *job[T]) split(p *Pool, gather bool) {
 	mr, nr, m, k := j.im.mr, j.im.nr, j.i1-j.i0, j.k1-j.k0
 	panels := (j.j1 - j.j0 + nr - 1) / nr
 	blocks := (m + blockM - 1) / blockM
+	if j.gathers {
+		blocks = 1
+	}
 	j.rows = ((m+blocks-1)/blocks + mr - 1) / mr * mr
 	blocks = (m + j.rows - 1) / j.rows
 	j.group = panels
 	each := max(mr/2, min(m, j.rows)) * nr * k // one row costs as much as four: it waits for memory
 	if each*blocks*panels >= minSplit {
 		j.group = min(panels, max(minTask/each, blocks*panels/maxTasks, 1))
+		if j.gathers {
+			j.group = (j.group + gatherPanels - 1) / gatherPanels * gatherPanels
+		}
 	} else {
 		p = nil
 	}
@@ -292,10 +310,44 @@ func (j *job[T]) split(p *Pool, gather bool) {
 // run does the tasks lo … hi-1.
 func (j *job[T]) run(lo, hi int) {
 	panels := (j.j1 - j.j0 + j.im.nr - 1) / j.im.nr
+	if j.gathers {
+		j.gathered(lo*j.group, min(panels, hi*j.group))
+		return
+	}
 	for t := lo; t < hi; t++ {
 		q := t % j.cuts * j.group
 		j.task(t/j.cuts, q, min(panels, q+j.group))
 	}
+}
+
+// gathered multiplies all rows by the panels q0 … q1-1, which it packs.
+func (j *job[T]) gathered(q0, q1 int) {
+	im, nr := j.im, j.im.nr
+	panels, _ := im.panels.Get().(*[]T)
+	if panels == nil {
+		panels = new([]T)
+		*panels = aligned[T](gatherPanels * nr * blockK)
+	}
+	for ; q0 < q1; q0 += gatherPanels {
+		lo, hi := q0*nr, min(j.j1, min(q0+gatherPanels, q1)*nr)
+		from, ldf := j.ends.from, j.ends.ldf
+		for k0 := 0; k0 < j.k; k0 += blockK {
+			k := min(blockK, j.k-k0)
+			for col := lo; col < hi; col += nr {
+				im.packPanel((*panels)[(col-lo)*k:], j.b[k0*j.brs+col*j.bcs:], j.brs, j.bcs, k, min(nr, hi-col))
+			}
+			last := k0+k == j.k
+			for col := lo; col < hi; col += nr {
+				n, c := min(nr, hi-col), j.c[col:]
+				im.tile(j.i1, k, j.a[k0:], j.ars, 1, (*panels)[(col-lo)*k:], nr, c, j.ldc, n, after(from, col), ldf, last && j.ends.relu)
+				if last {
+					j.ends.finish(j.i1, n, c, j.ldc, col)
+				}
+			}
+			from, ldf = j.c, j.ldc
+		}
+	}
+	im.panels.Put(panels)
 }
 
 // task multiplies block r of the rows by the panels q0 … q1-1.

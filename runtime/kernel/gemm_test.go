@@ -273,3 +273,31 @@ func TestGemm(t *testing.T) {
 		t.Run("packed", func(t *testing.T) { testShapes(t, packedGemm) })
 	})
 }
+
+// Few rows go panel by panel through a B that is packed piece by piece. The bits are those of a B that
+// was packed whole, whatever the number of threads.
+func TestGemmGathersPanels(t *testing.T) {
+	inEveryPath(t, func(t *testing.T) {
+		im := active.Load().f32
+		for _, size := range [][3]int{{17, 300, 259}, {33, 129, 1030}, {128, 784, 513}, {240, 70, 256}, {240, 500, 31}} {
+			m, n, k := size[0], size[1], size[2]
+			for gap := range 2 {
+				lda, ldb, ldc := k+3*gap, n+5*gap+nearBytes/4/nearRows, n+7*gap
+				r := rand.New(rand.NewPCG(uint64(m), uint64(gap)))
+				a, b := random[float32](r, m*lda), random[float32](r, k*ldb)
+				bias := random[float32](r, n)
+				want, got := guardedRandom(r, m*ldc), guardedRandom(r, m*ldc)
+				copy(got.v, want.v)
+				e := ends[float32]{from: bias, relu: true}
+				gemm(im, nil, m, n, k, a, lda, 1, nil, 0, 0, Pack32(k, n, b, ldb, 1).data, want.v, ldc, e)
+				for threads := 1; threads <= 2; threads++ {
+					gemm(im, NewPool(threads), m, n, k, a, lda, 1, b, ldb, 1, nil, got.v, ldc, e)
+					if err := same(got.v, want.v); err != nil {
+						t.Fatalf("%v, gap %d, %d threads: %v", size, gap, threads, err)
+					}
+					got.check(t, fmt.Sprint(size))
+				}
+			}
+		}
+	})
+}

@@ -43,10 +43,11 @@ type turnedJob struct {
 
 var turnedJobs sync.Pool // of *turnedJob
 
-// run turns the columns lo … hi-1 of C around, in blocks of rows whose lines stay in a near cache
-// until they are full.
+// run turns the columns lo … hi-1 of C around. Rows of C are often a power of two apart and share a
+// set of the nearest cache then, so that few of them are filled at a time: their lines are whole before
+// they leave it.
 func (j *turnedJob) run(lo, hi int) {
-	const block = 64
+	const block = 8
 	for i0 := 0; i0 < j.m; i0 += block {
 		i1 := min(j.m, i0+block)
 		col, whole := lo, i0

@@ -36,6 +36,9 @@ func (im *impl[T]) packPanel(dst, b []T, brs, bcs, k, cols int) {
 	nr := im.nr
 	dst = dst[:k*nr]
 	if bcs == 1 {
+		if cols == nr && copyRows(dst, b, k, nr, brs) {
+			return
+		}
 		for l := range k {
 			row := dst[l*nr : (l+1)*nr]
 			clear(row[copy(row, b[l*brs:l*brs+cols]):])
@@ -59,6 +62,28 @@ func (im *impl[T]) packPanel(dst, b []T, brs, bcs, k, cols int) {
 		}
 		im.scatter(dst, b, brs, bcs, l0, l1, j, cols)
 	}
+}
+
+// copyRows copies k rows of width elements that lie step apart, and reports whether it has a loop for
+// that width: one that copies without calling.
+func copyRows[T float](dst, src []T, k, width, step int) bool {
+	switch width {
+	case 8:
+		for l := range k {
+			*(*[8]T)(dst[l*8:]) = *(*[8]T)(src[l*step:])
+		}
+	case 16:
+		for l := range k {
+			*(*[16]T)(dst[l*16:]) = *(*[16]T)(src[l*step:])
+		}
+	case 32:
+		for l := range k {
+			*(*[32]T)(dst[l*32:]) = *(*[32]T)(src[l*step:])
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // scatter is packPanel for the terms l0 … l1-1 and the columns j0 … j1-1, element by element.
