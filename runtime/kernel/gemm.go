@@ -28,8 +28,9 @@ const (
 	// nearBytes is a B, or nearRows rows of it, that needs no packing: its panels lie close together.
 	nearBytes, nearRows = 32 << 10, 32
 	// minSplit is the number of multiplications below which a product is not worth sharing out
-	// (about 50 µs), minTask the one below which a share is not; maxTasks are enough for any CPU.
-	minSplit, minTask, maxTasks = 6 << 20, 2 << 20, 64
+	// (about 50 µs), minTask the one below which a share is not. Small tasks let cores finish
+	// together, even if one is slower than the others; maxTasks are enough for any CPU.
+	minSplit, minTask, maxTasks = 6 << 20, 512 << 10, 64
 )
 
 // impl is one implementation of the products for one element type.

@@ -25,6 +25,9 @@ func (s *Matrices32) turned() Matrices32 {
 // blocks of [Gemm32] than by the lack of them.
 const bigProduct = 4 << 20
 
+// sumTask is the number of multiplications of a task of [GemmSum32], which makes part of the result's bits.
+const sumTask = 2 << 20
+
 // GemmBatch32 computes count products at once, C_s[i·ldc+j] (+)= Σ_l A_s[i l]·B_s[l j], l < k, i < m,
 // j < n, where C_s is c[s·step:]. It gives the bits of as many calls of [Gemm32], at the speed of a
 // large one where the matrices are small. Step of c must keep the results apart.
@@ -84,7 +87,7 @@ func GemmSum32(p *Pool, count, m, n, k int, a, b Matrices32, c []float32, ldc in
 	nr := j.im.nr
 	j.ldt = (n + nr - 1) / nr * nr
 	// Few tasks, each with a sum of its own.
-	each := max(1, minTask/(m*n*k))
+	each := max(1, sumTask/(m*n*k))
 	if count*m*n*k < minSplit {
 		each = count
 	}

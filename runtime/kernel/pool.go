@@ -7,21 +7,20 @@ import (
 	"time"
 )
 
-// spinFor is how long a helper looks for work before it ends. Starting one again costs the caller
-// about a microsecond, but the helper is some 100 µs late then.
-const spinFor = 200 * time.Microsecond
-
-// poolSlots is how many For calls may share the helpers at a time; others run on their caller alone.
-const poolSlots = 8
-
-// Pool shares out loops over at most Threads goroutines, the caller's among them. Its helpers live
-// only while there is work: it needs no closing. A nil *Pool runs everything on the caller. All
-// methods are safe for concurrent use, also from inside a For.
+// Pool shares out loops over at most Threads goroutines, the caller's among them. The helpers are the
+// process's own, shared by all pools: a Pool needs no closing. A nil *Pool runs everything on the
+// caller. All methods are safe for concurrent use, also from inside a For.
+//
+// The caller never waits for a helper that has yet to start. It has to wait for one that another
+// program took the core from in the middle of its share, though, and then a loop takes longer than it
+// would alone. So a pool keeps an account of what sharing costs and brings, and shares nothing while
+// that is overdrawn.
 type Pool struct {
 	threads int
-	help    func() // p.helper, bound once: starting it allocates nothing
-	live    atomic.Int32
-	slots   [poolSlots]slot
+	busy    atomic.Int32 // helpers at work
+	rest    atomic.Int64 // share nothing before this moment
+	suspect atomic.Bool  // that a helper is on its caller's core
+	account account
 }
 
 // NewPool returns a pool of the given number of threads; 0 or less means all that Go may use.
@@ -29,9 +28,7 @@ func NewPool(threads int) *Pool {
 	if threads <= 0 {
 		threads = goruntime.GOMAXPROCS(0)
 	}
-	p := &Pool{threads: threads}
-	p.help = p.helper
-	return p
+	return &Pool{threads: threads}
 }
 
 // Threads is the number of goroutines that may work at a time; 1 for a nil pool.
@@ -52,10 +49,14 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 	grain = min(max(grain, 1), n)
 	chunks := (n-1)/grain + 1
 	if p != nil && p.threads > 1 && chunks > 1 {
-		for i := range p.slots {
-			if s := &p.slots[i]; s.taken.CompareAndSwap(false, true) {
-				p.share(s, n, grain, chunks, f)
-				return
+		if want := min(p.threads, chunks, goruntime.GOMAXPROCS(0)) - 1; want > 0 {
+			if start := now(); start >= p.rest.Load() {
+				for i := range slots {
+					if s := &slots[i]; s.taken.CompareAndSwap(false, true) {
+						p.share(s, start, want, n, grain, f)
+						return
+					}
+				}
 			}
 		}
 	}
@@ -65,67 +66,91 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 }
 
 // share runs a loop in a slot that the caller has taken, with whatever helpers turn up.
-func (p *Pool) share(s *slot, n, grain, chunks int, f func(lo, hi int)) {
-	s.n, s.grain, s.f = n, grain, f
-	s.next.Store(0)
-	s.state.Store(slotOpen)
-	for want := int32(min(p.threads, chunks) - 1); ; {
-		live := p.live.Load()
-		if live >= want {
-			break
-		}
-		if p.live.CompareAndSwap(live, live+1) {
-			go p.help()
-		}
+func (p *Pool) share(s *slot, start int64, want, n, grain int, f func(lo, hi int)) {
+	s.pool, s.n, s.grain, s.f, s.cpu = p, n, grain, f, -1
+	if p.suspect.Load() || !awake(want) {
+		s.cpu = currentCPU()
 	}
+	s.left.Store(int64((n-1)/grain+1) << 32)
+	s.helped.Store(0)
+	s.state.Store(slotOpen)
+	call(want)
+	began := now()
 	defer s.close()
-	s.work()
+	did := s.work()
+	ended := now()
+	s.await()
+	helped := s.helped.Load() // chunks; the caller's took (ended-began)/did each
+	if did == 0 {
+		return
+	}
+	end := now()
+	p.suspect.Store(end-ended > suspicious)
+	if rest := p.account.book(helped*(ended-began)/did - (began - start + end - ended)); rest > 0 {
+		p.rest.Store(end + rest)
+	}
 }
 
-// helper works on open slots until there has been none for a while.
-func (p *Pool) helper() {
+// helper works on open slots for ever. It keeps a thread of its own: Go's scheduler would use the one
+// that it looks for work on for the caller, and wake another for the helper.
+func helper() {
+	goruntime.LockOSThread()
 	debug.SetPanicOnFault(true) // a mapped file may be cut short: For passes the panic on
-	for idle := time.Now(); ; {
-		found := false
-		for range 256 {
-			for i := range p.slots {
-				if s := &p.slots[i]; s.enter() {
+	for {
+		seen := offers.Load()
+		for idle := now(); now()-idle < spinFor; {
+			found := false
+			for i := range slots {
+				if s := &slots[i]; s.state.Load()&slotOpen != 0 && s.enter() {
 					s.assist()
 					found = true
 				}
 			}
+			if found {
+				idle = now()
+			}
+			// Plain loads: PAUSE may exit to a hypervisor.
+			for i := 0; i < 256 && offers.Load() == seen; i++ {
+			}
+			seen = offers.Load()
 		}
-		switch {
-		case found:
-			idle = time.Now()
-		case time.Since(idle) > spinFor:
-			p.live.Add(-1)
-			return
-		default:
-			goruntime.Gosched() // others may have more to do than to wait here
+		sleeping.Add(1)
+		if !sleep(seen) {
+			sleeping.Add(-1)
 		}
 	}
 }
+
+var epoch = time.Now()
+
+// now is nanoseconds since the program started.
+func now() int64 { return int64(time.Since(epoch)) }
+
+// slots are the loops in progress that helpers look through; more callers than these run alone.
+var slots [16]slot
 
 // slotOpen is the bit of slot.state that lets helpers in; the bits below count those inside.
 const slotOpen = 1 << 30
 
 // slot is one For call in progress.
 type slot struct {
-	taken atomic.Bool  // by a caller
-	state atomic.Int32 // slotOpen and the number of helpers inside
-	next  atomic.Int64 // the first chunk that nobody has claimed
-	n     int
-	grain int
-	f     func(lo, hi int)
-	fault atomic.Pointer[fault] // the first panic of a helper
-	_     [64]byte              // keeps the slots' counters on cache lines of their own
+	taken  atomic.Bool  // by a caller
+	state  atomic.Int32 // slotOpen and the number of helpers inside
+	left   atomic.Int64 // the chunks that nobody has claimed: the first, and 2³² times the end
+	helped atomic.Int64 // chunks that helpers did
+	pool   *Pool
+	cpu    int // the caller's; below 0: unknown
+	n      int
+	grain  int
+	f      func(lo, hi int)
+	fault  atomic.Pointer[fault] // the first panic of a helper
+	_      [64]byte              // keeps the slots' counters on cache lines of their own
 }
 
 type fault struct{ value any }
 
-// enter counts the calling helper in if the slot is open. From then on the caller waits for it, so
-// the slot's fields stay what they are.
+// enter counts the calling helper in if the slot is open and its pool has room. From then on the
+// caller waits for it, so the slot's fields stay what they are.
 func (s *slot) enter() bool {
 	for {
 		v := s.state.Load()
@@ -133,9 +158,20 @@ func (s *slot) enter() bool {
 			return false
 		}
 		if s.state.CompareAndSwap(v, v+1) {
-			return true
+			break
 		}
 	}
+	if s.pool.busy.Add(1) < int32(s.pool.threads) {
+		return true
+	}
+	s.leave()
+	return false
+}
+
+// leave undoes enter.
+func (s *slot) leave() {
+	s.pool.busy.Add(-1)
+	s.state.Add(-1)
 }
 
 // assist is a helper's work between enter and leaving.
@@ -144,34 +180,55 @@ func (s *slot) assist() {
 		if v := recover(); v != nil {
 			s.fault.CompareAndSwap(nil, &fault{v})
 		}
-		s.state.Add(-1)
+		s.leave()
 	}()
-	s.work()
-}
-
-// work claims chunks until none is left, then shuts the door behind the last one.
-func (s *slot) work() {
+	avoidCPU(s.cpu)
 	for {
-		lo := (int(s.next.Add(1)) - 1) * s.grain
-		if lo >= s.n {
+		v := s.left.Add(-1 << 32)
+		i := v >> 32
+		if i < v&(1<<32-1) {
 			s.state.And(^slotOpen)
 			return
 		}
+		lo := int(i) * s.grain
+		s.f(lo, min(s.n, lo+s.grain))
+		s.helped.Add(1)
+	}
+}
+
+// work is the caller's: it claims chunks from the front until none is left, the helpers from the back,
+// so that over many runs of a loop a core sees the same part of its data. It returns how many it did.
+func (s *slot) work() (did int64) {
+	for ; ; did++ {
+		v := s.left.Add(1)
+		i := v&(1<<32-1) - 1
+		if i >= v>>32 {
+			s.state.And(^slotOpen)
+			return did
+		}
+		lo := int(i) * s.grain
 		s.f(lo, min(s.n, lo+s.grain))
 	}
 }
 
-// close waits for the helpers that are inside, never for one that has yet to start, and gives the
-// slot back. It runs deferred: after a panic of the caller's own chunk too.
-func (s *slot) close() {
+// await waits for the helpers that are inside, never for one that has yet to start.
+func (s *slot) await() {
 	s.state.And(^slotOpen)
 	for i := 0; s.state.Load() != 0; i++ {
-		if i >= 1000 {
-			goruntime.Gosched()
+		if i >= 1<<14 { // some 10 µs: it may be this very core that a helper waits for
+			yieldCPU()
+			if i%64 == 0 { // or this goroutine's place
+				goruntime.Gosched()
+			}
 		}
 	}
+}
+
+// close gives the slot back. It runs deferred: after a panic of the caller's own chunk too.
+func (s *slot) close() {
+	s.await()
 	f := s.fault.Swap(nil)
-	s.f = nil
+	s.f, s.pool = nil, nil
 	s.taken.Store(false)
 	if f != nil {
 		panic(f.value)

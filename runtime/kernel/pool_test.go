@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	goruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // checkChunks runs one loop and checks that every chunk was handed out once, with its own bounds.
@@ -33,7 +35,14 @@ func checkChunks(p *Pool, n, grain int) error {
 	return nil
 }
 
+// moreThreads lets goroutines meet that the machine has too few cores for.
+func moreThreads(t *testing.T) {
+	before := goruntime.GOMAXPROCS(max(4, goruntime.GOMAXPROCS(0)))
+	t.Cleanup(func() { goruntime.GOMAXPROCS(before) })
+}
+
 func TestPoolFor(t *testing.T) {
+	moreThreads(t)
 	for _, p := range []*Pool{nil, NewPool(1), NewPool(2), NewPool(8), NewPool(0)} {
 		for _, n := range []int{0, 1, 2, 7, 64, 1000} {
 			for _, grain := range []int{-1, 0, 1, 3, 64, 5000} {
@@ -47,9 +56,10 @@ func TestPoolFor(t *testing.T) {
 
 // More callers than slots, loops inside of loops.
 func TestPoolConcurrentCallers(t *testing.T) {
+	moreThreads(t)
 	p := NewPool(4)
 	var wg sync.WaitGroup
-	for range 2*poolSlots + 1 {
+	for range 2*len(slots) + 1 {
 		wg.Go(func() {
 			for n := range 60 {
 				if err := checkChunks(p, n, 3); err != nil {
@@ -68,8 +78,10 @@ func TestPoolConcurrentCallers(t *testing.T) {
 
 // helper and caller both panic in their chunks; the pool must serve on.
 func TestPoolPanicReachesCaller(t *testing.T) {
+	moreThreads(t)
 	p := NewPool(3)
 	for range 50 {
+		p.rest.Store(0) // share, whatever that cost before
 		func() {
 			defer func() {
 				if v := recover(); v != "chunk 5" {
@@ -86,6 +98,60 @@ func TestPoolPanicReachesCaller(t *testing.T) {
 		if err := checkChunks(p, 100, 1); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Helpers sleep between the loops and are woken; the caller's core must not be theirs in the end.
+func TestPoolHelpersComeAgain(t *testing.T) {
+	moreThreads(t)
+	p := NewPool(2)
+	for range 5 {
+		time.Sleep(2 * time.Duration(spinFor))
+		p.rest.Store(0)
+		var helped atomic.Bool
+		caller := make(chan struct{}) // the first chunk is the caller's: it holds it until a helper did one
+		p.For(2, 1, func(lo, _ int) {
+			if lo == 1 {
+				helped.Store(true)
+				close(caller)
+				return
+			}
+			select {
+			case <-caller:
+			case <-time.After(10 * time.Second):
+				t.Error("no helper came")
+			}
+		})
+		if !helped.Load() {
+			t.Fatal("the helper's chunk was not done")
+		}
+	}
+}
+
+// No more goroutines work at a time than the pool may use, however many loops are open.
+func TestPoolKeepsToItsThreads(t *testing.T) {
+	moreThreads(t)
+	p := NewPool(2)
+	var at, most atomic.Int32
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range 200 {
+				p.rest.Store(0)
+				p.For(8, 1, func(int, int) {
+					n := at.Add(1)
+					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+					}
+					for s := now(); now()-s < 2000; {
+					}
+					at.Add(-1)
+				})
+			}
+		})
+	}
+	wg.Wait()
+	if n := most.Load(); n > 3 { // two callers and a helper
+		t.Errorf("%d goroutines worked at a time for two callers and a pool of 2", n)
 	}
 }
 

@@ -1,0 +1,5 @@
+package kernel
+
+import "syscall"
+
+const sysGetcpu = syscall.SYS_GETCPU
