@@ -29,7 +29,25 @@ func (g *gradient) tensor() *tensor.Tensor {
 // tensors that Grad gave out before are no longer valid. dout is neither
 // changed nor kept.
 func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
+	return s.back(ctx, dout, nil)
+}
+
+// BackwardEach is Backward for whoever needs the gradients of constants one at a
+// time: it calls take with each gradient of Options.Wrt, by its place there, as
+// soon as it is whole, and takes its memory back when take returns. Nothing that
+// comes later reads the value's elements, so that take may change them: an
+// optimiser finds the gradient where it has just been written, in a cache. Those
+// of values that are no constants come last. Grad gives out nothing afterwards.
+func (s *State) BackwardEach(ctx context.Context, dout []tensor.Value, take func(i int, g *tensor.Tensor) error) error {
+	return s.back(ctx, dout, take)
+}
+
+func (s *State) back(ctx context.Context, dout []tensor.Value, take func(i int, g *tensor.Tensor) error) error {
 	p := s.p
+	s.borrow = take != nil
+	if s.borrow && s.loans == nil {
+		s.lend()
+	}
 	if len(dout) > len(p.outputs) {
 		return fmt.Errorf("found gradients of %d outputs, wanted %d", len(dout), len(p.outputs))
 	}
@@ -52,15 +70,30 @@ func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
 		}
 	}
 	for i := range slices.Backward(p.steps) {
-		if p.steps[i].back == nil {
+		if p.steps[i].back != nil {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := s.backward(i); err != nil {
+				return fmt.Errorf("gradient of %v: %w", p.steps[i].node, err)
+			}
+		}
+		if take == nil {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		for _, w := range p.whole[i] {
+			if err := s.give(w, take); err != nil {
+				return err
+			}
 		}
-		if err := s.backward(i); err != nil {
-			return fmt.Errorf("gradient of %v: %w", p.steps[i].node, err)
+	}
+	if take != nil {
+		for _, w := range p.rest {
+			if err := s.give(w, take); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
 	for k, wanted := range p.wrt {
 		if wanted && p.carries[k] {
@@ -69,6 +102,18 @@ func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
 			}
 		}
 	}
+	return nil
+}
+
+// give calls take with a gradient that is whole, and takes its memory back.
+func (s *State) give(w want, take func(i int, g *tensor.Tensor) error) error {
+	if err := s.begin(w.slot); err != nil {
+		return err
+	}
+	if err := take(w.place, s.grads[w.slot].head); err != nil {
+		return err
+	}
+	s.drop(w.slot)
 	return nil
 }
 
@@ -118,7 +163,11 @@ func (s *State) place(k int) error {
 	if x.Kind != tensor.KindTensor || x.Tensor.DType() != tensor.Float32 && x.Tensor.DType() != tensor.Float64 {
 		return fmt.Errorf("%s has no gradient", describe(x))
 	}
-	if g.buf == nil {
+	switch {
+	case g.buf != nil:
+	case s.borrow && s.loans[k] != nil:
+		g.buf = s.loans[k]
+	default:
 		g.buf = s.mem.take(x.Tensor.DType(), x.Tensor.Len())
 	}
 	return g.show(x.Tensor)
@@ -150,7 +199,14 @@ func show(head **tensor.Tensor, t *tensor.Tensor, d tensor.DType, shape []int) (
 }
 
 // drop gives back the memory of slot k's gradient.
-func (s *State) drop(k int) { s.grads[k].buf = s.mem.release(s.grads[k].buf) }
+func (s *State) drop(k int) {
+	g := &s.grads[k]
+	if s.loans != nil && g.buf == s.loans[k] {
+		g.buf = nil
+		return
+	}
+	g.buf = s.mem.release(g.buf)
+}
 
 // backward runs the i-th step backwards.
 func (s *State) backward(i int) error {

@@ -49,6 +49,10 @@ type Program struct {
 	carries []bool // it lies on a path from a Wrt value to an output
 	keep    []bool // its elements are read after the forward run
 	readers []int  // how many inputs of steps it is
+	// Options.Wrt whose gradient is whole when a step has gone back, by step;
+	// the others.
+	whole [][]want
+	rest  []want
 
 	mu   sync.Mutex
 	runs uint64
@@ -67,6 +71,9 @@ type step struct {
 	dynamic bool
 	seed    uint64
 }
+
+// A want is a value of Options.Wrt, by its slot and its place there.
+type want struct{ slot, place int }
 
 // A NotDifferentiableError names all nodes on a path from a value of
 // Options.Wrt to an output that have no gradient.
@@ -133,6 +140,7 @@ func New(m *graph.Model, o Options) (*Program, error) {
 		return nil, err
 	}
 	p.lifetimes(dtype, o.Keep)
+	p.completions(o.Wrt)
 	return p, nil
 }
 

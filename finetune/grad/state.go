@@ -33,6 +33,8 @@ type State struct {
 	bufs           []*buffer // of what steps made
 	unread         []int     // inputs of steps that have still to read it
 	grads          []gradient
+	loans          []*buffer // by slot, of gradients that BackwardEach gives out; nil before the first
+	borrow         bool      // gradients take them
 }
 
 // memory is what a state keeps of a step for the next run.

@@ -1,0 +1,161 @@
+package grad
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// BackwardEach gives out each gradient once, with Backward's bits, also where a
+// weight is spoilt as soon as its gradient is there, and run after run.
+func TestBackwardEach(t *testing.T) {
+	shared := func(t *testing.T) *graph.Model { // a weight that two layers have, one of them by its transpose
+		n, x := newNet(t, "x", 3, 6)
+		w := n.weight("w", 0, 1, 6, 6)
+		h := n.node("Tanh", values{n.node("MatMul", values{x, w})})
+		return n.done(n.node("MatMul", values{h, n.node("Transpose", values{w})}))
+	}
+	for name, build := range map[string]func(*testing.T) *graph.Model{"mlp": mlp, "transformer": transformer, "cnn": cnn, "shared": shared} {
+		t.Run(name, func(t *testing.T) {
+			m := build(t)
+			shape, _ := graph.Ints(m.Graph.Inputs[0].Type.Shape)
+			r := rand.New(rand.NewPCG(5, 6))
+			x := normals(r, shape...)
+			wrt := floating(t, m, x) // constants, activations and the input
+			p := program(t, m, Options{Wrt: wrt, Pool: kernel.NewPool(2)})
+			s := forward(t, p, x)
+			dout := asValues([]*tensor.Tensor{normals(r, s.Outputs()[0].Tensor.Shape()...)})
+			if err := s.Backward(context.Background(), dout); err != nil {
+				t.Fatal(err)
+			}
+			want := make([]*tensor.Tensor, len(wrt))
+			for i, v := range wrt {
+				if g := s.Grad(v); g != nil {
+					want[i] = g.Clone()
+				}
+			}
+			s.Release()
+			for range 2 {
+				s := forward(t, p, x)
+				got, kept := make([]*tensor.Tensor, len(wrt)), map[int][]byte{}
+				err := s.BackwardEach(context.Background(), dout, func(i int, g *tensor.Tensor) error {
+					if got[i] != nil {
+						t.Errorf("%v comes twice", wrt[i])
+					}
+					got[i] = g.Clone()
+					c := wrt[i].Const()
+					if c == nil {
+						return nil
+					}
+					kept[i] = slices.Clone(c.Bytes())
+					for k, v := 0, tensor.Data[float64](c); k < len(v); k++ {
+						v[k] = math.NaN()
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, b := range kept {
+					copy(wrt[i].Const().Bytes(), b)
+				}
+				for i, v := range wrt {
+					switch {
+					case (got[i] == nil) != (want[i] == nil):
+						t.Errorf("%v: gradient %v, wanted %v", v, got[i], want[i])
+					case got[i] != nil && !tensor.Equal(got[i], want[i]):
+						t.Errorf("%v: another gradient than Backward's", v)
+					}
+				}
+				if len(kept) == 0 {
+					t.Error("no constant's gradient came")
+				}
+				s.Release()
+			}
+		})
+	}
+}
+
+// The gradients of layers one after the other share memory, and those of an
+// ordinary Backward that follows do not.
+func TestBackwardEachShares(t *testing.T) {
+	m := mnistNet(t, 0)
+	tr := newTraining(t, m, 4, 784, 10, 1)
+	s, err := tr.program.Forward(context.Background(), tr.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lowest, highest, total := uintptr(math.MaxUint), uintptr(0), uintptr(0)
+	err = s.BackwardEach(context.Background(), tr.out, func(_ int, g *tensor.Tensor) error {
+		at := address(g)
+		n := uintptr(len(g.Bytes()))
+		lowest, highest, total = min(lowest, at), max(highest, at+n), total+n
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := highest - lowest; used > total*2/3 {
+		t.Errorf("gradients of %d bytes take %d", total, used)
+	}
+	if err := s.Backward(context.Background(), tr.out); err != nil {
+		t.Fatal(err)
+	}
+	var ends [][2]uintptr
+	for _, v := range tr.params {
+		g := s.Grad(v)
+		ends = append(ends, [2]uintptr{address(g), address(g) + uintptr(len(g.Bytes()))})
+	}
+	slices.SortFunc(ends, func(a, b [2]uintptr) int {
+		if a[0] < b[0] {
+			return -1
+		}
+		return 1
+	})
+	for i := 1; i < len(ends); i++ {
+		if ends[i][0] < ends[i-1][1] {
+			t.Error("two gradients of Backward share memory")
+		}
+	}
+}
+
+// A gradient of zero comes as zeros; an error of take ends the run.
+func TestBackwardEachEnds(t *testing.T) {
+	m := mlp(t)
+	shape, _ := graph.Ints(m.Graph.Inputs[0].Type.Shape)
+	x := normals(rand.New(rand.NewPCG(7, 8)), shape...)
+	wrt := floating(t, m, x)
+	p := program(t, m, Options{Wrt: wrt})
+	s := forward(t, p, x)
+	count := 0
+	err := s.BackwardEach(context.Background(), nil, func(i int, g *tensor.Tensor) error {
+		count++
+		if slices.ContainsFunc(tensor.Data[float64](g), func(v float64) bool { return v != 0 }) {
+			t.Errorf("%v: %v where nothing is differentiated", wrt[i], tensor.Data[float64](g))
+		}
+		return nil
+	})
+	if err != nil || count == 0 {
+		t.Errorf("%d gradients, error %v", count, err)
+	}
+	stop, calls := errors.New("stop"), 0
+	err = s.BackwardEach(context.Background(), nil, func(int, *tensor.Tensor) error {
+		calls++
+		return stop
+	})
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("%d calls, error %v", calls, err)
+	}
+}
+
+func address(t *tensor.Tensor) uintptr {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(t.Bytes())))
+}
