@@ -93,12 +93,12 @@ func (t *Trainer) diverged(ctx context.Context, units []int, loss, length float6
 	if e.Finite {
 		return e
 	}
-	out := tensors(s)
+	out := tensorsOf(nil, s)
 	t.room(out)
 	if _, err := t.obj.measure(out, targets, &t.batch, mask, t.dout, 1, true); err != nil {
 		return e
 	}
-	if err := s.Backward(ctx, valuesOf(t.dout)); err != nil {
+	if err := s.Backward(ctx, valuesOf(&t.args, t.dout)); err != nil {
 		return e
 	}
 	for _, v := range slices.Backward(values) {

@@ -223,7 +223,8 @@ func (t *Trainer) evaluate(ctx context.Context) (tally, error) {
 		if err != nil {
 			return tally{}, err
 		}
-		part, err := t.obj.measure(tensors(s), targets, &t.batch, mask, nil, 1, false)
+		t.out = tensorsOf(t.out, s)
+		part, err := t.obj.measure(t.out, targets, &t.batch, mask, nil, 1, false)
 		s.Release()
 		if err != nil {
 			return tally{}, err
@@ -233,10 +234,11 @@ func (t *Trainer) evaluate(ctx context.Context) (tally, error) {
 	return sum, nil
 }
 
-func tensors(s *grad.State) []*tensor.Tensor {
-	var out []*tensor.Tensor
-	for _, v := range s.Outputs() {
-		out = append(out, v.Tensor)
+// tensorsOf is the outputs of s, in the memory of out.
+func tensorsOf(out []*tensor.Tensor, s *grad.State) []*tensor.Tensor {
+	out = out[:0]
+	for i := range s.Len() {
+		out = append(out, s.Output(i).Tensor)
 	}
 	return out
 }
@@ -267,7 +269,7 @@ func (t *Trainer) forward(ctx context.Context, p *grad.Program, units []int) (s 
 			return nil, nil, nil, fmt.Errorf("%w: mask: the model has no input %q", ErrOptions, t.o.Mask)
 		}
 	}
-	s, err = p.Forward(ctx, valuesOf(t.batch.Inputs))
+	s, err = p.Forward(ctx, valuesOf(&t.args, t.batch.Inputs))
 	return s, targets, mask, err
 }
 
@@ -336,37 +338,16 @@ func (t *Trainer) step(ctx context.Context) error {
 	order := t.epochOrder()[:t.perEpochRows]
 	size := t.o.Batch * t.o.Accumulate
 	units := order[t.Pos*size : min(len(order), (t.Pos+1)*size)]
-	loss, rows, err := t.gradients(ctx, units)
+	t.update = update{rule: t.o.Rule, step: t.Step + 1, lr: t.lr(t.Step), momentum: t.o.Momentum, nesterov: t.o.Nesterov,
+		decay: t.o.Decay, average: t.o.Average, scale: 1}
+	move := t.together
+	if t.o.Clip == 0 && len(units) <= t.chunk {
+		move = t.directly
+	}
+	loss, rows, err := move(ctx, units)
 	if err != nil {
 		return err
 	}
-	length := norm(t.o.Pool, t.grads)
-	if t.Step == 0 {
-		t.First = loss
-	}
-	t.Smooth = lossDecay*t.Smooth + (1-lossDecay)*loss
-	if !finite(loss) || !finite(length) || t.smoothed(t.Step+1) > growth*math.Max(1, t.First) {
-		return t.diverged(ctx, units[:min(len(units), t.chunk)], loss, length)
-	}
-	u := update{rule: t.o.Rule, step: t.Step + 1, lr: t.lr(t.Step), momentum: t.o.Momentum, nesterov: t.o.Nesterov,
-		decay: t.o.Decay, average: t.o.Average, scale: 1}
-	if t.o.Clip > 0 && length > t.o.Clip {
-		u.scale = t.o.Clip / length
-	}
-	next := 0
-	for _, s := range t.slots {
-		if !s.reached {
-			continue
-		}
-		if err := u.apply(t.o.Pool, s, t.grads[next]); err != nil {
-			return err
-		}
-		next++
-	}
-	for _, s := range t.states {
-		s.Release()
-	}
-	t.states = t.states[:0]
 	t.Step++
 	t.Pos++
 	t.Sum += loss * rows
@@ -377,6 +358,78 @@ func (t *Trainer) step(ctx context.Context) error {
 	t.Seen += rows
 	t.report(0, 0)
 	return nil
+}
+
+// wild notes the loss of a step, and reports whether it is not finite or has
+// grown without bound.
+func (t *Trainer) wild(loss float64) bool {
+	if t.Step == 0 {
+		t.First = loss
+	}
+	t.Smooth = lossDecay*t.Smooth + (1-lossDecay)*loss
+	return !finite(loss) || t.smoothed(t.Step+1) > growth*math.Max(1, t.First)
+}
+
+// directly makes the step of one run: each weight moves as soon as its gradient
+// is whole and still in a cache.
+func (t *Trainer) directly(ctx context.Context, units []int) (loss, rows float64, err error) {
+	s, sum, err := t.measured(ctx, units, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	loss = sum.mean()
+	if t.wild(loss) {
+		return 0, 0, t.diverged(ctx, units, loss, 0)
+	}
+	switch err := s.BackwardEach(ctx, valuesOf(&t.args, t.dout), t.moveFn); {
+	case errors.Is(err, errNotFinite):
+		return 0, 0, t.diverged(ctx, units, loss, math.NaN())
+	case err != nil:
+		return 0, 0, err
+	}
+	err = t.keepStats(s)
+	s.Release()
+	return loss, sum.rows, err
+}
+
+var errNotFinite = errors.New("a gradient is not finite")
+
+// move makes the update of the i-th weight with the gradient g.
+func (t *Trainer) move(i int, g *tensor.Tensor) error {
+	if !finite(sumOfSquares(t.o.Pool, g)) {
+		return errNotFinite
+	}
+	return t.update.apply(t.o.Pool, t.slots[i], g)
+}
+
+// together makes a step that needs all gradients before the first weight moves.
+func (t *Trainer) together(ctx context.Context, units []int) (loss, rows float64, err error) {
+	loss, rows, err = t.gradients(ctx, units)
+	if err != nil {
+		return 0, 0, err
+	}
+	length := norm(t.o.Pool, t.grads)
+	if t.wild(loss) || !finite(length) {
+		return 0, 0, t.diverged(ctx, units[:min(len(units), t.chunk)], loss, length)
+	}
+	if t.o.Clip > 0 && length > t.o.Clip {
+		t.update.scale = t.o.Clip / length
+	}
+	next := 0
+	for _, s := range t.slots {
+		if !s.reached {
+			continue
+		}
+		if err := t.update.apply(t.o.Pool, s, t.grads[next]); err != nil {
+			return 0, 0, err
+		}
+		next++
+	}
+	for _, s := range t.states {
+		s.Release()
+	}
+	t.states = t.states[:0]
+	return loss, rows, nil
 }
 
 // lossDecay is that of the running mean of losses.
@@ -396,25 +449,13 @@ func (t *Trainer) gradients(ctx context.Context, units []int) (loss, rows float6
 	runs := 0
 	for lo := 0; lo < len(units); lo += t.chunk {
 		part := units[lo:min(len(units), lo+t.chunk)]
-		s, targets, mask, err := t.forward(ctx, t.train, part)
-		if err != nil {
-			return 0, 0, err
-		}
-		t.Runs++
-		out := tensors(s)
-		t.room(out)
 		share := float64(len(part)) / total
-		sum, err := t.obj.measure(out, targets, &t.batch, mask, t.dout, share, true)
+		s, sum, err := t.measured(ctx, part, share)
 		if err != nil {
 			return 0, 0, err
 		}
-		if err := s.Backward(ctx, valuesOf(t.dout)); err != nil {
+		if err := errors.Join(s.Backward(ctx, valuesOf(&t.args, t.dout)), t.keepStats(s)); err != nil {
 			return 0, 0, err
-		}
-		for _, k := range t.stats {
-			if err := k.x.CopyFrom(s.Value(k.out).Tensor); err != nil {
-				return 0, 0, err
-			}
 		}
 		loss += sum.mean() * share
 		rows += sum.rows
@@ -428,6 +469,30 @@ func (t *Trainer) gradients(ctx context.Context, units []int) (loss, rows float6
 		}
 	}
 	return loss, rows, nil
+}
+
+// measured runs the training form on units, and leaves the gradients of share
+// times their mean loss by the outputs in t.dout.
+func (t *Trainer) measured(ctx context.Context, units []int, share float64) (*grad.State, tally, error) {
+	s, targets, mask, err := t.forward(ctx, t.train, units)
+	if err != nil {
+		return nil, tally{}, err
+	}
+	t.Runs++
+	t.out = tensorsOf(t.out, s)
+	t.room(t.out)
+	sum, err := t.obj.measure(t.out, targets, &t.batch, mask, t.dout, share, true)
+	return s, sum, err
+}
+
+// keepStats takes the running statistics that a run came to.
+func (t *Trainer) keepStats(s *grad.State) error {
+	for _, k := range t.stats {
+		if err := k.x.CopyFrom(s.Value(k.out).Tensor); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // room makes gradients of the outputs' types.

@@ -54,6 +54,10 @@ type Trainer struct {
 	grads   []*tensor.Tensor
 	sums    []*tensor.Tensor // of gradients, where a step takes several runs
 	states  []*grad.State    // to release after the step
+	out     []*tensor.Tensor // of the last run
+	args    []tensor.Value   // those of the last call
+	update  update           // of the step
+	moveFn  func(i int, g *tensor.Tensor) error
 	clock   clock
 	kept    bool // there is a checkpoint
 }
@@ -68,6 +72,7 @@ func New(student, teacher *graph.Model, data Data, o Options) (*Trainer, error) 
 		return nil, err
 	}
 	t := &Trainer{o: o, model: student.Clone(), data: data, ordered: -1}
+	t.moveFn = t.move
 	for _, v := range dataset.Inputs(student.Graph) {
 		t.inputs = append(t.inputs, v.Name())
 	}
@@ -284,7 +289,7 @@ func (t *Trainer) probe() ([]*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.Forward(context.Background(), valuesOf(t.batch.Inputs))
+	s, err := p.Forward(context.Background(), valuesOf(&t.args, t.batch.Inputs))
 	if err != nil {
 		return nil, err
 	}
@@ -321,12 +326,13 @@ func (t *Trainer) match(teacher *graph.Model) error {
 	return nil
 }
 
-func valuesOf(ts []*tensor.Tensor) []tensor.Value {
-	out := make([]tensor.Value, len(ts))
-	for i, t := range ts {
-		out[i] = tensor.ValueOf(t)
+// valuesOf is ts as arguments, in the memory of buf.
+func valuesOf(buf *[]tensor.Value, ts []*tensor.Tensor) []tensor.Value {
+	*buf = (*buf)[:0]
+	for _, t := range ts {
+		*buf = append(*buf, tensor.ValueOf(t))
 	}
-	return out
+	return *buf
 }
 
 // loss describes the terms in words.

@@ -382,3 +382,9 @@ func (s *State) Outputs() []tensor.Value {
 	}
 	return out
 }
+
+// Len is the number of Outputs.
+func (s *State) Len() int { return len(s.p.outputs) }
+
+// Output is the i-th of Outputs.
+func (s *State) Output(i int) tensor.Value { return s.values[s.p.outputs[i]] }
