@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"bilinc/convert/dataset"
+	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
@@ -34,12 +35,14 @@ func (s stepper) oneStep() error {
 }
 
 func stepTrainer(t testing.TB, in, hidden, n, batch int) stepper {
-	net, x := newNet(t, 0, in)
-	h := net.node("Relu", values{net.dense("fc1", x, in, hidden)})
-	h = net.node("Relu", values{net.dense("fc2", h, hidden, hidden)})
-	m := net.done(net.dense("fc3", h, hidden, 10))
-	data := &reused{rows: blobs(n, in, 10, 1)}
-	k, err := New(m, nil, data, Options{Epochs: 1 << 20, Batch: batch, Pool: kernel.NewPool(1)})
+	return newStepper(t, in, hidden, nil, blobs(n, in, 10, 1), Options{Batch: batch})
+}
+
+// newStepper trains a net in-hidden-hidden-10, perhaps with one of other weights as
+// the teacher.
+func newStepper(t testing.TB, in, hidden int, teacher *graph.Model, data *rows, o Options) stepper {
+	o.Epochs, o.Pool = 1<<20, kernel.NewPool(1)
+	k, err := New(perceptron(t, in, hidden), teacher, &reused{rows: data}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +50,13 @@ func stepTrainer(t testing.TB, in, hidden, n, batch int) stepper {
 		t.Fatal(err)
 	}
 	return stepper{k}
+}
+
+func perceptron(t testing.TB, in, hidden int) *graph.Model {
+	net, x := newNet(t, 0, in)
+	h := net.node("Relu", values{net.dense("fc1", x, in, hidden)})
+	h = net.node("Relu", values{net.dense("fc2", h, hidden, hidden)})
+	return net.done(net.dense("fc3", h, hidden, 10))
 }
 
 // reused is rows that are picked into the same memory again.
@@ -65,10 +75,14 @@ func (d *reused) Pick(units []int, b *dataset.Batch) error {
 	}
 	b.First, b.Rows, b.Padded = units[0], len(units), len(units)
 	b.Inputs, b.Labels = append(b.Inputs[:0], d.x), d.labels
-	each := len(d.rows.x.Bytes()) / d.Units()
-	for k, u := range units {
-		copy(d.x.Bytes()[k*each:(k+1)*each], d.rows.x.Bytes()[u*each:])
-		tensor.Data[int64](d.labels)[k] = tensor.Data[int64](d.rows.labels)[u]
+	for _, c := range [][2]*tensor.Tensor{{d.x, d.rows.x}, {d.labels, d.rows.labels}} {
+		if c[0] == nil {
+			continue
+		}
+		each := len(c[1].Bytes()) / d.Units()
+		for k, u := range units {
+			copy(c[0].Bytes()[k*each:(k+1)*each], c[1].Bytes()[u*each:])
+		}
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ type head struct {
 
 	ce, kl, mse float64 // the terms' factors
 	scale       float64 // of squared differences: 1/variance of the targets
+
+	target *tensor.Tensor // labels that are numbers, of the last run
 }
 
 // scores is the value that a loss by classes is computed from: v, or where a
@@ -96,12 +98,8 @@ func labelled(heads []*head, out []*tensor.Tensor, labels *tensor.Tensor) error 
 	return fmt.Errorf("the labels are %v: no output fits them (found %v)", labels, found)
 }
 
-// classes writes the classes that labels name, one by position, into to.
-func (h *head) classes(to []int32, labels *tensor.Tensor, l layout, batch *dataset.Batch) error {
-	v, err := tensor.Float64s(labels)
-	if err != nil {
-		return fmt.Errorf("labels: %w", err)
-	}
+// classes writes the classes that v, the labels, name, one by position, into to.
+func (h *head) classes(to []int32, v []float64, l layout, batch *dataset.Batch) error {
 	each := 1
 	if h.onehot {
 		each = l.classes

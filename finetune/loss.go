@@ -47,6 +47,9 @@ type entropies struct {
 	teacher     *tensor.Tensor
 	loss        []float64 // by position: what was computed
 	right       []bool    // by position: whether the largest score is the target's (the teacher's, where there is no class)
+
+	s, d   *tensor.Tensor   // of the run at hand
+	partFn func(lo, hi int) // part, bound once
 }
 
 // run computes loss and right of s, and writes the gradient of
@@ -56,39 +59,47 @@ type entropies struct {
 //	loss = ce·(−Σ q log p) + kl·T²·Σ pᵗ (log pᵗ − log pˢ),  pˢ = softmax(s/T), pᵗ = softmax(t/T)
 //	d    = factor·(ce·(p − q) + kl·T·(pˢ − pᵗ))
 func (e *entropies) run(pool *kernel.Pool, s, d *tensor.Tensor) {
-	if s.DType() == tensor.Float64 {
-		runEntropies[float64](e, pool, s, d)
-	} else {
-		runEntropies[float32](e, pool, s, d)
+	if e.partFn == nil {
+		e.partFn = e.part
 	}
+	e.s, e.d = s, d
+	pool.For(e.positions, max(1, lossGrain/max(1, e.classes)), e.partFn)
+	e.s, e.d = nil, nil
 }
 
 // lossGrain is the scores that one call works on at least.
 const lossGrain = 1 << 12
 
-func runEntropies[T float](e *entropies, pool *kernel.Pool, s, d *tensor.Tensor) {
-	x := tensor.Data[T](s)
+// part does the positions lo … hi-1.
+func (e *entropies) part(lo, hi int) {
+	if e.s.DType() == tensor.Float64 {
+		entropiesOf[float64](e, lo, hi)
+	} else {
+		entropiesOf[float32](e, lo, hi)
+	}
+}
+
+func entropiesOf[T float](e *entropies, lo, hi int) {
+	x := tensor.Data[T](e.s)
 	var t, g []T
 	if e.teacher != nil {
 		t = tensor.Data[T](e.teacher)
 	}
-	if d != nil {
-		g = tensor.Data[T](d)
+	if e.d != nil {
+		g = tensor.Data[T](e.d)
 	}
-	pool.For(e.positions, max(1, lossGrain/max(1, e.classes)), func(lo, hi int) {
-		for p := lo; p < hi; p++ {
-			e.loss[p], e.right[p] = 0, false
-			if e.weight != nil && e.weight[p] == 0 {
-				if g != nil {
-					for c, at := 0, e.first(p); c < e.classes; c, at = c+1, at+e.inner {
-						g[at] = 0
-					}
+	for p := lo; p < hi; p++ {
+		e.loss[p], e.right[p] = 0, false
+		if e.weight != nil && e.weight[p] == 0 {
+			if g != nil {
+				for c, at := 0, e.first(p); c < e.classes; c, at = c+1, at+e.inner {
+					g[at] = 0
 				}
-				continue
 			}
-			entropy(e, p, x, t, g)
+			continue
 		}
-	})
+		entropy(e, p, x, t, g)
+	}
 }
 
 // entropy is the loss of one position.
@@ -177,39 +188,50 @@ type squares struct {
 	weight []float64 // by position, of each·positions elements; 0 does not count; nil: all do
 	each   int       // elements of a position
 	loss   []float64 // by position: what was computed, Σ scale·(s−t)²
+
+	s, t, d *tensor.Tensor   // of the run at hand
+	partFn  func(lo, hi int) // part, bound once
 }
 
 // run computes loss by s and its targets t, and adds the gradient of
 // factor·Σ_position loss by s to d, where that is not nil.
 func (q *squares) run(pool *kernel.Pool, s, t, d *tensor.Tensor) {
-	if s.DType() == tensor.Float64 {
-		runSquares[float64](q, pool, s, t, d)
+	if q.partFn == nil {
+		q.partFn = q.part
+	}
+	q.s, q.t, q.d = s, t, d
+	pool.For(len(q.loss), max(1, lossGrain/max(1, q.each)), q.partFn)
+	q.s, q.t, q.d = nil, nil, nil
+}
+
+// part does the positions lo … hi-1.
+func (q *squares) part(lo, hi int) {
+	if q.s.DType() == tensor.Float64 {
+		squaresOf[float64](q, lo, hi)
 	} else {
-		runSquares[float32](q, pool, s, t, d)
+		squaresOf[float32](q, lo, hi)
 	}
 }
 
-func runSquares[T float](q *squares, pool *kernel.Pool, s, t, d *tensor.Tensor) {
-	x, y := tensor.Data[T](s), tensor.Data[T](t)
+func squaresOf[T float](q *squares, lo, hi int) {
+	x, y := tensor.Data[T](q.s), tensor.Data[T](q.t)
 	var g []T
-	if d != nil {
-		g = tensor.Data[T](d)
+	if q.d != nil {
+		g = tensor.Data[T](q.d)
 	}
-	pool.For(len(q.loss), max(1, lossGrain/max(1, q.each)), func(lo, hi int) {
-		for p := lo; p < hi; p++ {
-			q.loss[p] = 0
-			if q.weight != nil && q.weight[p] == 0 {
-				continue
-			}
-			sum := 0.0
-			for i := p * q.each; i < (p+1)*q.each; i++ {
-				diff := float64(x[i]) - float64(y[i])
-				sum += diff * diff
-				if g != nil {
-					g[i] += T(2 * q.factor * q.scale * diff)
-				}
-			}
-			q.loss[p] = q.scale * sum
+	for p := lo; p < hi; p++ {
+		q.loss[p] = 0
+		if q.weight != nil && q.weight[p] == 0 {
+			continue
 		}
-	})
+		sum := 0.0
+		for i := p * q.each; i < (p+1)*q.each; i++ {
+			diff := float64(x[i]) - float64(y[i])
+			sum += diff * diff
+			if g != nil {
+				g[i] += T(2 * q.factor * q.scale * diff)
+			}
+		}
+		q.loss[p] = q.scale * sum
+	}
 }

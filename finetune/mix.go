@@ -50,33 +50,51 @@ func (t *Trainer) blends() error {
 // them, λ times the row and 1−λ times another one, λ even in [0, 1). It depends
 // on the seed and the number of the run alone.
 func (t *Trainer) blend(batch *dataset.Batch) {
-	r := rand.New(rand.NewPCG(t.o.Seed, mixStream+t.Runs))
+	m := &t.mixer
+	if m.rand == nil {
+		m.rand = rand.New(&m.pcg)
+	}
+	m.pcg.Seed(t.o.Seed, mixStream+t.Runs)
 	n := batch.Rows
-	other, part := r.Perm(n), make([]float64, n)
-	for k := range part {
-		part[k] = 1
-		if r.Float64() < t.o.Mix {
-			part[k] = r.Float64()
+	m.other, m.part = m.other[:0], m.part[:0]
+	for k := range n {
+		m.other = append(m.other, k)
+	}
+	m.rand.Shuffle(n, func(i, j int) { m.other[i], m.other[j] = m.other[j], m.other[i] })
+	for range n {
+		part := 1.0
+		if m.rand.Float64() < t.o.Mix {
+			part = m.rand.Float64()
 		}
+		m.part = append(m.part, part)
 	}
 	for _, x := range batch.Inputs {
 		if x.DType() == tensor.Float64 {
-			blendRows(tensor.Data[float64](x), other, part, n)
+			m.wide = blendRows(tensor.Data[float64](x), m.wide, m.other, m.part)
 		} else {
-			blendRows(tensor.Data[float32](x), other, part, n)
+			m.narrow = blendRows(tensor.Data[float32](x), m.narrow, m.other, m.part)
 		}
 	}
 }
 
-// blendRows makes of row k of the n rows of x part[k] times it plus the rest of
-// row other[k] as it was.
-func blendRows[T float](x []T, other []int, part []float64, n int) {
-	if n == 0 {
-		return
+// A mixer is what blending works with, so that it allocates nothing.
+type mixer struct {
+	pcg    rand.PCG
+	rand   *rand.Rand
+	other  []int
+	part   []float64
+	narrow []float32
+	wide   []float64
+}
+
+// blendRows makes of row k of x part[k] times it plus the rest of row other[k]
+// as it was. It returns buf, or a larger one, for the next call.
+func blendRows[T float](x, buf []T, other []int, part []float64) []T {
+	if len(other) == 0 {
+		return buf
 	}
-	each := len(x) / max(1, n)
-	before := make([]T, len(x))
-	copy(before, x)
+	each := len(x) / len(other)
+	before := append(buf[:0], x...)
 	for k, o := range other {
 		a, b := T(part[k]), T(1-part[k])
 		row, from := x[k*each:(k+1)*each], before[o*each:(o+1)*each]
@@ -84,4 +102,5 @@ func blendRows[T float](x []T, other []int, part []float64, n int) {
 			row[i] = a*v + b*from[i]
 		}
 	}
+	return before
 }

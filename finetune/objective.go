@@ -28,6 +28,12 @@ type objective struct {
 	loss   []float64
 	right  []bool
 	weight []float64
+
+	// What a step works with, so that it allocates nothing.
+	entropies entropies
+	squares   squares
+	numbers   []float64        // labels, or a mask
+	targetsOf []*tensor.Tensor // numbers that one head is to give
 }
 
 // A pair is a value of the student and the one of the teacher that it stands
@@ -217,8 +223,9 @@ func (o *objective) measure(out, targets []*tensor.Tensor, batch *dataset.Batch,
 			return tally{}, fmt.Errorf("value %q: %w", p.student.Name(), err)
 		}
 		w := o.matchWeight / float64(len(o.pairs))
-		q := squares{scale: p.scale * w / float64(per), factor: share / float64(batch.Rows), each: per, loss: o.loss[:rows],
-			weight: o.padding(rows, batch)}
+		q := &o.squares
+		*q = squares{scale: p.scale * w / float64(per), factor: share / float64(batch.Rows), each: per, loss: o.loss[:rows],
+			weight: o.padding(rows, batch), partFn: q.partFn}
 		q.run(o.pool, s, t, dout[len(o.heads)+i])
 		for _, l := range q.loss {
 			sum.loss += l
@@ -273,10 +280,11 @@ func (o *objective) weights(n int, batch *dataset.Batch, mask *tensor.Tensor) (w
 	if mask == nil {
 		return w, total, nil
 	}
-	m, err := tensor.Float64s(mask)
+	m, err := tensor.Float64sInto(o.numbers, mask)
 	if err != nil {
 		return nil, 0, fmt.Errorf("mask: %w", err)
 	}
+	o.numbers = m
 	if len(m) == 0 || n%len(m) != 0 {
 		return nil, 0, fmt.Errorf("the mask has %d positions, the output %d", len(m), n)
 	}
@@ -313,13 +321,19 @@ func (o *objective) head(sum *tally, h *head, s, t, d *tensor.Tensor, batch *dat
 		if total == 0 {
 			return nil
 		}
-		e := entropies{layout: l, ce: h.ce, kl: h.kl, temperature: o.temperature, factor: share / total, weight: w, teacher: t,
-			loss: o.loss[:l.positions], right: o.right[:l.positions]}
+		e := &o.entropies
+		*e = entropies{layout: l, ce: h.ce, kl: h.kl, temperature: o.temperature, factor: share / total, weight: w, teacher: t,
+			loss: o.loss[:l.positions], right: o.right[:l.positions], partFn: e.partFn}
 		if smooth {
 			e.smoothing = o.smoothing
 		}
 		if h.labels {
-			if err := h.classes(o.class[:l.positions], batch.Labels, l, batch); err != nil {
+			v, err := tensor.Float64sInto(o.numbers, batch.Labels)
+			if err != nil {
+				return fmt.Errorf("labels: %w", err)
+			}
+			o.numbers = v
+			if err := h.classes(o.class[:l.positions], v, l, batch); err != nil {
 				return err
 			}
 			e.class = o.class
@@ -338,23 +352,25 @@ func (o *objective) head(sum *tally, h *head, s, t, d *tensor.Tensor, batch *dat
 	if h.mse == 0 && !(chief && h.axis < 0) {
 		return nil
 	}
-	return o.numbers(sum, h, s, t, d, batch, mask, share, chief && h.axis < 0)
+	return o.differences(sum, h, s, t, d, batch, mask, share, chief && h.axis < 0)
 }
 
-// numbers adds the squared differences from the teacher, or from labels, or
+// differences adds the squared differences from the teacher, or from labels, or
 // half of both.
-func (o *objective) numbers(sum *tally, h *head, s, t, d *tensor.Tensor, batch *dataset.Batch, mask *tensor.Tensor, share float64, chief bool) error {
-	var targets []*tensor.Tensor
+func (o *objective) differences(sum *tally, h *head, s, t, d *tensor.Tensor, batch *dataset.Batch, mask *tensor.Tensor, share float64, chief bool) error {
+	targets := o.targetsOf[:0]
 	if h.labels && h.axis < 0 {
-		y, err := paddedLike(batch.Labels, s, batch)
+		y, err := o.paddedLike(h.target, batch.Labels, s, batch)
 		if err != nil {
 			return fmt.Errorf("labels: %w", err)
 		}
+		h.target = y
 		targets = append(targets, y)
 	}
 	if t != nil {
 		targets = append(targets, t)
 	}
+	o.targetsOf = targets
 	rows, per, err := o.rows(s, batch)
 	if err != nil {
 		return fmt.Errorf("output %q: %w", h.name, err)
@@ -376,7 +392,8 @@ func (o *objective) numbers(sum *tally, h *head, s, t, d *tensor.Tensor, batch *
 		if h.mse == 0 {
 			grad = nil
 		}
-		q := squares{scale: h.scale / float64(per), factor: share / total * factor, weight: w, each: per, loss: o.loss[:rows]}
+		q := &o.squares
+		*q = squares{scale: h.scale / float64(per), factor: share / total * factor, weight: w, each: per, loss: o.loss[:rows], partFn: q.partFn}
 		q.run(o.pool, s, y, grad)
 		for _, x := range q.loss {
 			sum.loss += factor * x * float64(batch.Rows) / total
@@ -418,14 +435,31 @@ func converted(t *tensor.Tensor, d tensor.DType, shape []int) (*tensor.Tensor, e
 	return tensor.FromFloat64s(d, v, shape...)
 }
 
-// paddedLike is labels in the type of the output s, 0 in padded rows.
-func paddedLike(labels, s *tensor.Tensor, batch *dataset.Batch) (*tensor.Tensor, error) {
-	v, err := tensor.Float64s(labels)
+// paddedLike is labels in the type of the output s, 0 in padded rows; in the
+// memory of before where that is of the type.
+func (o *objective) paddedLike(before, labels, s *tensor.Tensor, batch *dataset.Batch) (*tensor.Tensor, error) {
+	v, err := tensor.Float64sInto(o.numbers, labels)
 	if err != nil {
 		return nil, err
 	}
+	o.numbers = v
 	if want := s.Len() / batch.Padded * batch.Rows; len(v) != want {
 		return nil, fmt.Errorf("%d numbers, the output has %d", len(v), want)
 	}
-	return tensor.FromFloat64s(s.DType(), append(v, make([]float64, s.Len()-len(v))...), s.Shape()...)
+	if before == nil || before.DType() != s.DType() || !slices.Equal(before.Shape(), s.Shape()) {
+		before = tensor.New(s.DType(), s.Shape()...)
+	}
+	if s.DType() == tensor.Float64 {
+		fillPadded(tensor.Data[float64](before), v)
+	} else {
+		fillPadded(tensor.Data[float32](before), v)
+	}
+	return before, nil
+}
+
+func fillPadded[T float](to []T, v []float64) {
+	for i, x := range v {
+		to[i] = T(x)
+	}
+	clear(to[len(v):])
 }

@@ -91,12 +91,12 @@ func TestClassesOfLabels(t *testing.T) {
 	l := layoutOf([]int{2, 3}, 1)
 	to := make([]int32, 2)
 	batch := &dataset.Batch{First: 40, Rows: 2, Padded: 2}
-	if err := h.classes(to, tensor.Of([]float32{0, 0, 1, 1, 0, 0}, 2, 3), l, batch); err != nil || to[0] != 2 || to[1] != 0 {
+	if err := h.classes(to, []float64{0, 0, 1, 1, 0, 0}, l, batch); err != nil || to[0] != 2 || to[1] != 0 {
 		t.Errorf("%v, %v", to, err)
 	}
 	h.onehot = false
 	for _, bad := range []int64{3, -1} {
-		err := h.classes(to, tensor.Of([]int64{0, bad}, 2), l, batch)
+		err := h.classes(to, []float64{0, float64(bad)}, l, batch)
 		if want := `labels: sample 41 is no class of the 3 that output "y" has`; err == nil || err.Error() != want {
 			t.Errorf("label %d: %v", bad, err)
 		}

@@ -18,7 +18,9 @@ const cacheLimit = 256 << 20
 // A teacher gives the values that a student is to give.
 type teacher struct {
 	prog  *runtime.Program
-	out   []tensor.Value
+	in    []tensor.Value
+	out   []tensor.Value // of the last run, whose memory the next one has
+	ran   []*tensor.Tensor
 	cache []*tensor.Tensor // by value, of all units; nil: run anew each time
 	rows  []*tensor.Tensor // what outputs gives out of the cache
 }
@@ -29,33 +31,36 @@ func newTeacher(m *graph.Model, values []*graph.Value, pool *kernel.Pool, seed u
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
-	return &teacher{prog: p, out: make([]tensor.Value, len(values))}, nil
+	n := len(values)
+	return &teacher{prog: p, in: make([]tensor.Value, len(p.Inputs())), out: make([]tensor.Value, n), ran: make([]*tensor.Tensor, n)}, nil
 }
 
-// run computes the values for a batch.
+// run computes the values for a batch, valid until the next call.
 func (t *teacher) run(ctx context.Context, names []string, batch *dataset.Batch) ([]*tensor.Tensor, error) {
-	in := make([]tensor.Value, len(t.prog.Inputs()))
 	for i, port := range t.prog.Inputs() {
 		k := slices.Index(names, port.Name)
 		switch {
 		case k >= 0:
-			in[i] = tensor.ValueOf(batch.Inputs[k])
+			t.in[i] = tensor.ValueOf(batch.Inputs[k])
 		case !port.Optional:
 			return nil, fmt.Errorf("teacher: its input %q is none of the model's", port.Name)
 		}
 	}
-	out := make([]tensor.Value, len(t.out))
-	if err := t.prog.RunInto(ctx, in, out); err != nil {
+	err := t.prog.RunInto(ctx, t.in, t.out)
+	if err != nil && ctx.Err() == nil { // the results may have other shapes than the last ones
+		clear(t.out)
+		err = t.prog.RunInto(ctx, t.in, t.out)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
 	}
-	tensors := make([]*tensor.Tensor, len(out))
-	for i, v := range out {
+	for i, v := range t.out {
 		if v.Kind != tensor.KindTensor {
 			return nil, fmt.Errorf("teacher: output %q is a %v", t.prog.Outputs()[i].Name, v.Kind)
 		}
-		tensors[i] = v.Tensor
+		t.ran[i] = v.Tensor
 	}
-	return tensors, nil
+	return t.ran, nil
 }
 
 // fill keeps the values of all units where they are rows and take no more than

@@ -58,6 +58,7 @@ type Trainer struct {
 	args    []tensor.Value   // those of the last call
 	update  update           // of the step
 	moveFn  func(i int, g *tensor.Tensor) error
+	mixer   mixer
 	clock   clock
 	kept    bool // there is a checkpoint
 }

@@ -56,8 +56,15 @@ func Float32ToBFloat16(f float32) uint16 {
 
 // Float64s is the elements of a real tensor (floating point of 16 bits or
 // more, integer of 8 or more, bool) as float64, always a copy.
-func Float64s(t *Tensor) ([]float64, error) {
-	out := make([]float64, t.Len())
+func Float64s(t *Tensor) ([]float64, error) { return Float64sInto(nil, t) }
+
+// Float64sInto is [Float64s] in the memory of buf where that holds enough.
+func Float64sInto(buf []float64, t *Tensor) ([]float64, error) {
+	n := t.Len()
+	if cap(buf) < n {
+		buf = make([]float64, n)
+	}
+	out := buf[:n]
 	switch t.dtype {
 	case Float32:
 		widen(out, Data[float32](t))
@@ -89,6 +96,7 @@ func Float64s(t *Tensor) ([]float64, error) {
 		widen(out, Data[uint64](t))
 	case Bool:
 		for i, b := range Data[bool](t) {
+			out[i] = 0
 			if b {
 				out[i] = 1
 			}

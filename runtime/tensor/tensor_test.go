@@ -259,3 +259,24 @@ func TestValueOf(t *testing.T) {
 		t.Errorf("the value of a tensor is a %v", v.Kind)
 	}
 }
+
+// Float64sInto gives what Float64s does, also in memory that held other numbers.
+func TestFloat64sInto(t *testing.T) {
+	for _, x := range []*Tensor{Of([]bool{true, false, true}, 3), Of([]int8{-1, 0, 2}, 3), Of([]float32{1, 0, -2}, 3), Of([]float64{1, 0, -2}, 3)} {
+		want, err := Float64s(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf := []float64{7, 8, 9, 10}
+		got, err := Float64sInto(buf, x)
+		if err != nil || !slices.Equal(got, want) || &got[0] != &buf[0] {
+			t.Errorf("%v: %v, %v, wanted %v in the same memory", x, got, err, want)
+		}
+		if got, err = Float64sInto(buf[:0:2], x); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v: %v, %v, wanted %v", x, got, err, want)
+		}
+	}
+	if _, err := Float64sInto(nil, Of([]string{"a"}, 1)); err == nil {
+		t.Error("strings became numbers")
+	}
+}
