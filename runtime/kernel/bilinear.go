@@ -40,9 +40,10 @@ type PackedBilinear32 struct {
 }
 
 const (
-	// bilinearBytes is the T of a task: part of the second-level cache, so that the factors are read
-	// for many samples at a time.
-	bilinearBytes = 64 << 10
+	// bilinearBytes is the T of a task: what stays in the near caches.
+	bilinearBytes = 32 << 10
+	// bilinearTasks are enough tasks for cores to finish together.
+	bilinearTasks = 32
 	// bilinearRows bounds one call of a tile.
 	bilinearRows = 512
 )
@@ -159,6 +160,7 @@ func (w *PackedBilinear32) Mul(p *Pool, m int, x []float32, ldx int, y []float32
 			}
 		}
 	} else {
+		j.block = min(j.block, max(1, m*w.cuts/bilinearTasks))
 		p.For((m+j.block-1)/j.block*w.cuts, max(1, minTask/2/(w.work*j.block/w.cuts)), j.runFn)
 	}
 	j.w, j.x, j.y, j.ends = nil, nil, nil, ends[float32]{}

@@ -31,6 +31,9 @@ const (
 	// (about 50 µs), minTask the one below which a share is not. Small tasks let cores finish
 	// together, even if one is slower than the others; maxTasks are enough for any CPU.
 	minSplit, minTask, maxTasks = 6 << 20, 512 << 10, 64
+	// strips is how often a block of A is read: so cores that begin at both ends of a product read
+	// different panels of B, their own half of a B that would not fit one core's caches.
+	strips = 2
 )
 
 // impl is one implementation of the products for one element type.
@@ -141,8 +144,9 @@ type job[T float] struct {
 	// Its blocks of A, if packed: element (i, l) of block r is at packedA[(r·(k1-k0) + l-k0)·rows + i].
 	packedA []T
 
-	// One task is a block of rows by group panels; cuts tasks lie side by side.
-	rows, group, cuts int
+	// One task is a block of rows by group panels; cuts tasks lie side by side. They go in strips, wide
+	// of them for all blocks of rows before the next wide.
+	rows, group, cuts, wide int
 
 	gathers bool // each task packs a panel of B before it uses it
 
@@ -302,6 +306,7 @@ func (j *job[T]) split(p *Pool, gather bool) {
 		p = nil
 	}
 	j.cuts = (panels + j.group - 1) / j.group
+	j.wide = (j.cuts + strips - 1) / strips
 	if j.packedA = nil; gather {
 		j.gatherA(p, blocks)
 	}
@@ -315,9 +320,12 @@ func (j *job[T]) run(lo, hi int) {
 		j.gathered(lo*j.group, min(panels, hi*j.group))
 		return
 	}
+	blocks := (j.i1 - j.i0 + j.rows - 1) / j.rows
 	for t := lo; t < hi; t++ {
-		q := t % j.cuts * j.group
-		j.task(t/j.cuts, q, min(panels, q+j.group))
+		first := t / (blocks * j.wide) * j.wide // of the strip
+		in, wide := t-first*blocks, min(j.wide, j.cuts-first)
+		q := (first + in%wide) * j.group
+		j.task(in/wide, q, min(panels, q+j.group))
 	}
 }
 
