@@ -36,6 +36,7 @@ func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph
 		return nil, nil, err
 	}
 	r := newReport(p)
+	work.widenIn(r)
 	if o.Calibration != nil {
 		if err := applyFitted(ctx, out, work, r, &o); err != nil {
 			return nil, nil, err
@@ -47,7 +48,7 @@ func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph
 		if o.Progress != nil {
 			o.Progress(j.weight.Layers[0].Name, i, len(work.list))
 		}
-		k, e, err := work.fromWeight(ctx, j, factorize.Options{Pool: o.Pool, Seed: p.Options.Seed})
+		k, e, err := work.fit(ctx, j, factorize.Options{Pool: o.Pool, Seed: p.Options.Seed})
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, nil, ctx.Err()
@@ -76,6 +77,8 @@ type job struct {
 	kernel   string // of a convolution, as in form
 	terms    int
 	start    Start
+	by       factorize.Widening // of its outputs; of factor 1 where they stay
+	dense    bool               // it keeps its form, and reads a wide layer
 	warnings []string
 }
 
@@ -86,6 +89,11 @@ type jobs struct {
 	build *builder
 	list  []*job
 	done  []Compressed
+
+	// Of widened weights, and of those that read them.
+	wide map[*match.Weight]*widening
+	maps map[*match.Weight]factorize.Widening
+	from map[*match.Weight]*match.Weight
 }
 
 // prepare copies the model and checks the plan against it.
@@ -124,13 +132,20 @@ func prepare(m *graph.Model, p *Plan) (*graph.Model, *jobs, error) {
 			return nil, nil, fmt.Errorf("%w: layer %q: %d inputs and %d outputs, the model has %d and %d", ErrPlan, e.Name, e.In, e.Out, l.In, l.Out)
 		}
 	}
-	// A layer that the plan does not name stays as it is.
+	if err := js.widenLayers(planned); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrPlan, err)
+	}
+	// A layer that the plan does not name stays as it is, if what it reads does.
 	for _, w := range f.weights {
 		j, err := newJob(w, planned)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrPlan, err)
 		}
+		if j == nil && js.from[w] != nil {
+			j = &job{weight: w, dense: true, warnings: []string{fmt.Sprintf("layer %q grows to %d inputs, as it reads a wide layer", w.Layers[0].Name, w.Cols)}}
+		}
 		if j != nil {
+			j.by = js.maps[w]
 			js.list = append(js.list, j)
 		}
 	}
@@ -187,12 +202,26 @@ func newJob(w *match.Weight, planned map[string]*LayerPlan) (*job, error) {
 	return j, nil
 }
 
+// fit is what takes the place of a weight, by the weights alone, and
+// ‖W−Ŵ‖²/‖W‖².
+func (js *jobs) fit(ctx context.Context, j *job, o factorize.Options) (*fitted, float64, error) {
+	if j.dense {
+		d, err := js.target(j.weight)
+		return &fitted{dense: d}, 0, err
+	}
+	k, e, err := js.fromWeight(ctx, j, o)
+	return &fitted{k: k}, e, err
+}
+
 // fromWeight gives the factors of a job that goes by its weight alone, and
 // ‖W−Ŵ‖²/‖W‖².
 func (js *jobs) fromWeight(ctx context.Context, j *job, o factorize.Options) (*factorize.Kronecker, float64, error) {
-	w, err := j.weight.Dense()
+	w, err := js.target(j.weight)
 	if err != nil {
 		return nil, 0, err
+	}
+	if j.by.Factor() > 1 {
+		return js.wideFromWeight(ctx, j, w, o)
 	}
 	if j.start != Random {
 		return factorize.NearestKronecker(ctx, ordered(w, columnOrder(j.weight, j.kernel)), j.shape, j.terms, o)
@@ -218,12 +247,29 @@ func (js *jobs) random(j *job, seed uint64) (*factorize.Kronecker, error) {
 	return factorize.Random(j.shape, j.terms, rows, cols, 2/float64(cols), seed<<8+uint64(js.index(j)))
 }
 
-// replace puts factors in the place of one weight.
-func (js *jobs) replace(j *job, k *factorize.Kronecker) error {
+// replace puts factors in the place of one weight; bias is that of a widened
+// layer, where it was fitted.
+func (js *jobs) replace(j *job, f *fitted) error {
+	k := f.k
+	if j.dense {
+		return js.build.replaceDense(j.weight.Layers[0], f.dense)
+	}
+	if js.wide[j.weight] != nil {
+		var bias []float64
+		if f.bias != nil {
+			bias = f.bias[0]
+		}
+		if err := js.widenBetween(j, bias); err != nil {
+			return err
+		}
+	}
 	done, err := js.build.replace(j.weight, k, j.kernel, js.found.facts.Of)
 	for i := range done {
 		if j.start == Random {
 			done[i].Start = Random
+		}
+		if f := j.by.Factor(); f > 1 {
+			done[i].Widen = f
 		}
 	}
 	js.done = append(js.done, done...)
@@ -255,7 +301,11 @@ func (p *planner) dry(a allocation) (*graph.Model, error) {
 		return nil, err
 	}
 	for _, j := range js.list {
-		if err := js.replace(j, zeros(j.shape, j.terms, j.weight.Rows, j.weight.Cols)); err != nil {
+		f := &fitted{k: zeros(j.shape, j.terms, j.weight.Rows, j.weight.Cols)}
+		if j.dense {
+			f = &fitted{dense: mat.NewDense(j.weight.Rows, j.weight.Cols, nil)}
+		}
+		if err := js.replace(j, f); err != nil {
 			return nil, err
 		}
 	}

@@ -80,8 +80,9 @@ type stage struct {
 
 // fitted is one weight's factors and the biases of its layers.
 type fitted struct {
-	k    *factorize.Kronecker
-	bias [][]float64 // per layer; nil: stays
+	k     *factorize.Kronecker
+	dense *mat.Dense  // where the layer keeps its form; else nil
+	bias  [][]float64 // per layer; nil: stays
 }
 
 // NewCalibration prepares fits of m's layers to data, of which every fifth
@@ -455,14 +456,14 @@ func (c *Calibration) fit(ctx context.Context, js *jobs, progress func(*job, int
 			}
 			done := c.fits[c.fitKey(js, j, choices)]
 			for b, l := range j.weight.Layers {
-				if done.bias == nil {
-					break
+				if done.bias == nil || js.wide[j.weight] != nil {
+					break // a wide layer's is of another size
 				}
 				if err := js.build.setBias(l, done.bias[b]); err != nil {
 					return c.at(ctx, j, err)
 				}
 			}
-			if err := js.replace(j, done.k); err != nil {
+			if err := js.replace(j, done); err != nil {
 				return err
 			}
 		}
@@ -499,7 +500,7 @@ func (c *Calibration) independent(js *jobs, n int) int {
 
 // choice is what a job does to weight i, in a few characters.
 func (j *job) choice(i int) string {
-	return fmt.Sprintf("%d %v%s %d %s;", i, j.shape, j.kernel, j.terms, j.start)
+	return fmt.Sprintf("%d %v%s %d %s %v %v;", i, j.shape, j.kernel, j.terms, j.start, j.by, j.dense)
 }
 
 // before is the choices that the inputs of weight i depend on.
@@ -567,7 +568,7 @@ func (c *Calibration) fitGroup(ctx context.Context, js *jobs, group []*job, choi
 			}
 			delete(recorded, i)
 		}
-		done, err := c.fitOne(ctx, s, i, j)
+		done, err := c.fitOne(ctx, s, js, j)
 		if err != nil {
 			return c.at(ctx, j, err)
 		}
@@ -577,13 +578,20 @@ func (c *Calibration) fitGroup(ctx context.Context, js *jobs, group []*job, choi
 }
 
 // fitOne fits one job on its stage.
-func (c *Calibration) fitOne(ctx context.Context, s *stage, i int, j *job) (*fitted, error) {
+func (c *Calibration) fitOne(ctx context.Context, s *stage, js *jobs, j *job) (*fitted, error) {
+	w := c.found.weights[js.index(j)]
+	switch {
+	case j.by.Factor() > 1:
+		return s.fitWide(ctx, w, j)
+	case j.dense:
+		return s.fitDense(w)
+	}
 	k, err := s.fitFactors(ctx, form{j.shape, j.kernel}, j.terms)
 	if err != nil {
 		return nil, err
 	}
 	done := &fitted{k: k}
-	if w := c.found.weights[i]; refittable(w) {
+	if refittable(w) {
 		done.bias, err = biases(w, s.mo, denseOf(w, k, j.kernel))
 	}
 	return done, err
@@ -613,10 +621,15 @@ func biases(w *match.Weight, mo *factorize.Moments, dense *mat.Dense) ([][]float
 	return out, nil
 }
 
-// setBias gives a layer another bias, in the place and shape of the old one.
+// setBias gives a layer another bias, in the place and shape of the old one but
+// for the last axis of a wide one.
 func (b *builder) setBias(l *match.Layer, bias []float64) error {
 	old := l.Addend.Const()
-	t, err := tensor.FromFloat64s(old.DType(), bias, old.Shape()...)
+	shape := slices.Clone(old.Shape())
+	if len(bias) != old.Len() {
+		shape[len(shape)-1] = len(bias)
+	}
+	t, err := tensor.FromFloat64s(old.DType(), bias, shape...)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,8 @@ type point struct {
 	terms  int    // 0: the weight itself
 	params int
 	err    float64 // ‖W−Ŵ‖²/‖W‖²
+	widen  int     // how many times as wide as the original's; 0 means 1
+	cols   int     // of a weight behind a wide layer; 0 means the original's
 }
 
 // dense reports whether the point leaves the weight as it is.
@@ -28,6 +30,7 @@ func (p *point) dense() bool { return p.terms == 0 }
 type curve struct {
 	weight *match.Weight
 	scale  float64 // what an error of 1 counts: the number of layers that share the weight
+	cols   int     // as in point
 	points []point // of all kinds; in those to allocate, ascending in params and descending in err
 }
 

@@ -66,7 +66,8 @@ func (c *Calibration) onePoint(ctx context.Context, out *curve, s *stage, l *los
 	if err != nil {
 		return err
 	}
-	out.points = []point{{shape.Shape, shape.kernel, terms, shape.Params(terms) + extraParams(w, shape.IsLowRank()), l.of(denseOf(w, k, shape.kernel))}}
+	out.points = []point{{shape: shape.Shape, kernel: shape.kernel, terms: terms, params: shape.Params(terms) + extraParams(w, shape.IsLowRank()),
+		err: l.of(denseOf(w, k, shape.kernel))}}
 	return nil
 }
 

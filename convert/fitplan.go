@@ -19,6 +19,7 @@ const (
 	trialSweeps              = 4 // in a fit; what is carried out takes more where that pays
 	finalists                = 2 // fitted in full beside the best of low rank
 	manyTrials               = 10
+	autoWiden, wideTrials    = 2, 2 // of plans with wide layers, out of those of pairs
 )
 
 // A leaning is what a trial asks for one weight: how much its error counts and
@@ -100,7 +101,17 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	}
 	switch s {
 	case Auto:
+		var wide *planner
+		if p.opts.Widen == 0 && pairs >= manyTrials {
+			wide = p.widened(autoWiden, false)
+		}
+		if wide != nil {
+			pairs -= wideTrials
+		}
 		err = t.search(ctx, pairs, []leaningKind{pairsOnly, anyKind}, []leaningKind{lowRankOnly, pairsOnly, denseOnly})
+		if err == nil && wide != nil {
+			err = t.widen(ctx, wide)
+		}
 	case Terms, Bilinear:
 		err = t.search(ctx, pairs, []leaningKind{anyKind}, []leaningKind{denseOnly})
 	}
@@ -187,7 +198,20 @@ func (t *trials) search(ctx context.Context, count int, kinds, climbing []leanin
 			return err
 		}
 	}
+	if climbing == nil {
+		return nil
+	}
 	return t.climb(ctx, climbing)
+}
+
+// widen tries plans of wide, a planner of the same weights with layers that are
+// wider.
+func (t *trials) widen(ctx context.Context, wide *planner) error {
+	w := *t
+	w.p, w.budget = wide, t.budget+t.p.fixed-wide.fixed
+	err := w.search(ctx, wideTrials, []leaningKind{pairsOnly, anyKind}, nil)
+	t.done = w.done
+	return err
 }
 
 // try fits the plan that leanings give and reports whether it is the best so

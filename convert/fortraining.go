@@ -2,6 +2,8 @@ package convert
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -19,13 +21,14 @@ type trainingCandidate struct {
 	kind  leaningKind
 	most  int // terms; 0: as many as the budget allows
 	start Start
+	widen int // how many times as wide hidden layers are; 0: as the options say
 }
 
 // trainingCandidates is what is compared for a training that follows, within
 // what the options leave open.
 func trainingCandidates(o *Options) []trainingCandidate {
-	kinds := []trainingCandidate{{"low rank", lowRankOnly, 0, ""}, {"pairs, many terms", pairsOnly, 0, ""},
-		{"pairs, few terms", pairsOnly, 4, ""}, {"one pair", pairsOnly, 1, ""}}
+	kinds := []trainingCandidate{{what: "low rank", kind: lowRankOnly}, {what: "pairs, many terms", kind: pairsOnly},
+		{what: "pairs, few terms", kind: pairsOnly, most: 4}, {what: "one pair", kind: pairsOnly, most: 1}}
 	switch o.structure() {
 	case LowRank:
 		kinds = kinds[:1]
@@ -35,7 +38,7 @@ func trainingCandidates(o *Options) []trainingCandidate {
 		kinds = kinds[3:]
 	}
 	if o.NumTerms > 0 { // the curves hold that number alone
-		kinds = []trainingCandidate{{"the terms asked for", anyKind, 0, ""}}
+		kinds = []trainingCandidate{{what: "the terms asked for", kind: anyKind}}
 	}
 	starts := []Start{Fitted, Random}
 	if o.Start != "" {
@@ -48,8 +51,17 @@ func trainingCandidates(o *Options) []trainingCandidate {
 			out = append(out, k)
 		}
 	}
+	// The paper's form: one pair, and hidden layers so wide that it does.
+	if s := o.structure(); (s == Auto || s == Bilinear) && o.NumTerms == 0 && o.Widen == 0 && o.Start != Fitted {
+		for _, n := range trainedWidths {
+			out = append(out, trainingCandidate{fmt.Sprintf("one pair, %d times as wide", n), pairsOnly, 1, Random, n})
+		}
+	}
 	return out
 }
+
+// trainedWidths are the widths that trials of a plan for training compare.
+var trainedWidths = []int{2, 4}
 
 // planForTraining is the plan for a training that follows. With Options.Trial
 // every candidate is made and judged by it; without, low rank from a fitted
@@ -72,7 +84,17 @@ func (p *planner) planForTraining(ctx context.Context) (*Plan, error) {
 		if p.opts.Progress != nil {
 			p.opts.Progress("try "+c.what+", "+string(c.start), n, len(list))
 		}
-		out, err := p.trainingPlan(c, table)
+		from := p
+		if c.widen > 0 {
+			if from = p.widened(c.widen, false); from == nil {
+				continue
+			}
+		}
+		out, err := from.trainingPlan(c, table)
+		var infeasible *InfeasibleError
+		if c.widen > 0 && errors.As(err, &infeasible) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -117,6 +139,9 @@ func (p *planner) ruled(list []trainingCandidate) trainingCandidate {
 	best, points := list[0], -1
 	for _, c := range list {
 		n := 0
+		if c.widen > 0 {
+			continue // for trials alone
+		}
 		if c.kind == wanted.kind {
 			n += 2
 		}
@@ -132,7 +157,7 @@ func (p *planner) ruled(list []trainingCandidate) trainingCandidate {
 
 // trainingPlan shares the budget out over what a candidate admits.
 func (p *planner) trainingPlan(c trainingCandidate, table []Tradeoff) (*Plan, error) {
-	if b, ok := p.budget(); ok && c.start == Random && c.kind == pairsOnly && p.opts.NumTerms == 0 {
+	if b, ok := p.budget(); ok && c.start == Random && c.kind == pairsOnly && p.opts.NumTerms == 0 && p.opts.Widen < 2 && c.widen == 0 {
 		if curves, ok := p.shares(b-p.fixed, c.most); ok {
 			some := *p
 			some.curves, some.opts.Start, some.opts.ForTraining = curves, c.start, true

@@ -42,6 +42,7 @@ func NewPlanWithin(ctx context.Context, m *graph.Model, o Options, drop float64,
 	if err := p.measureCurves(ctx); err != nil {
 		return nil, err
 	}
+	p.widenAsked()
 	best := p.plan(nil, p.mixed().tradeoff())
 	for i := range best.Layers {
 		if e := &best.Layers[i]; e.Action == ActDense {

@@ -14,7 +14,8 @@ func (c *Calibration) Measure(ctx context.Context, small *graph.Model, r *Report
 	var layers, names []string
 	by := map[string]*LayerReport{}
 	for i := range r.Layers {
-		if l := &r.Layers[i]; l.Action == ActBilinear || l.Action == ActLowRank {
+		l := &r.Layers[i]
+		if l.Action == ActBilinear || l.Action == ActLowRank || l.Action == ActDense && l.ParamsAfter != l.ParamsBefore {
 			by[l.Name] = l
 		}
 	}

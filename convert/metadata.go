@@ -26,6 +26,9 @@ type Compressed struct {
 	A      string `json:"a"`              // the constant with the A of all terms
 	B      string `json:"b"`              // the constant with the B of all terms
 	Bias   string `json:"bias,omitempty"` // the constant that is added
+	// Widen is how many times as wide the layer is as the original's; 0 means 1.
+	// Of a wide one, Value has other numbers than the original's.
+	Widen int `json:"widen,omitempty"`
 	// Start is Random while the factors are the draws of a conversion for
 	// training.
 	Start Start `json:"start,omitempty"`

@@ -21,6 +21,10 @@ type planner struct {
 	curves []*curve
 	fixed  int64 // parameters that no curve is about
 	few    bool  // as few trials as there are: one of many plans
+
+	noWiden  map[*match.Weight]string // why a layer is not widened
+	wideLeft map[*match.Weight]int    // the parameters of weights without a curve that read a wide layer
+	warnings []string
 }
 
 // NewPlan decides for every layer of m what becomes of it, from the weights
@@ -38,6 +42,7 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 	if err := p.measureCurves(ctx); err != nil {
 		return nil, err
 	}
+	p.widenAsked()
 	out, err := p.decide(ctx)
 	if err != nil {
 		return nil, err
@@ -55,7 +60,12 @@ func newPlanner(m *graph.Model, o Options) (*planner, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{model: m, opts: o, found: f, params: Params(m)}
+	p := &planner{model: m, opts: o, found: f, params: Params(m), noWiden: map[*match.Weight]string{}}
+	for _, w := range f.weights {
+		if _, why := f.widen(w); why != "" {
+			p.noWiden[w] = why
+		}
+	}
 	p.left, err = p.leftOut()
 	return p, err
 }
@@ -90,8 +100,9 @@ func (p *planner) decide(ctx context.Context) (*Plan, error) {
 	return best.plan(a, table), nil
 }
 
-// warn adds what the calibration data gave rise to.
+// warn adds what the widening and the calibration data gave rise to.
 func (p *planner) warn(out *Plan) {
+	out.Warnings = append(slices.Clone(p.warnings), out.Warnings...)
 	if c := p.opts.Calibration; c != nil {
 		out.Warnings = append(slices.Clone(c.warnings), out.Warnings...)
 	}
@@ -109,7 +120,7 @@ func (p *planner) only(admit func(i int, pt *point) bool) *planner {
 	some := *p
 	some.curves = make([]*curve, len(p.curves))
 	for i, c := range p.curves {
-		k := &curve{weight: c.weight, scale: c.scale}
+		k := &curve{weight: c.weight, scale: c.scale, cols: c.cols}
 		factors := false
 		for _, pt := range c.points {
 			if admit(i, &pt) {
@@ -256,6 +267,9 @@ func (p *planner) plan(a allocation, table []Tradeoff) *Plan {
 	}
 	for _, l := range p.found.layers {
 		out.Layers = append(out.Layers, p.layer(l, chosen[l.Weight]))
+		if p.wideLeft[l.Weight] > l.Weight.Params() && tiedTo(l) == "" {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("layer %q grows from %d to %d parameters", l.Name, l.Weight.Params(), p.wideLeft[l.Weight]))
+		}
 		if pt := chosen[l.Weight]; pt != nil && pt.params > l.Weight.Params() && tiedTo(l) == "" {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("layer %q grows from %d to %d parameters", l.Name, l.Weight.Params(), pt.params))
 		}
@@ -295,6 +309,7 @@ func (p *planner) layer(l *match.Layer, pt *point) LayerPlan {
 			e.Shape, e.Kernel = shapeOf(pt.shape), pt.kernel
 		}
 	}
+	p.wideIn(&e, w, pt)
 	return e
 }
 

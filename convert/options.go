@@ -48,10 +48,16 @@ type Options struct {
 	Structure Structure `json:"structure,omitempty"` // "" is Auto
 	// NumTerms gives every layer that many terms (ranks, where Structure is
 	// LowRank) even if it grows; 0 leaves the number to the budget.
-	NumTerms int      `json:"terms,omitempty"`
-	Layers   []string `json:"layers,omitempty"`  // globs of names to compress; none means all
-	Exclude  []string `json:"exclude,omitempty"` // globs of names to leave as they are
-	Seed     uint64   `json:"seed"`
+	NumTerms int `json:"terms,omitempty"`
+	// Widen makes every hidden layer that can be so many times as wide (L. Yu et
+	// al., "Parameter efficient deep neural networks with bilinear projections",
+	// 2021): its output goes through element-wise operators to fully connected
+	// layers alone, which are fitted to the wide activations. 1 widens none; 0
+	// leaves that to the planner.
+	Widen   int      `json:"widen,omitempty"`
+	Layers  []string `json:"layers,omitempty"`  // globs of names to compress; none means all
+	Exclude []string `json:"exclude,omitempty"` // globs of names to leave as they are
+	Seed    uint64   `json:"seed"`
 
 	// ForTraining plans for a training that follows: what is best without one is
 	// not what trains best.
@@ -78,6 +84,10 @@ type Options struct {
 	Progress func(what string, done, total int) `json:"-"`
 }
 
+// mostWiden bounds Options.Widen: what reads a layer has as many more inputs,
+// and their covariance grows with the square.
+const mostWiden = 64
+
 // check reports options that no model can be planned with.
 func (o *Options) check() error {
 	budgets := 0
@@ -95,6 +105,10 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: a negative target", ErrOptions)
 	case o.NumTerms < 0:
 		return fmt.Errorf("%w: %d terms, wanted 1 or more", ErrOptions, o.NumTerms)
+	case o.Widen < 0 || o.Widen > mostWiden:
+		return fmt.Errorf("%w: widen by %d, wanted 1 to %d", ErrOptions, o.Widen, mostWiden)
+	case o.Widen > 1 && o.structure() == LowRank:
+		return fmt.Errorf("%w: a wide layer is bilinear, structure lowrank has none", ErrOptions)
 	}
 	switch o.structure() {
 	case Auto, Terms, LowRank:
@@ -121,4 +135,4 @@ func (o *Options) structure() Structure {
 }
 
 // nothing reports whether the options ask for no change at all.
-func (o *Options) nothing() bool { return o.Ratio == 1 && o.NumTerms == 0 }
+func (o *Options) nothing() bool { return o.Ratio == 1 && o.NumTerms == 0 && o.Widen < 2 }

@@ -57,6 +57,12 @@ type LayerPlan struct {
 	Kernel string `json:"kernel,omitempty"`
 	Terms  int    `json:"terms,omitempty"` // pairs, or the rank of a lowrank layer
 	Start  Start  `json:"start,omitempty"` // of the factors; "" is fitted
+	// Widen makes a bilinear layer so many times as wide: Shape then has Widen
+	// times the rows, and the shapes of layers that read it the columns. 0 and 1
+	// leave it as it is.
+	Widen int `json:"widen,omitempty"`
+	// NoWiden says why the layer cannot be widened.
+	NoWiden string `json:"no_widen,omitempty"`
 	// ParamsBefore and ParamsAfter count a weight that several layers share
 	// at the first of them alone.
 	ParamsBefore int64 `json:"params_before"`
@@ -93,6 +99,19 @@ type Tradeoff struct {
 	Feasible bool    `json:"feasible"`
 }
 
+// Note is what a person should know of a layer: the reason for its action and,
+// where wide layers were asked for, for its width.
+func (p *Plan) Note(l *LayerPlan) string {
+	if p.Options.Widen < 2 || l.NoWiden == "" || l.Action == ActSkipped {
+		return l.Reason
+	}
+	why := "not widened: " + l.NoWiden
+	if l.Reason == "" {
+		return why
+	}
+	return l.Reason + "; " + why
+}
+
 // Changes reports whether the plan replaces any layer.
 func (p *Plan) Changes() bool {
 	for i := range p.Layers {
@@ -111,7 +130,7 @@ func layersKey(layers []LayerPlan) string {
 		if e.Action != ActBilinear && e.Action != ActLowRank {
 			continue
 		}
-		fmt.Fprintf(&b, "%q %s %v %d %s;", e.Name, e.Action, e.Shape, e.Terms, e.Start)
+		fmt.Fprintf(&b, "%q %s %v %d %s %d;", e.Name, e.Action, e.Shape, e.Terms, e.Start, e.Widen)
 	}
 	return b.String()
 }

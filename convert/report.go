@@ -54,7 +54,7 @@ func newReport(p *Plan) *Report {
 	for i := range p.Layers {
 		e := &p.Layers[i]
 		l := LayerReport{Name: e.Name, Action: e.Action, Widen: 1, ParamsBefore: e.ParamsBefore, ParamsAfter: e.ParamsBefore,
-			TiedTo: e.TiedTo, Reason: e.Reason}
+			TiedTo: e.TiedTo, Reason: p.Note(e)}
 		if e.Action == ActBilinear || e.Action == ActLowRank {
 			l.Shape, l.Terms, l.Start = e.Shape, e.Terms, e.Start
 			if l.Shape == nil {

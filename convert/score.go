@@ -3,8 +3,10 @@ package convert
 import (
 	"context"
 	"math"
+	"slices"
 
 	"bilinc/convert/dataset"
+	"bilinc/factorize"
 	"bilinc/runtime"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
@@ -258,6 +260,47 @@ func outputNames(m *graph.Model) []string {
 	return names
 }
 
+// wideValues is the values of m that are wider than the original's, by name.
+func wideValues(m *graph.Model) (map[string]factorize.Widening, error) {
+	layers, err := ReadLayers(m)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]factorize.Widening{}
+	for _, l := range layers {
+		if by, ok := factorize.WideningOf(l.Shape.A[0], l.Shape.B[0], l.Widen); ok && l.Widen > 1 {
+			out[l.Value] = by
+		}
+	}
+	return out, nil
+}
+
+// firstCopies is what of a wide layer's output stands for the original's.
+func firstCopies(v tensor.Value, by factorize.Widening) (tensor.Value, error) {
+	if v.Kind != tensor.KindTensor || v.Tensor.Rank() == 0 || v.Tensor.Shape()[v.Tensor.Rank()-1] != by.Outputs() {
+		return v, nil
+	}
+	x, err := tensor.Float64s(v.Tensor)
+	if err != nil {
+		return v, err
+	}
+	n := by.Outputs() / by.Factor()
+	out := make([]float64, 0, len(x)/by.Factor())
+	for r := 0; r < len(x); r += by.Outputs() {
+		row := make([]float64, n)
+		for i, e := range x[r : r+by.Outputs()] {
+			if k, copied := by.Ancestor(i); copied == 0 {
+				row[k] = e
+			}
+		}
+		out = append(out, row...)
+	}
+	shape := slices.Clone(v.Tensor.Shape())
+	shape[len(shape)-1] = n
+	t, err := tensor.FromFloat64s(v.Tensor.DType(), out, shape...)
+	return tensor.ValueOf(t), err
+}
+
 // relativeErrors is ‖y−ỹ‖²/‖y − mean y‖² on the selection rows for values of
 // both models; nil where it cannot be had.
 func (c *Calibration) relativeErrors(ctx context.Context, small *graph.Model, names []string) (map[string]*float64, error) {
@@ -269,10 +312,19 @@ func (c *Calibration) relativeErrors(ctx context.Context, small *graph.Model, na
 	if err != nil {
 		return nil, err
 	}
+	wide, err := wideValues(small)
+	if err != nil {
+		return nil, err
+	}
 	devs := make([]deviation, len(names))
 	err = c.each(ctx, c.selection(), []*runtime.Program{a, b}, func(batch *dataset.Batch, out [][]tensor.Value) error {
 		for k := range devs {
 			if devs[k].why == "" {
+				if by, ok := wide[names[k]]; ok {
+					if out[1][k], err = firstCopies(out[1][k], by); err != nil {
+						return err
+					}
+				}
 				u, v, given, padded, err := c.countedPair(out[0][k], out[1][k], batch)
 				if err != nil {
 					return err

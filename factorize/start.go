@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -15,6 +16,25 @@ const startDamping = 1e-3
 // factors L1 and L2, it is the nearest sum to Weff (L1 ⊗ L2), every A multiplied by L1⁻¹ and every B by L2⁻¹. That
 // would be the optimum if C were a Kronecker product. A weight of output errors is treated alike. It holds terms terms, at most s.MaxTerms().
 func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, error) {
+	return f.startOf(ctx, f.weff, s, terms)
+}
+
+// Beyond returns a sum of k's terms and so many others of its shape: those that Start would give for what k leaves of
+// the best weight.
+func (f *Fitter) Beyond(ctx context.Context, k *Kronecker, terms int) (*Kronecker, error) {
+	rest := mat.DenseCopyOf(f.weff)
+	addScaled(rest, -1, k.dense(f.o.Pool))
+	more, err := f.startOf(ctx, rest, k.Shape, terms)
+	if err != nil {
+		return nil, err
+	}
+	out := *k
+	out.A, out.B = append(slices.Clone(k.A), more.A...), append(slices.Clone(k.B), more.B...)
+	return &out, nil
+}
+
+// startOf is Start for another weight than the best.
+func (f *Fitter) startOf(ctx context.Context, w *mat.Dense, s Shape, terms int) (*Kronecker, error) {
 	m, n := f.mo.Dims()
 	if err := s.check(m, n); err != nil {
 		return nil, err
@@ -28,7 +48,7 @@ func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, err
 	if err != nil {
 		return nil, err
 	}
-	re := rearrange(f.o.Pool, out.rows(f.o.Pool, s, f.weff), s) // row (a, i), column (b, j)
+	re := rearrange(f.o.Pool, out.rows(f.o.Pool, s, w), s) // row (a, i), column (b, j)
 	// Over j: rows (a, i, b) times L2. Over i: L1ᵀ times the rows of every a.
 	byJ := view{re.RawMatrix().Data, s.M1 * s.N1 * s.M2, s.N2, s.N2, 1}
 	white := product(f.o.Pool, byJ, of(l2.l))

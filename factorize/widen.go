@@ -6,44 +6,141 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Widen returns one pair for a layer of s1·s2 times as many outputs, and its bias, as a start for a layer whose width
-// may grow: the left factors of the first s1 terms of k stacked, and the right factors of the first s2 terms. Output
-// (p·M1+a)·(s2·M2) + q·M2+b of the wide layer is then made by A_p and B_q and descends from output a·M2+b of the layer
-// itself; those with p = q = 0 are the first term of k. The factors of all terms are scaled to the norms of the
-// first's, so that all outputs are of one size, and the bias (the original one is bias, or nil) gives every output the
-// mean of its ancestor. The layer after a widened one is fitted to moments of its own, with the wide activations as x̃.
-//
-// k must be a fit to these moments, with max(s1, s2) terms at least and without padded rows.
-func (mo *Moments) Widen(k *Kronecker, bias []float64, s1, s2 int) (*Kronecker, []float64, error) {
-	if err := k.Check(); err != nil {
-		return nil, nil, err
-	}
-	m, n := mo.Dims()
-	switch {
-	case s1 < 1 || s2 < 1:
-		return nil, nil, fmt.Errorf("widening by %d and %d: at least 1 is needed", s1, s2)
-	case k.Terms() < max(s1, s2):
-		return nil, nil, fmt.Errorf("widening by %d and %d takes %d terms, the sum has %d", s1, s2, max(s1, s2), k.Terms())
-	case k.Rows != m || k.Cols != n || k.M1*k.M2 != m:
-		return nil, nil, fmt.Errorf("widening a sum of shape %v for [%d %d], want [%d %d] without padded rows", k.Shape, k.Rows, k.Cols, m, n)
-	case bias != nil && len(bias) != m:
-		return nil, nil, fmt.Errorf("widening: bias has %d elements, want %d", len(bias), m)
-	}
-	s := Shape{s1 * k.M1, k.N1, s2 * k.M2, k.N2}
-	wide := &Kronecker{
-		Shape: s, Rows: s.M1 * s.M2, Cols: n,
-		A: []*mat.Dense{stackScaled(k.A[:s1])}, B: []*mat.Dense{stackScaled(k.B[:s2])},
-	}
-	out := &Moments{Mean: mo.Mean, OutMean: make([]float64, wide.Rows)}
-	tiled := make([]float64, wide.Rows)
-	for row := range tiled {
-		from := row/s.M2%k.M1*k.M2 + row%s.M2%k.M2
-		out.OutMean[row] = mo.OutMean[from]
-		if bias != nil {
-			tiled[row] = bias[from]
+// A Widening makes a layer of M1·M2 outputs S1·S2 times as wide. Output (p·M1+a)·(S2·M2) + q·M2+b of the wide layer,
+// p < S1 and q < S2, descends from output a·M2+b of the layer itself: with factors of M1 and M2 rows, it is made by
+// the p-th of S1 left factors that are stacked, and the q-th of S2 right ones.
+type Widening struct{ M1, M2, S1, S2 int }
+
+// WideningOf returns the widening by a factor that a pair of m1·m2 outputs in all comes from: of the ways to take the
+// factor out of m1 and m2, the one that divides it most evenly. ok is false where there is none.
+func WideningOf(m1, m2, factor int) (w Widening, ok bool) {
+	for s1 := 1; s1 <= factor; s1++ {
+		s2 := factor / s1
+		if s1*s2 != factor || m1%s1 != 0 || m2%s2 != 0 {
+			continue
+		}
+		if !ok || max(s1, s2) <= max(w.S1, w.S2) {
+			w, ok = Widening{m1 / s1, m2 / s2, s1, s2}, true
 		}
 	}
-	return wide, out.Bias(tiled, wide.Dense()), nil
+	return w, ok
+}
+
+// Factor returns how many times wider the layer becomes.
+func (w Widening) Factor() int { return w.S1 * w.S2 }
+
+// Terms returns the terms that a fit needs for so many terms of the wide layer.
+func (w Widening) Terms(terms int) int { return terms + max(w.S1, w.S2) - 1 }
+
+// Outputs returns the number of outputs of the wide layer.
+func (w Widening) Outputs() int { return w.S1 * w.M1 * w.S2 * w.M2 }
+
+// Ancestor returns the output that one of the wide layer descends from, and which copy of it that is: from 0, which
+// the layer's leading terms make, to Factor−1.
+func (w Widening) Ancestor(row int) (output, copied int) {
+	i, j := row/(w.S2*w.M2), row%(w.S2*w.M2)
+	return i%w.M1*w.M2 + j%w.M2, i/w.M1*w.S2 + j/w.M2
+}
+
+// Spread returns the weight of the layer after a wide one that reads the first copy of every output and none else: of
+// a wide layer whose first copies are the original's outputs, it makes what w made of these.
+func (w Widening) Spread(next *mat.Dense) (*mat.Dense, error) {
+	m, n := next.Dims()
+	if n != w.M1*w.M2 {
+		return nil, fmt.Errorf("widening: the next layer has %d inputs, want %d", n, w.M1*w.M2)
+	}
+	out := mat.NewDense(m, w.Outputs(), nil)
+	for j := range w.Outputs() {
+		from, copied := w.Ancestor(j)
+		if copied > 0 {
+			continue
+		}
+		for i := range m {
+			out.Set(i, j, next.At(i, from))
+		}
+	}
+	return out, nil
+}
+
+// Tile returns one number for every output of the wide layer: that of its ancestor.
+func (w Widening) Tile(v []float64) []float64 {
+	out := make([]float64, w.Outputs())
+	for i := range out {
+		from, _ := w.Ancestor(i)
+		out[i] = v[from]
+	}
+	return out
+}
+
+// Widen returns so many terms for a wide layer. Term t stacks S1 left factors of k, from its term t on, and S2 right
+// ones; so the first copies of the outputs are made by the leading terms of k, the other copies add features. All
+// factors of a stack are scaled to the norm of its first, so that all outputs are of one size.
+//
+// k has w.Terms(terms) terms at least and no padded rows.
+func (w Widening) Widen(k *Kronecker, terms int) (*Kronecker, error) {
+	if err := k.Check(); err != nil {
+		return nil, err
+	}
+	switch {
+	case w.S1 < 1 || w.S2 < 1 || terms < 1:
+		return nil, fmt.Errorf("widening by %d and %d, %d terms: at least 1 is needed", w.S1, w.S2, terms)
+	case k.Terms() < w.Terms(terms):
+		return nil, fmt.Errorf("widening by %d and %d to %d terms takes %d, the sum has %d", w.S1, w.S2, terms, w.Terms(terms), k.Terms())
+	case k.M1 != w.M1 || k.M2 != w.M2 || k.M1*k.M2 != k.Rows:
+		return nil, fmt.Errorf("widening a sum of shape %v for %d rows, want %d·%d without padding", k.Shape, k.Rows, w.M1, w.M2)
+	}
+	s := Shape{w.S1 * k.M1, k.N1, w.S2 * k.M2, k.N2}
+	wide := &Kronecker{Shape: s, Rows: s.M1 * s.M2, Cols: k.Cols}
+	for t := range terms {
+		wide.A = append(wide.A, stackScaled(k.A[t:t+w.S1]))
+		wide.B = append(wide.B, stackScaled(k.B[t:t+w.S2]))
+	}
+	return wide, nil
+}
+
+// WideBias returns the bias that goes with a wide layer, where bias is the original one or nil: every output gets the
+// mean of its ancestor. The layer after a widened one is fitted to moments of its own, with the wide activations as x̃.
+func (mo *Moments) WideBias(w Widening, bias []float64, wide *Kronecker) ([]float64, error) {
+	m, n := mo.Dims()
+	switch {
+	case w.M1*w.M2 != m || wide.Rows != w.Outputs() || wide.Cols != n:
+		return nil, fmt.Errorf("a wide layer of [%d %d] for moments of [%d %d]", wide.Rows, wide.Cols, m, n)
+	case bias != nil && len(bias) != m:
+		return nil, fmt.Errorf("widening: bias has %d elements, want %d", len(bias), m)
+	}
+	if bias == nil {
+		bias = make([]float64, m)
+	}
+	out := w.Tile(bias)
+	moved := wide.times(mo.Mean)
+	for i, mean := range w.Tile(mo.OutMean) {
+		out[i] += mean - moved[i]
+	}
+	return out, nil
+}
+
+// times returns the sum times a vector, without building the sum.
+func (k *Kronecker) times(x []float64) []float64 {
+	out := make([]float64, k.M1*k.M2)
+	t := make([]float64, k.M2)
+	for r := range k.A {
+		for i := range k.N1 {
+			clear(t)
+			for b := range t {
+				for j, v := range k.B[r].RawRowView(b) {
+					if at := i*k.N2 + j; at < len(x) {
+						t[b] += v * x[at]
+					}
+				}
+			}
+			for a := range k.M1 {
+				for b, v := range t {
+					out[a*k.M2+b] += k.A[r].At(a, i) * v
+				}
+			}
+		}
+	}
+	return out[:k.Rows]
 }
 
 // stackScaled puts matrices of one size below each other, all scaled to the norm of the first; zero ones stay zero.

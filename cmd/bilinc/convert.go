@@ -413,7 +413,7 @@ func printReport(w io.Writer, r *convert.Report) error {
 			in, out = l.Shape.A[1]*l.Shape.B[1], l.Shape.A[0]*l.Shape.B[0]
 		}
 		t.add(l.Name, l.Action, factorText(l.Action, l.Shape, l.Terms, in, out), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
-			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(l.Reason, l.TiedTo))
+			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(l.Reason, l.TiedTo, l.Widen))
 	}
 	t.add("model", "", "", "", count(r.ParamsBefore), count(r.ParamsAfter), ratioText(r.ParamsBefore, r.ParamsAfter), "", "")
 	if err := t.print(w); err != nil {

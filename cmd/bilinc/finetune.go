@@ -280,7 +280,7 @@ func groups(o *finetune.Options, m *graph.Model, match bool) error {
 	}
 	for _, l := range layers {
 		o.Groups = append(o.Groups, groupOf(l))
-		if match {
+		if match && l.Widen < 2 { // a wide layer has other outputs than the teacher's
 			o.Matches = append(o.Matches, finetune.Match{Student: l.Value, Teacher: l.Value})
 		}
 	}

@@ -83,7 +83,7 @@ func printInspection(w io.Writer, info *convert.Inspection) error {
 		if l.Compressible {
 			yes = "yes"
 		}
-		layers.add(l.Name, l.Op, in, out, count(l.Params), yes, layerNote(l.Reason, l.TiedTo))
+		layers.add(l.Name, l.Op, in, out, count(l.Params), yes, layerNote(l.Reason, l.TiedTo, 0))
 	}
 	return layers.print(w)
 }

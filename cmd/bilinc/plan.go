@@ -30,7 +30,7 @@ type planFlags struct {
 }
 
 // planFlagNames are those that say what a plan file says too.
-var planFlagNames = []string{"ratio", "target-params", "target-size", "max-drop", "structure", "terms", "for-training", "layers", "exclude"}
+var planFlagNames = []string{"ratio", "target-params", "target-size", "max-drop", "structure", "terms", "widen", "for-training", "layers", "exclude"}
 
 const planHelp = `
 The budget is an upper limit for the whole model: --ratio, --target-params or
@@ -46,6 +46,7 @@ func (p *planFlags) add(f *pflag.FlagSet) {
 	f.Var((*sizeFlag)(&p.opts.TargetSize), "target-size", "at most so many bytes in the written files (2MB, 1GiB)")
 	f.StringVar(&p.structure, "structure", string(convert.Auto), "auto, bilinear, terms or lowrank")
 	f.IntVar(&p.opts.NumTerms, "terms", 0, "terms (ranks) of every layer, even where it grows")
+	f.IntVar(&p.opts.Widen, "widen", 0, "make hidden layers so many times as wide, where that can be (1: none)")
 	f.BoolVar(&p.opts.ForTraining, "for-training", false, "plan for a finetune that follows: what trains best, with its start")
 	f.StringArrayVar(&p.opts.Layers, "layers", nil, "compress only layers whose names match this glob; repeatable")
 	f.StringArrayVar(&p.opts.Exclude, "exclude", nil, "leave layers alone whose names match this glob; repeatable")
@@ -69,6 +70,8 @@ func (p *planFlags) options(a *app) (convert.Options, error) {
 		return o, usage(fmt.Errorf("--target-params %d: wanted 1 or more", o.TargetParams), "")
 	case p.set.Changed("terms") && o.NumTerms < 1:
 		return o, usage(fmt.Errorf("--terms %d: wanted 1 or more", o.NumTerms), "")
+	case p.set.Changed("widen") && o.Widen < 1:
+		return o, usage(fmt.Errorf("--widen %d: wanted 1 or more", o.Widen), "")
 	}
 	if f := p.set.Lookup("max-drop"); f != nil && f.Changed {
 		switch {
@@ -238,9 +241,14 @@ func (a *app) plan(ctx context.Context, path string, m *graph.Model, o convert.O
 
 func printPlan(w io.Writer, p *convert.Plan) error {
 	t := newTable("LAYER", "ACTION", "SHAPE", ">TERMS", ">PARAMS", ">AFTER", ">RATIO", ">ERROR", "NOTE")
-	for _, l := range p.Layers {
-		t.add(l.Name, l.Action, factorText(l.Action, l.Shape, l.Terms, l.In, l.Out), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
-			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(l.Reason, l.TiedTo))
+	for i := range p.Layers {
+		l := &p.Layers[i]
+		in := l.In
+		if l.Shape != nil { // of a wide input
+			in = l.Shape.A[1] * l.Shape.B[1]
+		}
+		t.add(l.Name, l.Action, factorText(l.Action, l.Shape, l.Terms, in, l.Out), zeroEmpty(l.Terms), count(l.ParamsBefore), count(l.ParamsAfter),
+			ratioText(l.ParamsBefore, l.ParamsAfter), short(l.Error), layerNote(p.Note(l), l.TiedTo, l.Widen))
 	}
 	t.add("total", "", "", "", count(p.ParamsBefore), count(p.ParamsAfter), ratioText(p.ParamsBefore, p.ParamsAfter), short(p.Error), "")
 	if err := t.print(w); err != nil {
@@ -292,7 +300,10 @@ func ratioText(before, after int64) string {
 	return short(float64(before)/float64(after)) + "×"
 }
 
-func layerNote(reason, tied string) string {
+func layerNote(reason, tied string, widen int) string {
+	if widen > 1 {
+		reason = fmt.Sprintf("%d times as wide", widen)
+	}
 	if tied == "" {
 		return reason
 	}
