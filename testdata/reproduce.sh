@@ -95,9 +95,7 @@ for set in $sets; do
 	net "$width" "$work/$set.onnx"
 	each "full" scratch "$work/$set.onnx"
 	for s in 1 $widened; do
-		net $((s * width)) "$work/$set-wide.onnx"
-		run convert "$work/$set-wide.onnx" -o "$work/$set-pair-$s.onnx" --force --structure bilinear --terms 1 --exclude fc2 >/dev/null
-		rm "$work/$set-wide.onnx"
+		run convert "$work/$set.onnx" -o "$work/$set-pair-$s.onnx" --force --structure bilinear --terms 1 --widen "$s" --exclude fc2 >/dev/null
 		each "bilinear, width x$s" scratch "$work/$set-pair-$s.onnx"
 	done
 	each "full, converted at $ratio and fine-tuned" converted "$work/$set-full"
