@@ -142,7 +142,7 @@ func prepare(m *graph.Model, p *Plan) (*graph.Model, *jobs, error) {
 			return nil, nil, fmt.Errorf("%w: %w", ErrPlan, err)
 		}
 		if j == nil && js.from[w] != nil {
-			j = &job{weight: w, dense: true, warnings: []string{fmt.Sprintf("layer %q grows to %d inputs, as it reads a wide layer", w.Layers[0].Name, w.Cols)}}
+			j = &job{weight: w, dense: true, warnings: []string{fmt.Sprintf("layer %q grows from %d to %d parameters", w.Layers[0].Name, w.Params(), w.Rows*w.Cols)}}
 		}
 		if j != nil {
 			j.by = js.maps[w]
