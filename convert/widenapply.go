@@ -183,9 +183,17 @@ func (b *builder) replaceDense(l *match.Layer, w *mat.Dense) error {
 	if err != nil {
 		return err
 	}
-	v, addend := s.matMul("y", l.X, c), l.Addend
-	if addend != nil && l.Beta != 0 {
-		v = s.node("Add", "b", []*graph.Value{v, s.scaled(addend, l.Beta, l.Weight.DType)})
+	var v, addend *graph.Value
+	if l.Beta != 0 && l.Addend != nil {
+		addend = s.scaled(l.Addend, l.Beta, l.Weight.DType)
+	}
+	switch {
+	case addend == nil:
+		v = s.matMul("y", l.X, c)
+	case l.Rank == 2:
+		v = s.node("Gemm", "y", []*graph.Value{l.X, c, addend})
+	default:
+		v = s.node("Add", "b", []*graph.Value{s.matMul("y", l.X, c), addend})
 	}
 	s.yield(v, last)
 	if s.err != nil {
