@@ -25,6 +25,9 @@ const (
 	// fewRows is the rows of A that are one block where B has to be packed, gatherPanels the panels that
 	// are packed together then: a run of elements of each row of B.
 	fewRows, gatherPanels = 2 * blockM, 4
+	// fewPanels is the panels of B that every task has where A is larger, fewPanelsRows the rows of A
+	// that it takes then.
+	fewPanels, fewPanelsRows = 8, 48
 	// nearBytes is a B, or nearRows rows of it, that needs no packing: its panels lie close together.
 	nearBytes, nearRows = 32 << 10, 32
 	// minSplit is the number of multiplications below which a product is not worth sharing out
@@ -201,9 +204,10 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 		j.split(p, false)
 		j.gathers = false
 	default:
+		wide := superN * max(1, superK/k) // few terms leave room for more columns
 		for k0 := 0; k0 < k; k0 += superK {
-			for j0 := 0; j0 < n; j0 += superN {
-				j.j0, j.j1, j.k0, j.k1 = j0, min(n, j0+superN), k0, min(k, k0+superK)
+			for j0 := 0; j0 < n; j0 += wide {
+				j.j0, j.j1, j.k0, j.k1 = j0, min(n, j0+wide), k0, min(k, k0+superK)
 				j.gatherB(p)
 				j.compute(p, m)
 			}
@@ -290,8 +294,12 @@ func (j *job[T]) split(p *Pool, gather bool) {
 	mr, nr, m, k := j.im.mr, j.im.nr, j.i1-j.i0, j.k1-j.k0
 	panels := (j.j1 - j.j0 + nr - 1) / nr
 	blocks := (m + blockM - 1) / blockM
-	if j.gathers {
+	switch {
+	case j.gathers:
 		blocks = 1
+	case !gather && m > blockM && panels <= fewPanels:
+		// A task has all panels, so that A, which is the larger matrix, is fetched once.
+		blocks = (m + fewPanelsRows - 1) / fewPanelsRows
 	}
 	j.rows = ((m+blocks-1)/blocks + mr - 1) / mr * mr
 	blocks = (m + j.rows - 1) / j.rows
@@ -299,6 +307,9 @@ func (j *job[T]) split(p *Pool, gather bool) {
 	each := max(mr/2, min(m, j.rows)) * nr * k // one row costs as much as four: it waits for memory
 	if each*blocks*panels >= minSplit {
 		j.group = min(panels, max(minTask/each, blocks*panels/maxTasks, 1))
+		if j.rows <= fewPanelsRows && panels <= fewPanels {
+			j.group = panels
+		}
 		if j.gathers {
 			j.group = (j.group + gatherPanels - 1) / gatherPanels * gatherPanels
 		}
