@@ -48,19 +48,35 @@ func TestBilinearStep(t *testing.T) {
 		p.relu()
 		p.bilinear(4, 7, 3, 3, terms)
 		m := p.model()
-		for name, want := range map[string]int{"": 2, "MatMul": 1} { // without what is asked for
-			var o Options
-			if name != "" {
-				o.Keep = values{m.Graph.Value(name)}
+		for _, v := range m.Graph.Consts() { // biases that make ReLU bite
+			if v.Init().Rank() == 1 && v.Init().DType() == tensor.Float32 {
+				for i, b := 0, tensor.Data[float32](v.Init()); i < len(b); i++ {
+					b[i] = float32(i%3) - 1
+				}
 			}
-			found := 0
+		}
+		const layer, relu = "*op.BilinearStep{Relu:false} ", "*op.BilinearStep{Relu:true} "
+		for node, want := range map[int]string{ // what is fused where the output of a node is asked for
+			-1: relu + layer,
+			1:  "*op.reshape op.matMul *op.reshape op.matMul *op.reshape *op.bias " + layer,
+			4:  layer + "*op.bias " + layer,
+			5:  layer + "*op.reluOp " + layer,
+			6:  relu + layer,
+		} {
+			var o Options
+			if node >= 0 {
+				o.Keep = m.Graph.Nodes()[node].Outputs()
+			}
+			found := ""
 			for _, s := range program(t, m, o).steps {
-				if _, ok := s.op.(*op.BilinearStep); ok {
-					found++
+				if l, ok := s.op.(*op.BilinearStep); ok {
+					found += fmt.Sprintf("%T{Relu:%v} ", s.op, l.Relu)
+				} else {
+					found += fmt.Sprintf("%T ", s.op)
 				}
 			}
 			if found != want {
-				t.Errorf("keeping %q, found %d layers, wanted %d", name, found, want)
+				t.Errorf("keeping node %d's output, found %s, wanted %s", node, found, want)
 			}
 		}
 		r := rand.New(rand.NewPCG(1, 2))

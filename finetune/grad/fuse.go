@@ -16,7 +16,8 @@ type fused struct {
 }
 
 // fuse takes the biases out of products and puts ReLUs into biases: each is
-// one pass over the activations then, forward and back. Values that are asked
+// one pass over the activations then, forward and back. Into bilinear layers it
+// puts both. Values that are asked
 // for stay what some step gives out. bare is the values that no node has, each
 // with one that is of its type.
 func fuse(nodes []*graph.Node, facts *op.Facts, fixed []*graph.Value) (steps []fused, bare map[*graph.Value]*graph.Value) {
@@ -27,7 +28,9 @@ func fuse(nodes []*graph.Node, facts *op.Facts, fixed []*graph.Value) (steps []f
 		}
 	}
 	layers := bilinears(nodes, facts, readers, fixed)
-	biases := map[*graph.Value]int{} // by output, the place in steps
+	// By output, the places in steps of what ReLU and biases can be put into.
+	biases, bilinear := map[*graph.Value]int{}, map[*graph.Value]int{}
+	alone := func(v *graph.Value) bool { return readers[v] == 1 && !slices.Contains(fixed, v) }
 	bare = map[*graph.Value]*graph.Value{}
 	parts := graph.New("parts", nil)
 	for _, n := range nodes {
@@ -39,6 +42,7 @@ func fuse(nodes []*graph.Node, facts *op.Facts, fixed []*graph.Value) (steps []f
 					return nil, nil // never: the name is free
 				}
 				bare[t] = l.out
+				bilinear[l.out], biases[l.out] = len(steps), len(steps)
 				steps = append(steps, fused{n, l.op, l.in, []*graph.Value{l.out, t}})
 			}
 			continue
@@ -54,23 +58,47 @@ func fuse(nodes []*graph.Node, facts *op.Facts, fixed []*graph.Value) (steps []f
 			f = fused{n, op.NewBias(false), []*graph.Value{sum, f.in[2]}, f.out}
 			biases[f.out[0]] = len(steps)
 		case op.IsSum(f.op) && f.in[0] != f.in[1]:
-			for i := range 2 {
-				if x, b := f.in[i], f.in[1-i]; isRow(facts.Of(b), facts.Of(x)) {
-					f.op, f.in = op.NewBias(false), []*graph.Value{x, b}
-					biases[f.out[0]] = len(steps)
-					break
-				}
+			x, b := row(f.in, facts)
+			if x == nil {
+				break
 			}
-		case op.IsRelu(f.op):
-			k, ok := biases[f.in[0]]
-			if ok && readers[f.in[0]] == 1 && !slices.Contains(fixed, f.in[0]) {
-				steps[k] = fused{n, op.NewBias(true), steps[k].in, f.out}
+			if k, ok := bilinear[x]; ok && alone(x) && b.Const() != nil && facts.Of(b).DType == tensor.Float32 {
+				s := &steps[k]
+				s.node, s.in, s.out[0] = n, append(s.in, b), f.out[0]
+				bare[s.out[1]] = f.out[0]
+				biases[f.out[0]] = k
 				continue
 			}
+			f.op, f.in = op.NewBias(false), []*graph.Value{x, b}
+			biases[f.out[0]] = len(steps)
+		case op.IsRelu(f.op):
+			k, ok := biases[f.in[0]]
+			if !ok || !alone(f.in[0]) {
+				break
+			}
+			s := &steps[k]
+			s.node = n
+			if l, ok := s.op.(*op.BilinearStep); ok {
+				l.Relu, s.out[0], bare[s.out[1]] = true, f.out[0], f.out[0]
+			} else {
+				s.op, s.out = op.NewBias(true), f.out
+			}
+			continue
 		}
 		steps = append(steps, f)
 	}
 	return steps, bare
+}
+
+// row is the operand of a sum to whose rows the other one is added, and that;
+// nil where there is none.
+func row(in []*graph.Value, facts *op.Facts) (x, b *graph.Value) {
+	for i := range 2 {
+		if isRow(facts.Of(in[1-i]), facts.Of(in[i])) {
+			return in[i], in[1-i]
+		}
+	}
+	return nil, nil
 }
 
 // isRow reports whether b is known to be a row of more than one element, which

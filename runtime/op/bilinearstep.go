@@ -12,14 +12,18 @@ import (
 //
 //	Reshape X[… n1·n2] → MatMul by B[n2 terms·m2] → Reshape → MatMul by A[m1 n1·terms] from the left → Reshape
 //
-// Its inputs are X, B and A; its outputs Y[… m1·m2] and what lies between the two
+// and, where they follow, Add of a row and Relu. Its inputs are X, B, A and perhaps
+// the row, of m1·m2 elements; its outputs Y[… m1·m2] and what lies between the two
 // products, T[… n1·terms m2], which the way back reads. No file has it;
 // whoever trains a graph puts it in the place of nodes that say the same.
-type BilinearStep struct{ N1, N2, M1, M2, Terms int }
+type BilinearStep struct {
+	N1, N2, M1, M2, Terms int
+	Relu                  bool
+}
 
 // Infer is the shape rule: X of any rank, in rows of n1·n2.
 func (o *BilinearStep) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
-	if err := arity(in, 3, 3); err != nil {
+	if err := arity(in, 3, 4); err != nil {
 		return nil, err
 	}
 	if d, err := sameDType(in); err != nil || d != tensor.Float32 && d != tensor.Undefined {
@@ -41,8 +45,12 @@ func (o *BilinearStep) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 
 // step is the kernel's layer, and the number of samples.
 func (o *BilinearStep) step(in []tensor.Value) (kernel.BilinearStep32, int) {
-	return kernel.BilinearStep32{N1: o.N1, N2: o.N2, M1: o.M1, M2: o.M2, Terms: o.Terms,
-		A: tensor.Data[float32](in[2].Tensor), B: tensor.Data[float32](in[1].Tensor)}, in[0].Tensor.Len() / (o.N1 * o.N2)
+	s := kernel.BilinearStep32{N1: o.N1, N2: o.N2, M1: o.M1, M2: o.M2, Terms: o.Terms, Relu: o.Relu,
+		A: tensor.Data[float32](in[2].Tensor), B: tensor.Data[float32](in[1].Tensor)}
+	if present(in, 3) {
+		s.Bias = tensor.Data[float32](in[3].Tensor)
+	}
+	return s, in[0].Tensor.Len() / (o.N1 * o.N2)
 }
 
 // Forward computes both outputs.
@@ -55,11 +63,14 @@ func (o *BilinearStep) Forward(ctx *Ctx, in, out []tensor.Value) error {
 func (o *BilinearStep) saves(want []bool) ([]bool, bool) {
 	in := inputs(want, true)
 	in[0] = want[1]
-	return in, want[2]
+	if len(in) > 3 {
+		in[3] = false
+	}
+	return in, want[2] || o.Relu
 }
 
-// savesOutput: of the outputs T alone.
-func (o *BilinearStep) savesOutput(i int) bool { return i == 1 }
+// savesOutput: T, and Y where it says what Relu let through.
+func (o *BilinearStep) savesOutput(i int) bool { return i == 1 || o.Relu }
 
 // SavesOutput reports whether Backward reads the i-th output, where Saves says
 // that it reads outputs.
@@ -83,8 +94,12 @@ func (o *BilinearStep) BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value,
 		return nil
 	}
 	s, samples := o.step(in)
-	s.Backward(ctx.Pool, samples, tensor.Data[float32](in[0].Tensor), tensor.Data[float32](out[1].Tensor), gradient[float32](dout, 0),
-		gradient[float32](din, 0), gradient[float32](din, 2), gradient[float32](din, 1), [3]bool{isFresh(din, fresh, 0), isFresh(din, fresh, 2), isFresh(din, fresh, 1)})
+	d := kernel.StepGradients32{X: gradient[float32](din, 0), B: gradient[float32](din, 1), A: gradient[float32](din, 2), Bias: gradient[float32](din, 3)}
+	for i, k := range [4]int{0, 2, 1, 3} {
+		d.Fresh[i] = isFresh(din, fresh, k)
+	}
+	s.Backward(ctx.Pool, samples, tensor.Data[float32](in[0].Tensor), tensor.Data[float32](out[1].Tensor), tensor.Data[float32](out[0].Tensor),
+		gradient[float32](dout, 0), d)
 	return nil
 }
 
