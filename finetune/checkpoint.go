@@ -36,7 +36,7 @@ const CheckpointFile = "checkpoint.bilinc"
 //	"bilinc checkpoint\n", the version and the length of the header as uint32
 //	little-endian, the header as JSON, the elements of the tensors it lists one
 //	after the other, the SHA-256 of all that.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 var checkpointMagic = []byte("bilinc checkpoint\n")
 

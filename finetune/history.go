@@ -22,6 +22,7 @@ type History struct {
 type Epoch struct {
 	Epoch       int      `json:"epoch"` // from 1
 	TrainLoss   float64  `json:"train_loss"`
+	TrainMetric *float64 `json:"train_metric"` // over the epoch's steps; nil where it is no number
 	HoldoutLoss *float64 `json:"holdout_loss"`
 	Metric      *float64 `json:"metric"`
 	LR          float64  `json:"lr"` // at its end

@@ -96,7 +96,8 @@ func terms(text string) (map[string]float64, error) {
 // share gives the heads their terms: those that Options.Loss names, or by what
 // is there. A head with classes learns from labels by cross-entropy and from
 // the teacher by the divergence, one of plain numbers by squares from both;
-// where there are both sources, each counts half.
+// where there are both sources, classes count labelShare and the teacher the
+// rest, and of numbers each half.
 func (o *objective) share(text string) error {
 	named, err := terms(text)
 	if err != nil {
@@ -147,10 +148,20 @@ func (o *objective) share(text string) error {
 	return nil
 }
 
+// labelShare is what labels count beside the teacher. A teacher tells of rows
+// that it has been trained on little more than their labels, which it knows by
+// heart, and less evenly than smoothed labels do. On Fashion-MNIST, ten epochs
+// on 50,000 rows, of 10,000 that neither net has seen: a net of
+// 784-1024-1024-10 at an eighth, low rank, fitted, .902 with a half each and
+// .905 with labels alone; at a 64th, pairs, random, without smoothing .893 with
+// a half each and .893 with labels alone, with smoothing .900 at 0.8 to 0.2 and
+// .899 with labels alone, whose loss is larger.
+const labelShare = 0.8
+
 func (h *head) auto() {
-	half := 1.0
+	ce, kl := 1.0, 1.0
 	if h.labels && h.teacher != nil {
-		half = 0.5
+		ce, kl = labelShare, 1-labelShare
 	}
 	switch {
 	case h.axis < 0:
@@ -159,10 +170,10 @@ func (h *head) auto() {
 		}
 	default:
 		if h.labels {
-			h.ce = half
+			h.ce = ce
 		}
 		if h.teacher != nil {
-			h.kl = half
+			h.kl = kl
 		}
 	}
 }

@@ -20,7 +20,7 @@ func TestAutoTakesWhatIsThere(t *testing.T) {
 	}{
 		{"auto", head{axis: 1, labels: true}, [3]float64{1, 0, 0}, 1, "ce"},
 		{"auto", head{axis: 1, teacher: v}, [3]float64{0, 1, 0}, 1, "kl"},
-		{"auto", head{axis: 1, labels: true, teacher: v}, [3]float64{0.5, 0.5, 0}, 1, "0.5*ce+0.5*kl"},
+		{"auto", head{axis: 1, labels: true, teacher: v}, [3]float64{0.8, 0.2, 0}, 1, "0.8*ce+0.2*kl"},
 		{"auto", head{axis: -1, labels: true}, [3]float64{0, 0, 1}, -1, "mse"},
 		{"auto", head{axis: -1, teacher: v}, [3]float64{0, 0, 1}, -1, "mse"},
 		{"auto", head{axis: -1, labels: true, teacher: v}, [3]float64{0, 0, 1}, -1, "mse"},

@@ -53,7 +53,7 @@ type Options struct {
 	Batch      int // rows of a step; 0: DefaultBatch
 	Accumulate int // batches whose gradients make one step; 0: 1
 
-	LR        float64 // of dense weights; 0: the rule's default, see rate
+	LR        float64 // of dense weights; 0: the rule's default, see rate and findRate
 	Rule      Rule    // "": AdamW
 	Momentum  float64 // of SGD; of Adam the decay of the mean; 0: 0.9
 	Nesterov  bool    // of SGD
@@ -61,7 +61,7 @@ type Options struct {
 	Warmup    float64 // the share of all steps in which the rate rises to LR
 	Decay     float64 // weight decay, of matrices alone; biases and norms have none
 	Clip      float64 // the largest norm of a step's gradient; 0: no limit
-	Smoothing float64 // of labels: the share that is spread over all classes
+	Smoothing float64 // of labels: the share that is spread over all classes; 0: DefaultSmoothing; negative: none
 	Average   float64 // decay of a running mean of the weights per step, which is what is kept; 0: none
 
 	// Mix is the share of the rows that are blended with another one, for the
@@ -79,13 +79,20 @@ type Options struct {
 	Init    Init
 	Frozen  bool // BatchNormalizations keep their running statistics and normalise by them in training too
 
-	Holdout  float64 // the share of the data to choose the best state by; 0: a tenth; negative: none, the last state is kept
-	Patience int     // epochs without a better state after which training ends; 0: never
+	Holdout float64 // the share of the data to choose the best state by; 0: a tenth; negative: none, the last state is kept
+	// Seen says that the teacher has been trained on the data. It knows rows by
+	// heart then, and so does a start that was made of it: on the hold-out it looks
+	// better than it is. Trained states are then held against it by another measure;
+	// see Trainer.better. It matters only where there are labels.
+	Seen     bool
+	Patience int // epochs without a better state after which training ends; 0: never
 	Seed     uint64
 
 	Pool       *kernel.Pool `json:"-"` // nil: the caller's goroutine alone
 	Checkpoint Checkpoint
 	Progress   func(Progress) `json:"-"` // called after each step and evaluation; may be nil
+
+	keptRate bool // LR is the default for a start that is kept
 }
 
 // A Group says that two constants are the factors of one layer, Ŵ = Σ_r A_r ⊗ B_r.
@@ -108,6 +115,9 @@ const (
 	DefaultEpochs  = 10
 	DefaultBatch   = 128
 	DefaultHoldout = 0.1
+	// DefaultSmoothing is from C. Szegedy et al., "Rethinking the Inception
+	// Architecture" (arXiv 1512.00567).
+	DefaultSmoothing = 0.1
 )
 
 // fill puts defaults in place of zeros and reports what makes no sense.
@@ -141,6 +151,8 @@ func (o *Options) fill() error {
 	deff(&o.Temperature, 1)
 	deff(&o.MatchWeight, 1)
 	deff(&o.Holdout, DefaultHoldout)
+	deff(&o.Smoothing, DefaultSmoothing)
+	o.keptRate = o.LR == 0 && !o.fresh()
 	switch o.Rule {
 	case AdamW, Adam:
 		deff(&o.LR, o.rate(1e-3))
@@ -170,7 +182,7 @@ func (o *Options) fill() error {
 		{"warmup", o.Warmup, 0, 1},
 		{"weight decay", o.Decay, 0, math.Inf(1)},
 		{"clip", o.Clip, 0, math.Inf(1)},
-		{"label smoothing", o.Smoothing, 0, 1},
+		{"label smoothing", o.Smoothing, math.Inf(-1), 1},
 		{"average", o.Average, 0, 1},
 		{"mix", o.Mix, math.Inf(-1), 1 + 1e-9},
 		{"temperature", o.Temperature, math.SmallestNonzeroFloat32, math.Inf(1)},
@@ -185,16 +197,21 @@ func (o *Options) fill() error {
 	return o.Checkpoint.check()
 }
 
-// keptRate is the part of a default learning rate that weights take which are
+// kept is the part of a default learning rate that weights take which are
 // good already. On Fashion-MNIST (a net of 784-1024-1024-10 at a 16th of its
 // parameters, low rank, fitted) three epochs at 3e-4 give .896 on rows that
 // neither net has seen, at 1e-3 .893.
-const keptRate = 0.3
+const kept = 0.3
 
 // rate is the default learning rate: full where something is drawn anew.
 func (o *Options) rate(full float64) float64 {
-	if o.Init == Random || slices.ContainsFunc(o.Groups, func(g Group) bool { return g.Fresh }) {
+	if o.fresh() {
 		return full
 	}
-	return keptRate * full
+	return kept * full
+}
+
+// fresh reports whether something is drawn anew.
+func (o *Options) fresh() bool {
+	return o.Init == Random || slices.ContainsFunc(o.Groups, func(g Group) bool { return g.Fresh })
 }

@@ -200,7 +200,7 @@ func (t *Trainer) prepare(teacher *graph.Model) error {
 	if err := t.data.Pick(t.rows[:min(len(t.rows), t.chunk)], &t.batch); err != nil {
 		return err
 	}
-	o := &objective{pool: t.o.Pool, smoothing: t.o.Smoothing, temperature: t.o.Temperature, matchWeight: t.o.MatchWeight}
+	o := &objective{pool: t.o.Pool, smoothing: max(0, t.o.Smoothing), temperature: t.o.Temperature, matchWeight: t.o.MatchWeight}
 	t.obj = o
 	made, err := t.heads(teacher)
 	if err != nil {

@@ -222,8 +222,8 @@ func TestUnusableCheckpoints(t *testing.T) {
 	try("cut", "tensor", good[:len(good)/2], m, d, o)
 	try("empty", "no checkpoint", nil, m, d, o)
 	later := append([]byte{}, good...)
-	later[len(checkpointMagic)] = 2
-	try("a later version", "version 2, this program reads version 1", later, m, d, o)
+	later[len(checkpointMagic)] = checkpointVersion + 1
+	try("a later version", "version 3, this program reads version 2", later, m, d, o)
 	try("another model", "another model", good, mlp(t, 0, 8, 17, 4), d, o)
 	try("other data", "other data", good, m, blobs(101, 8, 4, 0.7), o)
 	o.Epochs = 3
@@ -259,7 +259,7 @@ func TestStepsOfSeveralRuns(t *testing.T) {
 // A teacher alone: the copy comes to agree with it, and is judged by the loss.
 func TestDistillation(t *testing.T) {
 	d := blobs(600, 8, 4, 1)
-	teacher, _ := train(t, mlp(t, 0, 8, 16, 4), nil, d, Options{Epochs: 5, Batch: 32, LR: 0.01})
+	teacher, _ := train(t, mlp(t, 0, 8, 16, 4), nil, d, Options{Epochs: 5, Batch: 32, LR: 0.01, Smoothing: -1})
 	bare := &rows{x: d.x}
 	for _, o := range []Options{{}, {Temperature: 3}, {Loss: "mse"}, {Loss: "kl+0.1*mse"}} {
 		o.Epochs, o.Batch, o.LR, o.Init = 10, 32, 0.01, Random
@@ -273,7 +273,7 @@ func TestDistillation(t *testing.T) {
 	if *h.StartLoss > 1e-9 || *h.StartMetric != 1 || h.Epochs[0].TrainLoss > 1e-9 {
 		t.Errorf("of itself: %+v", h)
 	}
-	if _, h := train(t, teacher, teacher, d, Options{Epochs: 1}); h.Loss != "0.5*ce+0.5*kl" {
+	if _, h := train(t, teacher, teacher, d, Options{Epochs: 1}); h.Loss != "0.8*ce+0.2*kl" {
 		t.Errorf("with both the loss is %s", h.Loss)
 	}
 }

@@ -39,7 +39,7 @@ func (a *app) calibrateOn(data *dataset.Bound, m *graph.Model, holdout float64) 
 
 // trainOptions is how convert --finetune trains.
 func (f *convertFlags) trainOptions(a *app) finetune.Options {
-	return finetune.Options{Epochs: f.epochs, Holdout: f.holdout, Seed: a.seed, Pool: a.pool}
+	return finetune.Options{Epochs: f.epochs, Holdout: f.holdout, Seen: true, Seed: a.seed, Pool: a.pool}
 }
 
 // trial judges a plan by a short training: the score is the loss on the rows

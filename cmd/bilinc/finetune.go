@@ -51,12 +51,17 @@ both; one of the two must be there. A teacher alone needs no targets.
 A part of DATA's rows (--holdout) is not trained on; the state of the model that
 does best on it is what is written, and the model as it came counts as one.
 "Best" is the accuracy where there are targets that are classes, the loss where
-there is a teacher alone. The rows are in an order that --seed decides.
+there is a teacher alone. The rows are in an order that --seed decides. Where the
+teacher has been trained on DATA, a start made of it does better on the hold-out
+than on rows that are news to it; with --seen the start is kept only where it does
+better there than the trained model does on the rows that it has been trained on,
+or makes fewer than two thirds of the errors.
 
 The loss is a sum of ce (cross-entropy against targets), kl (divergence from the
 teacher, at --temperature) and mse (squared differences from the teacher, or from
-targets that are numbers, by their variance); auto takes what is there, half and
-half. --loss 0.3*ce+0.7*kl says it in detail. --match-layers adds the difference
+targets that are numbers, by their variance); auto takes what is there, of both
+targets and a teacher 0.8*ce+0.2*kl for classes and half and half for numbers.
+--loss 0.3*ce+0.7*kl says it in detail. --match-layers adds the difference
 of each compressed layer's output from the original's. The factors of compressed
 layers take larger steps than --lr says, the larger the fewer elements they have.
 
@@ -99,7 +104,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	o := &f.train
 	s.IntVar(&o.Epochs, "epochs", finetune.DefaultEpochs, "passes over the data")
 	s.IntVar(&o.Batch, "batch", finetune.DefaultBatch, "rows of a step")
-	s.Float64Var(&o.LR, "lr", 0, "learning rate of dense weights (default 0.001, 0.05 for sgd; 0.3 times that unless weights or factors are drawn anew)")
+	s.Float64Var(&o.LR, "lr", 0, "learning rate of dense weights (default 0.001, 0.05 for sgd; 0.3 times that unless weights or factors are drawn anew, and less where trying tells to)")
 	s.StringVar(&f.rule, "optimizer", string(finetune.AdamW), "adamw, adam or sgd")
 	s.Float64Var(&o.Momentum, "momentum", 0.9, "momentum of sgd, the decay of adam's mean")
 	s.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's momentum for sgd")
@@ -108,12 +113,13 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	s.Float64Var(&o.Decay, "weight-decay", 0, "of matrices; biases and norms have none")
 	s.Float64Var(&o.Clip, "clip", 0, "the largest norm of a gradient (default: no limit)")
 	s.IntVar(&o.Accumulate, "accumulate", 1, "batches whose gradients make one step")
-	s.Float64Var(&o.Smoothing, "label-smoothing", 0, "the share of a target that is spread over all classes")
+	s.Float64Var(&o.Smoothing, "label-smoothing", finetune.DefaultSmoothing, "the share of a target that is spread over all classes")
 	s.Float64Var(&o.Temperature, "temperature", 1, "of the teacher's distribution")
 	s.Float64Var(&o.Average, "average", 0, "keep a running mean of the weights with this decay per step")
 	s.Float64Var(&o.Mix, "mix", 0, "the share of rows that are blended with another one, for the teacher to judge (default: all without targets, else none; negative: none)")
 	s.StringVar(&o.Loss, "loss", "auto", "auto, ce, kl, mse or a sum of them, as in 0.3*ce+0.7*kl")
 	s.BoolVar(&f.match, "match-layers", false, "meet the teacher's outputs of compressed layers too")
+	s.BoolVar(&o.Seen, "seen", false, "the teacher has been trained on DATA")
 	s.Float64Var(&o.Holdout, "holdout", finetune.DefaultHoldout, "the share of the rows to choose the best state by")
 	s.StringVar(&f.weights, "train", "all", "all, factors (with all biases and norms), or a glob of constants' names")
 	s.BoolVar(&o.Frozen, "freeze-norms", false, "a BatchNormalization goes by its running statistics in training too")
@@ -136,6 +142,9 @@ func (f *finetuneFlags) options(a *app) (finetune.Options, error) {
 		if f.set.Changed(c.name) && !c.ok {
 			return o, usage(fmt.Errorf("--%s %s: wanted more than 0", c.name, f.set.Lookup(c.name).Value), "")
 		}
+	}
+	if o.Smoothing == 0 { // what options take for the default
+		o.Smoothing = -1
 	}
 	if o.Momentum == 0 { // what options take for the default
 		o.Momentum = 1e-300

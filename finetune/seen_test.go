@@ -1,0 +1,43 @@
+package finetune
+
+import "testing"
+
+// Which states take the place of the best so far.
+func TestBetter(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		seen, byLoss bool
+		best         int // epoch
+		bestMetric   float64
+		train, hold  float64
+		loss         float64
+		want         bool
+	}{
+		{"more", false, false, 0, 0.90, 0.95, 0.91, 1, true},
+		{"less", false, false, 0, 0.90, 0.95, 0.89, 0.1, false},
+		{"as much, at less loss", false, false, 0, 0.90, 0.95, 0.90, 0.4, true},
+		{"as much, at more loss", false, false, 0, 0.90, 0.95, 0.90, 0.6, false},
+		{"less loss", false, true, 0, 0.90, 0.5, 0.91, 0.4, true},
+		{"less loss, less agreement than the start's", false, true, 0, 0.90, 0.5, 0.89, 0.4, false},
+		{"more loss", false, true, 0, 0.90, 0.5, 0.95, 0.6, false},
+		{"seen: as good on what each has seen", true, false, 0, 0.90, 0.90, 0.87, 1, true},
+		{"seen: worse on what each has seen", true, false, 0, 0.90, 0.89, 0.87, 1, false},
+		{"seen: more errors than that explains", true, false, 0, 0.90, 0.99, 0.84, 1, false},
+		{"seen: more than the first epoch kept", true, false, 1, 0.87, 0.99, 0.88, 1, true},
+		{"seen: less than the first epoch kept", true, false, 1, 0.87, 0.99, 0.86, 1, false},
+		{"seen, by loss: as ever", true, true, 0, 0.90, 0.99, 0.91, 0.6, false},
+	} {
+		start, least := 0.90, 0.5
+		k := &Trainer{o: Options{Seen: c.seen}, byLoss: c.byLoss}
+		k.History = History{StartMetric: &start, BestMetric: &c.bestMetric, BestLoss: &least, BestEpoch: c.best}
+		if got := k.better(&Epoch{TrainMetric: &c.train, Metric: &c.hold, HoldoutLoss: &c.loss}); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+	k := &Trainer{o: Options{Seen: true}}
+	start, hold, loss := 0.9, 0.9, 0.1
+	k.History = History{StartMetric: &start, BestMetric: &start, BestLoss: &loss}
+	if k.better(&Epoch{Metric: &hold, HoldoutLoss: &loss}) {
+		t.Error("seen: a state comes out whose metric in training is no number")
+	}
+}
