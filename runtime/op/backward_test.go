@@ -101,7 +101,7 @@ func checkGradient(t *testing.T, o Op, c gradTest) {
 	}
 	checkSaves(t, ctx, d, in, out, dout, start, whole)
 	if w, ok := d.(Overwriter); ok {
-		checkOverwrites(t, ctx, w, in, out, dout, start, whole)
+		checkOverwrites(t, ctx, w, in, out, dout, start, whole, 1e-12)
 	}
 	if w, ok := d.(InPlace); ok {
 		checkInPlace(t, ctx, w, in, out, dout, start, whole)
@@ -131,6 +131,9 @@ func checkGradient(t *testing.T, o Op, c gradTest) {
 		if err := near(g, whole[i], rounded); err != nil {
 			t.Errorf("input %d in float32: %v", i, err)
 		}
+	}
+	if w, ok := d.(Overwriter); ok {
+		checkOverwrites(t, ctx, w, in32, out32, narrow(dout), narrow(start), whole, rounded)
 	}
 }
 
@@ -247,8 +250,29 @@ func checkSaves(t *testing.T, ctx *Ctx, d Differentiable, in, out, dout, start [
 	}
 }
 
+// spoil fills x, of float32 or float64, with NaN.
+func spoil(x *tensor.Tensor) {
+	if x.DType() == tensor.Float32 {
+		for i, v := 0, tensor.Data[float32](x); i < len(v); i++ {
+			v[i] = float32(math.NaN())
+		}
+		return
+	}
+	for i, v := 0, tensor.Data[float64](x); i < len(v); i++ {
+		v[i] = math.NaN()
+	}
+}
+
+func numbers(x *tensor.Tensor) []float64 {
+	v, err := tensor.Float64s(x)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 // checkOverwrites has each gradient overwritten, and all of them.
-func checkOverwrites(t *testing.T, ctx *Ctx, d Overwriter, in, out, dout, start []tensor.Value, whole [][]float64) {
+func checkOverwrites(t *testing.T, ctx *Ctx, d Overwriter, in, out, dout, start []tensor.Value, whole [][]float64, tol float64) {
 	t.Helper()
 	for only := -1; only < len(start); only++ {
 		din, fresh := make([]tensor.Value, len(start)), make([]bool, len(start))
@@ -258,9 +282,7 @@ func checkOverwrites(t *testing.T, ctx *Ctx, d Overwriter, in, out, dout, start 
 			}
 			din[i] = tensor.ValueOf(v.Tensor.Clone())
 			if fresh[i] = only < 0 || i == only; fresh[i] {
-				for k := range tensor.Data[float64](din[i].Tensor) {
-					tensor.Data[float64](din[i].Tensor)[k] = math.NaN()
-				}
+				spoil(din[i].Tensor)
 			}
 		}
 		if err := d.BackwardInto(ctx, in, out, dout, din, fresh); err != nil {
@@ -270,11 +292,11 @@ func checkOverwrites(t *testing.T, ctx *Ctx, d Overwriter, in, out, dout, start 
 			if v.Kind != tensor.KindTensor {
 				continue
 			}
-			want := slices.Clone(whole[i])
+			want, got := slices.Clone(whole[i]), numbers(v.Tensor)
 			if !fresh[i] {
-				addTo(want, tensor.Data[float64](start[i].Tensor))
+				addTo(want, numbers(start[i].Tensor))
 			}
-			if err := near(tensor.Data[float64](v.Tensor), want, 1e-12); err != nil {
+			if err := near(got, want, tol); err != nil {
 				t.Errorf("input %d of those overwritten (%v): %v", i, fresh, err)
 			}
 		}

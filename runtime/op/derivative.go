@@ -61,24 +61,22 @@ func stepped(c bool, a, b float64) float64 {
 
 func (o *unary) hasGradient() bool { return o.df != nil }
 
-// Backward is dx += f'(x)·dy.
+// Backward adds.
 func (o *unary) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
-	if !present(dout, 0) || !present(din, 0) {
-		return nil
-	}
-	return byFloat(o.name, out[0].Tensor.DType(),
-		func() { unaryBack[float32](ctx, o.df, in, out, dout, din) },
-		func() { unaryBack[float64](ctx, o.df, in, out, dout, din) })
+	return o.BackwardInto(ctx, in, out, dout, din, nil)
 }
 
 // elementGrain is the number of elements that are worth a task of their own
 // where each takes a call.
 const elementGrain = 1 << 14
 
-func unaryBack[T float](ctx *Ctx, df derivative, in, out, dout, din []tensor.Value) {
+func unaryBack[T float](ctx *Ctx, df derivative, in, out, dout, din []tensor.Value, into bool) {
 	x, y := tensor.Data[T](in[0].Tensor), tensor.Data[T](out[0].Tensor)
 	dy, dx := gradient[T](dout, 0), gradient[T](din, 0)
 	ctx.Pool.For(len(dx), elementGrain, func(lo, hi int) {
+		if into {
+			clear(dx[lo:hi])
+		}
 		for i := lo; i < hi; i++ {
 			dx[i] += T(df(float64(x[i]), float64(y[i])) * float64(dy[i]))
 		}

@@ -6,18 +6,24 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// Backward follows from x̂ = (x − mean)/√(var + ε) and g = dy·scale:
+// Backward adds.
+func (o *layerNorm) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	return o.BackwardInto(ctx, in, out, dout, din, nil)
+}
+
+// BackwardInto follows from x̂ = (x − mean)/√(var + ε) and g = dy·scale:
 //
-//	dx += (g − mean(g) − x̂·mean(g·x̂))/√(var + ε), dscale += Σ dy·x̂, dbias += Σ dy
+//	dx (+)= (g − mean(g) − x̂·mean(g·x̂))/√(var + ε), dscale (+)= Σ dy·x̂, dbias (+)= Σ dy
 //
 // It has no gradient of the second and third output.
-func (o *layerNorm) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
+func (o *layerNorm) BackwardInto(ctx *Ctx, in, _, dout, din []tensor.Value, fresh []bool) error {
 	for i, name := range []string{"Mean", "InvStdDev"} {
 		if present(dout, i+1) {
 			return &Unsupported{OpType: "LayerNormalization", Detail: "with a gradient of " + name}
 		}
 	}
 	if !present(dout, 0) {
+		clearFresh(din, fresh)
 		return nil
 	}
 	x := in[0].Tensor
@@ -25,10 +31,16 @@ func (o *layerNorm) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
 	if err != nil {
 		return err
 	}
+	into := x.DType() == tensor.Float32 && isFresh(din, fresh, 0)
+	for i := range fresh {
+		if isFresh(din, fresh, i) && (i > 0 || !into || x.Len() == 0) {
+			clear(din[i].Tensor.Bytes())
+		}
+	}
 	var err32, err64 error
 	err = byFloat("LayerNormalization", x.DType(),
-		func() { err32 = layerNormBack[float32](ctx, o, axis, in, dout, din) },
-		func() { err64 = layerNormBack[float64](ctx, o, axis, in, dout, din) })
+		func() { err32 = layerNormBack[float32](ctx, o, axis, in, dout, din, into) },
+		func() { err64 = layerNormBack[float64](ctx, o, axis, in, dout, din, false) })
 	for _, e := range []error{err, err32, err64} {
 		if e != nil {
 			return e
@@ -37,7 +49,7 @@ func (o *layerNorm) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
 	return nil
 }
 
-func layerNormBack[T float](ctx *Ctx, o *layerNorm, axis int, in, dout, din []tensor.Value) error {
+func layerNormBack[T float](ctx *Ctx, o *layerNorm, axis int, in, dout, din []tensor.Value, into bool) error {
 	x := in[0].Tensor
 	rows, n := product(x.Shape()[:axis]), product(x.Shape()[axis:])
 	scale, err := broadcastRow[T](in[1].Tensor, x.Shape(), axis)
@@ -47,34 +59,23 @@ func layerNormBack[T float](ctx *Ctx, o *layerNorm, axis int, in, dout, din []te
 	src, dy, dx := tensor.Data[T](x), gradient[T](dout, 0), gradient[T](din, 0)
 	// Each task has sums of its own, added up in order, so that the result does
 	// not depend on the number of threads.
-	grain := max(1, elementGrain/n)
+	grain := normGrain(n)
 	tasks := (rows + grain - 1) / grain
-	var sums []float64 // per task: of dy·x̂, then of dy
+	var sums []T // per task: of dy·x̂, then of dy
 	if present(din, 1) || present(din, 2) {
-		sums = make([]float64, tasks*2*n)
+		sums = make([]T, tasks*2*n)
 	}
-	ctx.Pool.For(rows, grain, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			row, g := src[i*n:(i+1)*n], dy[i*n:(i+1)*n]
-			mean, deviation := moments(row, o.epsilon)
-			if dx != nil {
-				normRowBack(dx[i*n:(i+1)*n], row, mean, deviation, func(j int) float64 { return float64(g[j]) * float64(scale[j]) })
-			}
-			if sums != nil {
-				s := sums[lo/grain*2*n : (lo/grain+1)*2*n]
-				for j, v := range row {
-					s[j] += float64(g[j]) * (float64(v) - mean) / deviation
-					s[n+j] += float64(g[j])
-				}
-			}
-		}
-	})
+	if x32, ok := any(src).([]float32); ok {
+		layerNormBack32(ctx, rows, n, o.epsilon, x32, any(scale).([]float32), any(dy).([]float32), any(dx).([]float32), into, any(sums).([]float32))
+	} else {
+		layerNormBackRows(ctx, rows, n, o.epsilon, src, scale, dy, dx, sums)
+	}
 	if sums == nil {
 		return nil
 	}
 	total := make([]float64, 2*n)
-	for t := range tasks {
-		addTo(total, sums[t*2*n:(t+1)*2*n])
+	for i, v := range sums {
+		total[i%(2*n)] += float64(v)
 	}
 	for k := 1; k <= 2; k++ {
 		if present(din, k) {
@@ -91,6 +92,28 @@ func layerNormBack[T float](ctx *Ctx, o *layerNorm, axis int, in, dout, din []te
 		}
 	}
 	return nil
+}
+
+// layerNormBackRows is the gradients of rows of n elements: dx += that by the row,
+// and for each task of normGrain rows sums of dy·x̂, then of dy.
+func layerNormBackRows[T float](ctx *Ctx, rows, n int, epsilon float64, src, scale, dy, dx, sums []T) {
+	grain := normGrain(n)
+	ctx.Pool.For(rows, grain, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			row, g := src[i*n:(i+1)*n], dy[i*n:(i+1)*n]
+			mean, deviation := moments(row, epsilon)
+			if dx != nil {
+				normRowBack(dx[i*n:(i+1)*n], row, mean, deviation, func(j int) float64 { return float64(g[j]) * float64(scale[j]) })
+			}
+			if sums != nil {
+				s := sums[lo/grain*2*n : (lo/grain+1)*2*n]
+				for j, v := range row {
+					s[j] += T(float64(g[j]) * (float64(v) - mean) / deviation)
+					s[n+j] += g[j]
+				}
+			}
+		}
+	})
 }
 
 // normRowBack adds the gradient by a row that was normalised by its own

@@ -151,9 +151,15 @@ func softmaxLine[T float](kind softmaxKind, x, y []T, n, step int, exp func(floa
 
 func (o *softmax) hasGradient() bool { return o.kind != softmaxHard }
 
-// Backward is dx += y·(dy − Σ y·dy), and dx += dy − e^y·Σ dy for the logarithm.
-func (o *softmax) Backward(ctx *Ctx, _, out, dout, din []tensor.Value) error {
+// Backward adds.
+func (o *softmax) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
+	return o.BackwardInto(ctx, in, out, dout, din, nil)
+}
+
+// BackwardInto is dx (+)= y·(dy − Σ y·dy), and dx (+)= dy − e^y·Σ dy for the logarithm.
+func (o *softmax) BackwardInto(ctx *Ctx, _, out, dout, din []tensor.Value, fresh []bool) error {
 	if !present(dout, 0) || !present(din, 0) {
+		clearFresh(din, fresh)
 		return nil
 	}
 	y := out[0].Tensor
@@ -161,6 +167,11 @@ func (o *softmax) Backward(ctx *Ctx, _, out, dout, din []tensor.Value) error {
 	if err != nil {
 		return err
 	}
+	if y.DType() == tensor.Float32 && o.kind == softmaxPlain && inner == 1 && n > 0 {
+		softmaxBack32(ctx, outer, n, tensor.Data[float32](y), gradient[float32](dout, 0), gradient[float32](din, 0), isFresh(din, fresh, 0))
+		return nil
+	}
+	clearFresh(din, fresh)
 	return byFloat(o.name, y.DType(),
 		func() {
 			softmaxBack(ctx, o.kind, tensor.Data[float32](y), gradient[float32](dout, 0), gradient[float32](din, 0), outer, n, inner)

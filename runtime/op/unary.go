@@ -17,12 +17,14 @@ type unary struct {
 	f    func(float64) float64
 	df   derivative
 	row  func(y, x []float32) // for float32, where time counts; may be missing
+
+	slope slope // df for float32, where time counts; may be missing
 }
 
 // parseUnary serves operators without attributes.
 func parseUnary(name string, f func(float64) float64) parser {
 	return func(*attrs) Op {
-		return &unary{name: name, f: f, df: derivatives[name], row: rows[name]}
+		return &unary{name: name, f: f, df: derivatives[name], row: rows[name], slope: slopes[name]}
 	}
 }
 
@@ -173,7 +175,7 @@ func parseGelu(a *attrs) Op {
 		}, df: func(x, _ float64) float64 {
 			t := math.Tanh(math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x))
 			return 0.5*(1+t) + 0.5*x*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
-		}, row: kernelRow(kernel.GeluTanh, 0, 0)}
+		}, row: kernelRow(kernel.GeluTanh, 0, 0), slope: geluTanhSlope}
 	case "none":
 	default:
 		a.fail(fmt.Errorf("attribute approximate is %q, wanted none or tanh", s))
@@ -181,7 +183,7 @@ func parseGelu(a *attrs) Op {
 	return &unary{name: "Gelu", f: func(x float64) float64 { return 0.5 * x * (1 + math.Erf(x/math.Sqrt2)) },
 		df: func(x, _ float64) float64 {
 			return 0.5*(1+math.Erf(x/math.Sqrt2)) + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
-		}, row: kernelRow(kernel.Gelu, 0, 0)}
+		}, row: kernelRow(kernel.Gelu, 0, 0), slope: geluSlope}
 }
 
 // numeric is a unary operator that also serves integers: Abs, Neg, Sign.
