@@ -75,7 +75,7 @@ func (p *planner) planForTraining(ctx context.Context) (*Plan, error) {
 	}
 	list := trainingCandidates(&p.opts)
 	if p.opts.Trial == nil {
-		return p.trainingPlan(p.ruled(list), table)
+		return p.trainingPlan(ctx, p.ruled(list), table)
 	}
 	var won *Plan
 	least := math.Inf(1)
@@ -90,7 +90,7 @@ func (p *planner) planForTraining(ctx context.Context) (*Plan, error) {
 				continue
 			}
 		}
-		out, err := from.trainingPlan(c, table)
+		out, err := from.trainingPlan(ctx, c, table)
 		var infeasible *InfeasibleError
 		if c.widen > 0 && errors.As(err, &infeasible) {
 			continue
@@ -155,8 +155,19 @@ func (p *planner) ruled(list []trainingCandidate) trainingCandidate {
 	return best
 }
 
-// trainingPlan shares the budget out over what a candidate admits.
-func (p *planner) trainingPlan(c trainingCandidate, table []Tradeoff) (*Plan, error) {
+// trainingPlan shares the budget out over what a candidate admits. Low rank that
+// is fitted to data is chosen as without training: training keeps what is good.
+func (p *planner) trainingPlan(ctx context.Context, c trainingCandidate, table []Tradeoff) (*Plan, error) {
+	if c.kind == lowRankOnly && c.start == Fitted && p.opts.Calibration != nil {
+		low := *p
+		low.opts.Structure = LowRank
+		best, a, _, err := low.chooseFitted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		best.opts.Structure, best.opts.Start, best.opts.ForTraining = p.opts.Structure, c.start, true
+		return best.plan(a, table), nil
+	}
 	if b, ok := p.budget(); ok && c.start == Random && c.kind == pairsOnly && p.opts.NumTerms == 0 && p.opts.Widen < 2 && c.widen == 0 {
 		if curves, ok := p.shares(b-p.fixed, c.most); ok {
 			some := *p
