@@ -172,7 +172,7 @@ func normal(n int, size float64) []float32 {
 }
 
 // peerTurns is how often each side is measured.
-const peerTurns = 9
+const peerTurns = 21
 
 // measure takes turns with ONNX Runtime: the medians of a run of each, and of theirs/ours.
 func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours, theirs time.Duration, ratio float64, version string) {
