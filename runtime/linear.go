@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"bilinc/runtime/graph"
-	"bilinc/runtime/kernel"
 	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
@@ -54,14 +53,9 @@ func (o *linear) Forward(ctx *op.Ctx, in, out []tensor.Value) error {
 		return nil
 	}
 	m := len(y) / n
-	w, err := o.w.packed()
-	if err != nil {
-		return err
-	}
 	e := o.end.epilogue(in[1:], n)
 	if o.tail == nil {
-		kernel.GemmFused32(ctx.Pool, m, x, k, 1, w, y, n, e)
-		return nil
+		return o.w.product(ctx.Pool, m, x, y, e)
 	}
 	rows := m
 	if ctx.Pool.Threads() == 1 {
@@ -73,7 +67,9 @@ func (o *linear) Forward(ctx *op.Ctx, in, out []tensor.Value) error {
 		if add != nil {
 			e.Add = add[lo*n:]
 		}
-		kernel.GemmFused32(ctx.Pool, hi-lo, x[lo*k:hi*k], k, 1, w, y[lo*n:hi*n], n, e)
+		if err := o.w.product(ctx.Pool, hi-lo, x[lo*k:hi*k], y[lo*n:hi*n], e); err != nil {
+			return err
+		}
 		o.tail.run(ctx, y, y, lo*n, hi*n, out[0].Tensor.Shape(), in[1:])
 	}
 	return nil

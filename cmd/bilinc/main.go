@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -21,11 +20,8 @@ import (
 	"bilinc/runtime/kernel"
 )
 
-// gcPercent is how much garbage there may be, as a percentage of what is in
-// use, unless GOGC in the environment says otherwise.
-const gcPercent = 25
-
 func main() {
+	collectLate()
 	a := &app{stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	ctx, stop := withSignals(context.Background(), &a.patient)
 	code := a.main(ctx, os.Args[1:])
@@ -121,11 +117,6 @@ func (a *app) runs(cmd *cobra.Command, f func(ctx context.Context, args []string
 			}
 		}
 		a.ran = true
-		// What is large here holds no pointers, so that collecting often costs
-		// next to nothing and halves the peak.
-		if os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(gcPercent)
-		}
 		a.pool = kernel.NewPool(a.threads)
 		return f(cmd.Context(), args)
 	}

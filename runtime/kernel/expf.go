@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // The functions here are the portable ones of float32: they compute in
 // float64, by tables that are filled when the program starts, to better than
@@ -55,7 +58,8 @@ const (
 // erfTable holds for each cell the cubic that has erf's values and slopes at
 // both ends, by powers of the distance from the left end. It is within
 // h⁴/384·max|erf⁗| = 5e-11 of erf, and exact at 0.
-var erfTable = func() (t [erfEnd / erfStep][4]float64) {
+var erfTable = sync.OnceValue(func() *[erfEnd / erfStep][4]float64 {
+	t := new([erfEnd / erfStep][4]float64)
 	const h = erfStep
 	slope := func(x float64) float64 { return 2 / math.SqrtPi * math.Exp(-x*x) }
 	for i := range t {
@@ -64,7 +68,7 @@ var erfTable = func() (t [erfEnd / erfStep][4]float64) {
 		t[i] = [4]float64{math.Erf(a), d0, (3*rise/h - 2*d0 - d1) / h, (d0 + d1 - 2*rise/h) / (h * h)}
 	}
 	return t
-}()
+})
 
 func erfFast(x float64) float64 {
 	a := math.Abs(x)
@@ -75,7 +79,7 @@ func erfFast(x float64) float64 {
 		return math.Copysign(1, x)
 	}
 	i := int(a * (1 / erfStep))
-	c, d := &erfTable[i], a-float64(i)*erfStep
+	c, d := &erfTable()[i], a-float64(i)*erfStep
 	return math.Copysign(c[0]+d*(c[1]+d*(c[2]+d*c[3])), x)
 }
 
