@@ -80,7 +80,11 @@ func (f *Fitter) alternate(ctx context.Context, start *Kronecker, sweeps int) (*
 		problem: newProblem(f.o.Pool, mo, start.Shape, f.lambda),
 		a:       inside.stackA(), b: inside.stackB(),
 	}
-	best := out.rows(f.o.Pool, start.Shape, f.weff)
+	weff, err := f.best(ctx)
+	if err != nil {
+		return nil, res, false, err
+	}
+	best := out.rows(f.o.Pool, start.Shape, weff)
 	al.base = dot(best, mo.G)
 	if pull := mo.pull(); pull != nil {
 		al.base += f.lambda * dot(best, pull)
@@ -290,7 +294,7 @@ func (al *alternation) startGroups() {
 
 // subtractFromRest takes the sum of the stacked factors out of the rest: rest −= Ŵ (C + λI).
 func (al *alternation) subtractFromRest(a, b *mat.Dense) {
-	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.mo.C)
+	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.mo.C, nil)
 	addScaled(al.rest, -al.f.lambda, unrearrange(al.pool, product(al.pool, of(a).t(), of(b)), al.Shape, al.m, al.n))
 }
 

@@ -70,17 +70,27 @@ func cholesky(ctx context.Context, p *pool, a *mat.Dense) (*triangle, error) {
 	return t, nil
 }
 
+// turnBlock is the side of the squares in which a transpose is copied, so that both sides stay in the cache.
+const turnBlock = 32
+
 // copyOf returns the matrix behind a view on memory of its own.
 func copyOf(v view) *mat.Dense {
 	m := mat.NewDense(v.rows, v.cols, nil)
-	for i := range v.rows {
-		row := m.RawRowView(i)
-		if v.cs == 1 {
-			copy(row, v.data[i*v.rs:])
-			continue
+	if v.cs == 1 {
+		for i := range v.rows {
+			copy(m.RawRowView(i), v.data[i*v.rs:])
 		}
-		for j := range row {
-			row[j] = v.data[i*v.rs+j*v.cs]
+		return m
+	}
+	for i0 := 0; i0 < v.rows; i0 += turnBlock {
+		for j0 := 0; j0 < v.cols; j0 += turnBlock {
+			j1 := min(j0+turnBlock, v.cols)
+			for i := i0; i < min(i0+turnBlock, v.rows); i++ {
+				row := m.RawRowView(i)[j0:j1]
+				for j := range row {
+					row[j] = v.data[i*v.rs+(j0+j)*v.cs]
+				}
+			}
 		}
 	}
 	return m

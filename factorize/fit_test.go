@@ -262,7 +262,7 @@ func TestAddProduct(t *testing.T) {
 			want := mat.DenseCopyOf(base)
 			addScaled(want, -1, product(nil, of(plainDense(k)), of(x)))
 			got := mat.DenseCopyOf(base)
-			addProduct(nil, got, -1, sh, k.stackA(), k.stackB(), x)
+			addProduct(nil, got, -1, sh, k.stackA(), k.stackB(), x, nil)
 			if d := maxDiff(got, want); d > 1e-13 {
 				t.Errorf("%v, %d terms: %g off", sh, terms, d)
 			}
@@ -343,7 +343,7 @@ func TestSystemByRows(t *testing.T) {
 // excess is what a fit minimises, from its definition: tr(S (Ŵ − Weff) (C + λI) (Ŵ − Weff)ᵀ).
 func (f *Fitter) excess(w *mat.Dense, s *mat.Dense) float64 {
 	d := mat.DenseCopyOf(w)
-	d.Sub(d, f.weff)
+	d.Sub(d, f.mustBest())
 	dc := product(nil, of(d), of(f.mo.C))
 	addScaled(dc, f.lambda, d)
 	if s != nil {

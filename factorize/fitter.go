@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -21,6 +20,8 @@ type FitOptions struct {
 	Sweeps int
 	// Unjudged leaves the losses of FitResult open: they take as much work as a sweep.
 	Unjudged bool
+	// Weighting, if set, is shared by fitters of moments with the same Weight, one after the other.
+	Weighting *Weighting
 	// Progress, if set, is called after every sweep and ends the fit by returning false.
 	Progress func(Sweep) bool
 }
@@ -45,16 +46,14 @@ type Fitter struct {
 
 	largestSystem int // const largestSystem but in tests
 
+	*Weighting
 	low       *LowRankFit       // the largest so far
-	s         *mat.Dense        // the damped weight of output errors; nil for none
-	ls        *triangle         // its Cholesky factor
-	trunc     *truncated        // s without its tail; nil where m is small
-	metrics   map[int]*metric   // by M1
 	inputs    map[Shape]*metric // near C + λI, by N1 and N2
-	damped    *mat.Dense        // C + λI, for weighted fits
+	lc        *triangle         // the Cholesky factor of C + λI, where it is kept
+	damped    *mat.Dense        // C + λI, for joint steps
 	target    *mat.Dense        // S (G + λW)
 	bestScore *float64          // once asked for
-	weff      *mat.Dense        // m×ñ, the best weight of any form: (G + λW)(C + λI)⁻¹; W itself where x̃ = x
+	weff      *mat.Dense        // of best, once asked for
 }
 
 // NewFitter prepares fits to the moments. It fails if they are not sound.
@@ -84,68 +83,85 @@ func NewFitter(ctx context.Context, mo *Moments, o FitOptions) (*Fitter, error) 
 	if err := f.prepareWeight(ctx); err != nil {
 		return nil, err
 	}
-	l, err := f.factor(ctx)
-	if err != nil {
+	if _, err := f.factor(ctx); err != nil { // which settles the damping
 		return nil, err
-	}
-	y := copyOf(of(mo.G).t())
-	if w := mo.pull(); w != nil {
-		n, m := y.Dims()
-		for i := range n {
-			row := y.RawRowView(i)
-			for a := range m {
-				row[a] += f.lambda * w.At(a, i)
-			}
-		}
-	}
-	l.solve(o.Pool, y)
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	l.solveT(o.Pool, y)
-	f.weff = copyOf(of(y).t())
-	if w := mo.pull(); w != nil && alike(w, f.weff) {
-		f.weff = w // of layers with unchanged inputs; a large one is not held twice
-	}
-	if f.s != nil {
-		f.damped = mat.DenseCopyOf(mo.C)
-		symmetrise(f.damped)
-		for i := range f.damped.RawMatrix().Rows {
-			f.damped.Set(i, i, f.damped.At(i, i)+f.lambda)
-		}
 	}
 	return f, nil
 }
 
-// alike reports whether two matrices of one size differ by no more than the rounding of a fit.
-func alike(a, b *mat.Dense) bool {
-	most := 0.0
-	for i := range a.RawMatrix().Rows {
-		rb := b.RawRowView(i)
-		for j, v := range a.RawRowView(i) {
-			most = max(most, math.Abs(v-rb[j]))
-		}
-	}
-	return most <= 1e-10*maxAbs(a)
-}
+// keptFactor is the number of inputs up to which the Cholesky factor of C is kept: it is as large as C.
+const keptFactor = 2048
 
-// factor returns the Cholesky factor of the damped C, raising the damping if it has to. The factor is not kept: it is
-// as large as C and needed twice at most.
+// factor returns the Cholesky factor of the damped C, raising the damping if it has to.
 func (f *Fitter) factor(ctx context.Context) (*triangle, error) {
+	if f.lc != nil {
+		return f.lc, nil
+	}
 	for {
-		c := mat.DenseCopyOf(f.mo.C)
-		symmetrise(c)
-		for i := range c.RawMatrix().Rows {
-			c.Set(i, i, c.At(i, i)+f.lambda)
-		}
-		l, err := cholesky(ctx, f.o.Pool, c)
+		l, err := cholesky(ctx, f.o.Pool, f.dampedC())
 		var singular *notPositive
 		if errors.As(err, &singular) && f.lambda < 1e3*(1+maxAbs(f.mo.C)) {
 			f.lambda *= 10
 			continue
 		}
+		if err == nil && f.mo.C.RawMatrix().Rows <= keptFactor {
+			f.lc = l
+		}
 		return l, err
 	}
+}
+
+// dampedC returns C + λI on memory of its own.
+func (f *Fitter) dampedC() *mat.Dense {
+	c := mat.DenseCopyOf(f.mo.C)
+	symmetrise(c)
+	for i := range c.RawMatrix().Rows {
+		c.Set(i, i, c.At(i, i)+f.lambda)
+	}
+	return c
+}
+
+// pulled returns G + λW, G itself where there is no W to pull to.
+func (f *Fitter) pulled() *mat.Dense {
+	w := f.mo.pull()
+	if w == nil {
+		return f.mo.G
+	}
+	g := mat.DenseCopyOf(f.mo.G)
+	addScaled(g, f.lambda, w)
+	return g
+}
+
+// white returns L⁻¹(G + λW)ᵀ, ñ×m: the best weight of any form through L, transposed. l is L, from factor.
+func (f *Fitter) white(l *triangle) *mat.Dense {
+	if f.mo.same() { // G = W C, and the best weight is W
+		return product(f.o.Pool, of(l.l).t(), of(f.mo.W).t())
+	}
+	y := copyOf(of(f.pulled()).t())
+	l.solve(f.o.Pool, y)
+	return y
+}
+
+// best returns the m×ñ weight of the least damped loss that there is: (G + λW)(C + λI)⁻¹.
+func (f *Fitter) best(ctx context.Context) (*mat.Dense, error) {
+	if f.weff != nil {
+		return f.weff, nil
+	}
+	if f.mo.same() {
+		f.weff = f.mo.W
+		return f.weff, nil
+	}
+	l, err := f.factor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	y := f.white(l)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l.solveT(f.o.Pool, y)
+	f.weff = copyOf(of(y).t())
+	return f.weff, nil
 }
 
 // Lambda returns the damping in use.
@@ -158,16 +174,17 @@ func (f *Fitter) Moments() *Moments { return f.mo }
 // explicable (weighted) variance of the outputs that a fit misses, and Score − BestScore how much that is.
 func (f *Fitter) BestScore() float64 {
 	if f.bestScore == nil {
-		weighted := f.timesS(f.weff)
+		weff := f.mustBest()
+		weighted := f.timesS(weff)
 		mo := f.mo
 		if f.o.Held != nil {
 			mo = f.o.Held
 		}
-		g := product(f.o.Pool, of(f.weff), of(mo.C))
+		g := product(f.o.Pool, of(weff), of(mo.C))
 		addScaled(g, -2, mo.G)
 		score := dot(g, weighted)
 		if f.o.Held == nil {
-			score += f.dampingScore(f.weff, weighted)
+			score += f.dampingScore(weff, weighted)
 		}
 		f.bestScore = &score
 	}
@@ -175,4 +192,13 @@ func (f *Fitter) BestScore() float64 {
 }
 
 // Best returns the m×ñ weight of the least damped loss that there is, of full rank and size.
-func (f *Fitter) Best() *mat.Dense { return mat.DenseCopyOf(f.weff) }
+func (f *Fitter) Best() *mat.Dense { return mat.DenseCopyOf(f.mustBest()) }
+
+// mustBest is best without an end: NewFitter has found that C can be factored.
+func (f *Fitter) mustBest() *mat.Dense {
+	weff, err := f.best(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return weff
+}

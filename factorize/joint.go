@@ -36,6 +36,8 @@ type jointFit struct {
 	base     float64    // what the best weight of any form takes off the loss
 	out, in  *metric    // near S and C
 	inverses [4]*mat.Dense
+	wc, e    *mat.Dense // m×n and rearranged: what every step computes anew
+	ws       workspace
 
 	steps, changes [][]float64 // the last steps and what they did to the gradient
 }
@@ -112,13 +114,16 @@ func (f *Fitter) newJointFit(ctx context.Context, s Shape, terms int) (*jointFit
 		t.solveT(f.o.Pool, j.inverses[i])
 	}
 	if f.target == nil {
-		g := mat.DenseCopyOf(f.mo.G)
-		if pull := f.mo.pull(); pull != nil {
-			addScaled(g, f.lambda, pull)
-		}
-		f.target = f.timesS(g)
+		f.target = f.timesS(f.pulled())
 	}
-	j.base = dot(f.target, f.weff)
+	if f.damped == nil {
+		f.damped = f.dampedC()
+	}
+	weff, err := f.best(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.base = dot(f.target, weff)
 	j.target = rearrange(f.o.Pool, f.target, s)
 	return j, nil
 }
@@ -154,20 +159,48 @@ func (j *jointFit) kronecker(x []float64) *Kronecker {
 	return k
 }
 
-// through returns S Ŵ (C + λI), rearranged, for stacked factors.
-func (j *jointFit) through(a, b *mat.Dense) *mat.Dense {
-	wc := mat.NewDense(j.m, j.n, nil)
-	addProduct(j.f.o.Pool, wc, 1, j.Shape, a, b, j.f.damped)
-	return rearrange(j.f.o.Pool, j.f.timesS(wc), j.Shape)
+// through returns S Ŵ (C + λI) − less, rearranged, for stacked factors; less may be nil.
+// The result is overwritten by the next call.
+func (j *jointFit) through(a, b, less *mat.Dense) *mat.Dense {
+	p := j.f.o.Pool
+	if j.wc == nil {
+		j.wc, j.e = mat.NewDense(j.m, j.n, nil), mat.NewDense(j.M1*j.N1, j.M2*j.N2, nil)
+	}
+	j.wc.Zero()
+	addProduct(p, j.wc, 1, j.Shape, a, b, j.f.damped, &j.ws)
+	wc := j.wc
+	if t := j.f.trunc; t == nil {
+		wc = j.ws.matrix(first, j.m, j.n)
+		mul(p, of(wc), of(j.f.s), of(j.wc), false)
+		if less != nil {
+			addScaled(wc, -1, less)
+		}
+	} else {
+		along := product(p, of(t.u).t(), of(wc))
+		for i := range j.m {
+			row := wc.RawRowView(i)
+			if less == nil {
+				for k := range row {
+					row[k] *= t.alpha
+				}
+				continue
+			}
+			for k, v := range less.RawRowView(i) {
+				row[k] = t.alpha*row[k] - v
+			}
+		}
+		mul(p, of(wc), of(t.u), of(along), true)
+	}
+	moveBlocks(p, wc, j.e, j.Shape, func(inW, inE []float64) { copy(inE, inW) })
+	return j.e
 }
 
 // at evaluates the loss and its gradient.
 func (j *jointFit) at(x []float64) *jointPoint {
 	p, a, b := j.f.o.Pool, j.left(x), j.right(x)
 	pt := &jointPoint{x: x, grad: make([]float64, len(x))}
-	e := j.through(a, b)
 	cross := dot(product(p, of(a), of(j.target)), b)
-	addScaled(e, -1, j.target)
+	e := j.through(a, b, j.f.target)
 	ga, gb := j.left(pt.grad), j.right(pt.grad)
 	mul(p, of(ga), of(b), of(e).t(), false)
 	mul(p, of(gb), of(a), of(e), false)
@@ -259,7 +292,7 @@ func (j *jointFit) firstScale(pt *jointPoint, d []float64) float64 {
 	var a, b mat.Dense
 	a.Stack(j.left(d), j.left(pt.x))
 	b.Stack(j.right(pt.x), j.right(d))
-	curvature := 2 * dot(product(j.f.o.Pool, of(&a), of(j.through(&a, &b))), &b)
+	curvature := 2 * dot(product(j.f.o.Pool, of(&a), of(j.through(&a, &b, nil))), &b)
 	if slope := inner(pt.grad, d); slope > 0 && curvature > 0 {
 		return slope / curvature
 	}

@@ -235,7 +235,7 @@ func TestJointHeldOut(t *testing.T) {
 				t.Errorf("%v: step %d has %v on the held-out rows, the result %v", sh, sw.Number, sw.Held, want)
 			}
 		}
-		if d := math.Abs(f.BestScore() - f.weightedLoss(held, oneTerm(f.weff))); d > 1e-10*math.Abs(f.BestScore()) {
+		if d := math.Abs(f.BestScore() - f.weightedLoss(held, oneTerm(f.mustBest()))); d > 1e-10*math.Abs(f.BestScore()) {
 			t.Errorf("best score is %g off", d)
 		}
 	}

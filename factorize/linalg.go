@@ -116,10 +116,14 @@ func maxAbs(m *mat.Dense) float64 {
 // symmetrise replaces the square matrix m by (m + mᵀ)/2.
 func symmetrise(m *mat.Dense) {
 	r := m.RawMatrix()
-	for i := range r.Rows {
-		for j := range i {
-			v := (r.Data[i*r.Stride+j] + r.Data[j*r.Stride+i]) / 2
-			r.Data[i*r.Stride+j], r.Data[j*r.Stride+i] = v, v
+	for i0 := 0; i0 < r.Rows; i0 += turnBlock {
+		for j0 := 0; j0 <= i0; j0 += turnBlock {
+			for i := i0; i < min(i0+turnBlock, r.Rows); i++ {
+				for j := j0; j < min(j0+turnBlock, i); j++ {
+					v := (r.Data[i*r.Stride+j] + r.Data[j*r.Stride+i]) / 2
+					r.Data[i*r.Stride+j], r.Data[j*r.Stride+i] = v, v
+				}
+			}
 		}
 	}
 }

@@ -26,8 +26,11 @@ func (f *Fitter) LowRank(ctx context.Context, maxTerms int) (*LowRankFit, error)
 	if err != nil {
 		return nil, err
 	}
-	white := f.whiten(product(f.o.Pool, of(f.weff), of(l.l)))
-	t, err := topSVD(ctx, f.o.Pool, of(white), max(1, maxTerms), f.o.Seed)
+	white := f.white(l)
+	if f.s != nil {
+		white = copyOf(of(f.whiten(copyOf(of(white).t()))).t())
+	}
+	t, err := topSVD(ctx, f.o.Pool, of(white).t(), max(1, maxTerms), f.o.Seed)
 	if err != nil {
 		return nil, err
 	}

@@ -27,12 +27,23 @@ type Moments struct {
 	// scores do (FitResult.Score).
 	Weight *mat.Dense
 	Rows   int // the samples behind the averages; 0 if they are enough
+
+	symmetric [3]*mat.Dense // C, G and W for which G = W C is known
 }
 
 // SymmetricMoments returns the moments of a layer whose inputs are those of the original: w is m×n, cov the n×n
 // covariance of the inputs and mean their mean, over the given number of rows.
 func SymmetricMoments(w, cov *mat.Dense, mean []float64, rows int, o Options) (*Moments, error) {
-	return AsymmetricMoments(w, cov, cov, cov, mean, mean, rows, o)
+	mo, err := AsymmetricMoments(w, cov, cov, cov, mean, mean, rows, o)
+	if err == nil {
+		mo.symmetric = [3]*mat.Dense{mo.C, mo.G, mo.W}
+	}
+	return mo, err
+}
+
+// same reports whether x̃ is known to be x, so that W itself is the best weight.
+func (mo *Moments) same() bool {
+	return mo.W != nil && mo.symmetric == [3]*mat.Dense{mo.C, mo.G, mo.W}
 }
 
 // AsymmetricMoments returns the moments of a layer that sees x̃ in the place of x: cov is the ñ×ñ covariance of x̃,

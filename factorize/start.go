@@ -16,13 +16,21 @@ const startDamping = 1e-3
 // factors L1 and L2, it is the nearest sum to Weff (L1 ⊗ L2), every A multiplied by L1⁻¹ and every B by L2⁻¹. That
 // would be the optimum if C were a Kronecker product. A weight of output errors is treated alike. It holds terms terms, at most s.MaxTerms().
 func (f *Fitter) Start(ctx context.Context, s Shape, terms int) (*Kronecker, error) {
-	return f.startOf(ctx, f.weff, s, terms)
+	weff, err := f.best(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.startOf(ctx, weff, s, terms)
 }
 
 // Beyond returns a sum of k's terms and so many others of its shape: those that Start would give for what k leaves of
 // the best weight.
 func (f *Fitter) Beyond(ctx context.Context, k *Kronecker, terms int) (*Kronecker, error) {
-	rest := mat.DenseCopyOf(f.weff)
+	weff, err := f.best(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rest := mat.DenseCopyOf(weff)
 	addScaled(rest, -1, k.dense(f.o.Pool))
 	more, err := f.startOf(ctx, rest, k.Shape, terms)
 	if err != nil {

@@ -26,6 +26,15 @@ type truncated struct {
 	u     *mat.Dense // m×weightRank
 }
 
+// A Weighting is what fitters make of a weight of output errors. The zero value is one of which nothing is made yet.
+type Weighting struct {
+	of      *mat.Dense      // what all of it belongs to
+	s       *mat.Dense      // damped; nil for none
+	ls      *triangle       // its Cholesky factor
+	trunc   *truncated      // s without its tail; nil where m is small
+	metrics map[int]*metric // by M1
+}
+
 // PropagateWeight returns the m×m weight of a layer's output errors (Moments.Weight) for an activation and a layer
 // after it: next is that layer's k×m weight, nextWeight the k×k weight of its own output errors or nil for the
 // identity, and slopes the m×m average of d·dᵀ over the rows, d the activation's derivatives; nil for no activation.
@@ -52,9 +61,17 @@ func PropagateWeight(next, nextWeight, slopes *mat.Dense, o Options) (*mat.Dense
 
 // prepareWeight damps and factors the weight of output errors, if there is one.
 func (f *Fitter) prepareWeight(ctx context.Context) error {
+	f.Weighting = f.o.Weighting
+	switch {
+	case f.Weighting != nil && f.s != nil && f.of == f.mo.Weight:
+		return nil
+	case f.Weighting == nil || f.of != nil:
+		f.Weighting = &Weighting{}
+	}
 	if f.mo.Weight == nil {
 		return nil
 	}
+	f.of = f.mo.Weight
 	s := mat.DenseCopyOf(f.mo.Weight)
 	symmetrise(s)
 	m := s.RawMatrix().Rows

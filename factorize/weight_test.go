@@ -77,7 +77,7 @@ func TestWeightedLowRankFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	white := product(nil, of(f.ls.l).t(), of(product(nil, of(f.weff), of(l.l))))
+	white := product(nil, of(f.ls.l).t(), of(product(nil, of(f.mustBest()), of(l.l))))
 	svd.Factorize(white, mat.SVDNone)
 	for _, r := range []int{1, 3, 6} {
 		w := lr.Terms(r).Dense()
@@ -96,7 +96,7 @@ func TestWeightedLowRankFit(t *testing.T) {
 			t.Errorf("rank %d: Loss says %v, the product has %v", r, got, want)
 		}
 	}
-	if d := maxDiff(lr.Terms(12).Dense(), f.weff); d > 1e-10 {
+	if d := maxDiff(lr.Terms(12).Dense(), f.mustBest()); d > 1e-10 {
 		t.Errorf("full rank differs from the best weight by %g", d)
 	}
 }
