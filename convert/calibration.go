@@ -48,11 +48,13 @@ type Calibration struct {
 
 	metrics   []*mat.Dense             // of output errors, per weight, of mean diagonal 1; nil: the identity
 	weights   []float64                // what the metrics were divided by
+	through   []*mat.Dense             // of tall weights W and a metric S: WᵀSW
+	weighting []factorize.Weighting    // of the metrics that are small enough to keep what fits make of them
 	originals map[string]*[2]*averages // x with x, of the fit and the selection rows, by inputsKey
 	tables    []*factorize.Table       // of weights that are looked up
 	stages    [2][]stage               // per weight: where nothing before it is changed, and the last others
 	fits      map[string]*fitted       // by the choices up to a weight
-	wanted    []wantedBatch            // the original's outputs on the selection rows, where they are kept
+	wanted    map[int]wantedBatch      // the original's outputs on the selection rows, where they are kept, by batch
 	targets   targets
 	heldOut   bool
 	mask      int  // 1 + the number of the input that says which positions count; 0: all do
@@ -64,6 +66,7 @@ type Calibration struct {
 	sweeps    int   // of a fit; 0: as many as pay
 	trialThin int   // in trials; 0: not known yet
 	fullThin  int   // in what is carried out
+	gradThin  int   // for the metrics
 	positions []int // of a row, per weight; all layers together
 }
 
@@ -74,6 +77,7 @@ type stage struct {
 	weight *match.Weight
 	fitter *factorize.Fitter // nil: not ready
 	mo     *factorize.Moments
+	inputs *inputFit // of a tall weight
 	o      factorize.FitOptions
 	others map[string]*factorize.Fitter // by what has the kernel's axes, where that is not B alone
 }
@@ -101,6 +105,8 @@ func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed
 		batch:     max(1, min(calibrationBatch, rows/leastBatches)),
 		metrics:   make([]*mat.Dense, len(f.weights)),
 		weights:   make([]float64, len(f.weights)),
+		through:   make([]*mat.Dense, len(f.weights)),
+		weighting: make([]factorize.Weighting, len(f.weights)),
 		originals: map[string]*[2]*averages{},
 		tables:    make([]*factorize.Table, len(f.weights)),
 		thin:      1}
@@ -169,10 +175,10 @@ func finite(name string, t *tensor.Tensor, b *dataset.Batch) error {
 }
 
 // each runs programs side by side on the batches of the fit (0) or the
-// selection (1), all of them.
-func (c *Calibration) each(ctx context.Context, wanted int, programs []*runtime.Program, f func(b *dataset.Batch, out [][]tensor.Value) error) error {
-	return c.batches(ctx, func(_, part int, b *dataset.Batch) error {
-		if part != wanted {
+// selection (1): all of them, or one of so many.
+func (c *Calibration) each(ctx context.Context, wanted, thin int, programs []*runtime.Program, f func(index int, b *dataset.Batch, out [][]tensor.Value) error) error {
+	return c.batches(ctx, func(index, part int, b *dataset.Batch) error {
+		if part != wanted || thin > 1 && index/selectionEvery%thin != 0 {
 			return nil
 		}
 		out := make([][]tensor.Value, len(programs))
@@ -182,7 +188,7 @@ func (c *Calibration) each(ctx context.Context, wanted int, programs []*runtime.
 				return err
 			}
 		}
-		return f(b, out)
+		return f(index, b, out)
 	})
 }
 
@@ -206,8 +212,10 @@ func (c *Calibration) setTrial(on bool) {
 // Fits take rows until there are so many positions for every input of a
 // weight, and so many rows in any case: few in trials, and what is carried out
 // leaves rows out only where a row has many positions, as those of a
-// transformer have. A layer then takes only some of these, spread evenly: so
-// many for each input, or one of every row where that is more.
+// transformer have. Of these every one counts where the products of all take
+// no more than positionsWork multiplications. Else, and in trials, a layer takes
+// some, spread evenly: so many for each input, or one of every row where that
+// is more.
 const (
 	trialPositions = 4
 	fullPositions  = 12
@@ -215,8 +223,18 @@ const (
 	fullRows       = 2000
 	manyPositions  = 128
 	someInTrial    = 12
-	someOfMetric   = 8 // for each output
+	someOfMetric   = 8 // for each output, of the positions in use
+	gradPositions  = 16
+	gradRows       = 96
+	positionsWork  = 1.5e10
 )
+
+// countedPositions is how many positions of a layer are enough, at least so
+// many.
+func countedPositions(inputs, outputs, least int) int {
+	n, m := float64(inputs), float64(outputs)
+	return max(least, int(positionsWork/(n*(n/2+min(m, wideOutput*n)))))
+}
 
 // stride is the distance between the positions that a weight takes, of those
 // that all its layers have in so many rows: about as many as wanted. It has no
@@ -239,11 +257,12 @@ func gcd(a, b int) int {
 
 // inputStride is the stride of statistics of a weight's inputs.
 func (c *Calibration) inputStride(i int) int {
-	n := manyPositions
-	if c.sweeps > 0 {
-		n = someInTrial
+	w := c.found.weights[i]
+	wanted := someInTrial * w.Cols
+	if c.sweeps == 0 {
+		wanted = countedPositions(w.Cols, w.Rows, manyPositions*w.Cols)
 	}
-	return c.stride(i, c.rows/max(1, c.thin), n*c.found.weights[i].Cols)
+	return c.stride(i, c.rows/max(1, c.thin), wanted)
 }
 
 // measureThin finds how many rows trials leave out, and how many positions the
@@ -252,7 +271,7 @@ func (c *Calibration) measureThin(ctx context.Context) error {
 	if c.trialThin > 0 {
 		return nil
 	}
-	c.trialThin, c.fullThin = max(1, c.data.Rows()/trialRows), max(1, c.data.Rows()/fullRows)
+	c.trialThin, c.fullThin, c.gradThin = max(1, c.data.Rows()/trialRows), max(1, c.data.Rows()/fullRows), max(1, c.data.Rows()/gradRows)
 	c.positions = make([]int, len(c.found.weights))
 	var all []int
 	for i, w := range c.found.weights {
@@ -283,6 +302,7 @@ func (c *Calibration) measureThin(ctx context.Context) error {
 			positions := rows * c.rows / max(1, b.Padded)
 			c.trialThin = max(1, min(c.trialThin, positions/(trialPositions*n)))
 			c.fullThin = max(1, min(c.fullThin, positions/(fullPositions*n)))
+			c.gradThin = max(1, min(c.gradThin, positions/(gradPositions*min(c.found.weights[i].Rows, mostOutputs))))
 		}
 		return nil
 	}
@@ -372,13 +392,23 @@ func (c *Calibration) prepare(ctx context.Context, i int, before string, ch *cha
 		}
 		fo.Held.Weight = c.metrics[i]
 	}
+	if m, _ := mo.Dims(); m <= keptOutputs {
+		fo.Weighting = &c.weighting[i]
+	}
 	f, err := factorize.NewFitter(ctx, mo, fo)
 	if err != nil {
 		return nil, err
 	}
 	*s = stage{before: before, mode: c.mode(), weight: c.found.weights[i], fitter: f, mo: mo, o: fo}
-	return s, nil
+	if c.through[i] != nil {
+		s.inputs, err = c.newInputFit(ctx, i, ch, dense)
+	}
+	return s, err
 }
+
+// keptOutputs is the number of a weight's outputs up to which all its fits share
+// what they make of its metric: matrices of that size.
+const keptOutputs = 1024
 
 // evict lets stages go where all hold too much.
 func (c *Calibration) evict() {
@@ -422,6 +452,9 @@ func (s *stage) fitterOf(ctx context.Context, kernel string) (*factorize.Fitter,
 // fitFactors fits so many terms of a form.
 func (s *stage) fitFactors(ctx context.Context, shape form, terms int) (*factorize.Kronecker, error) {
 	if shape.IsLowRank() {
+		if s.inputs != nil {
+			return s.inputs.lowRank(ctx, terms)
+		}
 		low, err := s.fitter.LowRank(ctx, terms)
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"context"
+	"math"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -10,8 +11,11 @@ import (
 )
 
 // fittedTerms are the numbers of terms whose loss is fitted for a curve; what
-// lies between is interpolated.
+// lies between is interpolated, and what is beyond extrapolated. fittedPairs is
+// how many of them where pairs are one choice among others.
 var fittedTerms = []int{1, 3, 8, 24, 64}
+
+const fittedPairs = 4
 
 // fitCurve is the curve of weight i on calibration data: the error of a point
 // is what its output error, at the original's inputs, moves the model's
@@ -82,7 +86,11 @@ func (c *Calibration) lowRankPoints(ctx context.Context, i int, s *stage, l *los
 	if top == 0 {
 		return nil, nil
 	}
-	low, err := s.fitter.LowRank(ctx, top)
+	fitter := s.fitter
+	if s.inputs != nil {
+		fitter, l = s.inputs.fitter, newLoss(c.pool, s.inputs.fitter.Moments(), c.weights[i])
+	}
+	low, err := fitter.LowRank(ctx, top)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +114,11 @@ func (c *Calibration) termPoints(ctx context.Context, i int, s *stage, l *loss, 
 		top--
 	}
 	var out []point
-	for _, r := range fittedTerms {
+	wanted := fittedTerms
+	if o.structure() == Auto {
+		wanted = wanted[:fittedPairs]
+	}
+	for _, r := range wanted {
 		if r > top {
 			break
 		}
@@ -121,7 +133,27 @@ func (c *Calibration) termPoints(ctx context.Context, i int, s *stage, l *loss, 
 		}
 		out = append(out, point{shape: shape.Shape, kernel: shape.kernel, terms: r, params: shape.Params(r) + extra, err: e})
 	}
+	decay := powerDecay(out)
+	for r := len(out) + 1; r <= top && len(out) > 0; r++ {
+		out = append(out, point{shape: shape.Shape, kernel: shape.kernel, terms: r, params: shape.Params(r) + extra, err: decay(r)})
+	}
 	return out, nil
+}
+
+// powerDecay is a guess of the errors of more terms than the points have: the
+// power of the number that the last two thirds of them fall with. One point
+// tells of none.
+func powerDecay(points []point) func(terms int) float64 {
+	n := len(points)
+	if n < 3 {
+		return func(int) float64 { return points[n-1].err }
+	}
+	last, before := points[n-1], points[(n+2)/3-1]
+	if !(last.err > 0 && before.err > last.err) {
+		return func(int) float64 { return last.err }
+	}
+	power := math.Log(before.err/last.err) / math.Log(float64(last.terms)/float64(before.terms))
+	return func(terms int) float64 { return last.err * math.Pow(float64(terms)/float64(last.terms), -power) }
 }
 
 // A loss measures weights of one layer: weight·tr(S·E[e eᵀ]) for the error e

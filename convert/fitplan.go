@@ -14,7 +14,7 @@ import (
 // running: those of low rank alone, which are quick, and the others.
 const (
 	lowRankWork, pairsWork   = 2.5e11, 6e11
-	leastLowRank, leastPairs = 2, 3
+	leastLowRank, leastPairs = 4, 4
 	mostLowRank, mostPairs   = 12, 40
 	trialSweeps              = 4 // in a fit; what is carried out takes more where that pays
 	finalists                = 2 // fitted in full beside the best of low rank
@@ -172,6 +172,8 @@ type trials struct {
 	total  int
 	seen   map[string]bool // by layersKey
 	done   []*candidate
+
+	weighedLast *candidate
 }
 
 // best is the candidate of the least score; the first of equals.
@@ -193,6 +195,9 @@ func (t *trials) search(ctx context.Context, count int, kinds, climbing []leanin
 		l := make([]leaning, len(t.p.curves))
 		for i := range l {
 			l[i] = leaning{1, k}
+			if b := t.best(); b != nil && t.weighedLast != nil {
+				l[i].scale = b.lean[i].scale // as it was found to count
+			}
 		}
 		if _, err := t.try(ctx, l); err != nil {
 			return err
@@ -200,6 +205,13 @@ func (t *trials) search(ctx context.Context, count int, kinds, climbing []leanin
 	}
 	if climbing == nil {
 		return nil
+	}
+	for range weighings {
+		if better, err := t.weigh(ctx); err != nil {
+			return err
+		} else if !better {
+			break
+		}
 	}
 	return t.climb(ctx, climbing)
 }
@@ -240,7 +252,7 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 		t.p.opts.Progress("compare plans", t.total-t.left, t.total)
 	}
 	t.left--
-	s, err := t.p.trial(ctx, plan)
+	s, err := t.p.trial(ctx, plan, 1)
 	if err != nil {
 		return false, err
 	}
@@ -325,7 +337,7 @@ func (t *trials) final(ctx context.Context, safe *candidate, several bool) (*can
 		if t.p.opts.Progress != nil {
 			t.p.opts.Progress("fit the best plans", n, 1+len(others))
 		}
-		s, err := t.p.trial(ctx, c.p.plan(c.a, nil))
+		s, err := t.p.trial(ctx, c.p.plan(c.a, nil), 1)
 		if err != nil {
 			return nil, err
 		}
@@ -339,8 +351,9 @@ func (t *trials) final(ctx context.Context, safe *candidate, several bool) (*can
 	return won, nil
 }
 
-// trial fits all layers of a plan and scores the model.
-func (p *planner) trial(ctx context.Context, plan *Plan) (*score, error) {
+// trial fits all layers of a plan and scores the model, on one of so many
+// batches of the selection.
+func (p *planner) trial(ctx context.Context, plan *Plan, thin int) (*score, error) {
 	small, js, err := prepare(p.model, plan)
 	if err != nil {
 		return nil, err
@@ -348,7 +361,7 @@ func (p *planner) trial(ctx context.Context, plan *Plan) (*score, error) {
 	if err := p.opts.Calibration.fit(ctx, js, nil); err != nil {
 		return nil, err
 	}
-	return p.opts.Calibration.score(ctx, small)
+	return p.opts.Calibration.score(ctx, small, thin)
 }
 
 // measureFitted computes the curves on calibration data.

@@ -20,7 +20,7 @@ const (
 
 // placesPerSample is how many places of a convolution are drawn of a sample.
 func (c *Calibration) placesPerSample(l *match.Layer) int {
-	return (rowsPerInput*l.In + leastRows + c.rows - 1) / max(1, c.rows)
+	return (countedPositions(l.In, l.Out, rowsPerInput*l.In+leastRows) + c.rows - 1) / max(1, c.rows)
 }
 
 // rowCount is the number of rows that l sees in an activation.
@@ -80,10 +80,6 @@ func (c *Calibration) rowsOf(l *match.Layer, n int, x *tensor.Tensor, b *dataset
 // sample: one is drawn from each of most runs of equal length, by the number of
 // the sample, first being that of x's first one. at is the place of every row.
 func patches(l *match.Layer, x *tensor.Tensor, first, most int) (out *mat.Dense, at []int, err error) {
-	v, err := tensor.Float64s(x)
-	if err != nil {
-		return nil, nil, fmt.Errorf("layer %q: input %v: %w", l.Name, x, err)
-	}
 	shape, c := x.Shape(), l.Conv
 	if len(shape) != len(c.Kernel)+2 || shape[1] != c.Channels {
 		return nil, nil, fmt.Errorf("layer %q: input %v, wanted %d channels over %d axes", l.Name, x, c.Channels, len(c.Kernel))
@@ -101,25 +97,52 @@ func patches(l *match.Layer, x *tensor.Tensor, first, most int) (out *mat.Dense,
 	taken := min(all, most)
 	out = mat.NewDense(shape[0]*taken, l.In, nil)
 	taps := c.Taps()
-	offset := make([]int, taps) // in the plane, of each place of the kernel; −1 outside
+	var wide []float64 // of an x of another type than float32
+	if x.DType() != tensor.Float32 {
+		if wide, err = tensor.Float64s(x); err != nil {
+			return nil, nil, fmt.Errorf("layer %q: input %v: %w", l.Name, x, err)
+		}
+	}
+	offsets := make([]int, taken*taps) // in the plane, of each place of the kernel; −1 outside
 	for n := range shape[0] {
 		for k := range taken {
 			lo, hi := k*all/taken, (k+1)*all/taken
 			place := lo + int(scramble(uint64(first+n)<<32|uint64(k))%uint64(hi-lo))
 			at = append(at, place)
-			c.Offsets(place, places, begin, space, offset)
-			row := out.RawRowView(n*taken + k)
-			for ch := range c.Channels {
-				from := v[(n*c.Channels+ch)*plane:]
-				for t, o := range offset {
+			c.Offsets(place, places, begin, space, offsets[k*taps:(k+1)*taps])
+		}
+		some := out.Slice(n*taken, (n+1)*taken, 0, l.In).(*mat.Dense)
+		if wide != nil {
+			fillPatches(some, wide[n*c.Channels*plane:], plane, offsets, taps)
+		} else {
+			fillPatches(some, tensor.Data[float32](x)[n*c.Channels*plane:], plane, offsets, taps)
+		}
+	}
+	return out, at, nil
+}
+
+// patchChannels is how many channels are copied to all places at a time: what
+// is read of a plane lies together, and so does what is written.
+const patchChannels = 8
+
+// fillPatches copies what the taps of a kernel see of the planes of a sample v,
+// at every place of offsets, to the rows of out.
+func fillPatches[T float32 | float64](out *mat.Dense, v []T, plane int, offsets []int, taps int) {
+	places, in := out.Dims()
+	channels := in / taps
+	for from := 0; from < channels; from += patchChannels {
+		for k := range places {
+			row := out.RawRowView(k)
+			for ch := from; ch < min(from+patchChannels, channels); ch++ {
+				see := v[ch*plane : (ch+1)*plane]
+				for t, o := range offsets[k*taps : (k+1)*taps] {
 					if o >= 0 {
-						row[ch*taps+t] = from[o]
+						row[ch*taps+t] = float64(see[o])
 					}
 				}
 			}
 		}
 	}
-	return out, at, nil
 }
 
 // scramble is a number that looks drawn at random (the finaliser of S. Vigna's

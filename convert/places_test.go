@@ -166,7 +166,7 @@ func TestConvolutionsFitToData(t *testing.T) {
 	x := images(200, 10, 1)
 	free, _ := mustApply(t, m, mustPlan(t, m, Options{Ratio: 3}))
 	score := func(small *graph.Model) float64 {
-		s, err := calibratedOn(t, m, "", x).score(context.Background(), small)
+		s, err := calibratedOn(t, m, "", x).score(context.Background(), small, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -392,11 +392,11 @@ func TestTableFitsToData(t *testing.T) {
 		}
 		p := mustPlan(t, m, Options{Ratio: 2, Structure: s, Layers: []string{"n_e"}})
 		free, _ := mustApply(t, m, p)
-		with, err := c.score(context.Background(), fitted)
+		with, err := c.score(context.Background(), fitted, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		without, err := c.score(context.Background(), free)
+		without, err := c.score(context.Background(), free, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,10 +25,17 @@ const recordMemory = 512 << 20
 // outputs.
 const wideOutput = 4
 
+// tall reports whether a weight has so many outputs that their errors are told
+// apart by what they were made of, the inputs.
+func tall(w *match.Weight) bool {
+	return w.Rows > mostOutputs && w.Rows > wideOutput*w.Cols && !isTable(w)
+}
+
 // inputsKey is equal for weights whose layers read the same values in the same
 // way, so that they share statistics.
-func (c *Calibration) inputsKey(w *match.Weight) string {
+func (c *Calibration) inputsKey(i int) string {
 	var b strings.Builder
+	w := c.found.weights[i]
 	for _, l := range readers(w) {
 		fmt.Fprintf(&b, "%q %v %d", l.X.Name(), l.Columns == l.TransposeX, l.In)
 		if l.Conv != nil {
@@ -36,7 +43,7 @@ func (c *Calibration) inputsKey(w *match.Weight) string {
 		}
 		b.WriteByte(';')
 	}
-	fmt.Fprintf(&b, "%v %s", refittable(w), c.mode())
+	fmt.Fprintf(&b, "%v %d/%d", refittable(w), c.thin, c.inputStride(i))
 	return b.String()
 }
 
@@ -56,7 +63,7 @@ func (c *Calibration) inputNames(weights []int) []string {
 // original is the moments of a weight's original inputs on the rows of the fit
 // and of the selection; nil before they are gathered.
 func (c *Calibration) original(i int) *[2]*averages {
-	return c.originals[c.inputsKey(c.found.weights[i])]
+	return c.originals[c.inputsKey(i)]
 }
 
 // recordOriginals gathers the moments of the original inputs of weights, in
@@ -72,7 +79,7 @@ func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error 
 		bytes := 0
 		for len(weights) > 0 {
 			i := weights[0]
-			key := c.inputsKey(c.found.weights[i])
+			key := c.inputsKey(i)
 			if c.originals[key] == nil && sums[key] == nil {
 				need := 2 * 8 * c.found.weights[i].Cols * c.found.weights[i].Cols
 				if len(some) > 0 && bytes+need > recordMemory {
@@ -87,10 +94,10 @@ func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error 
 			return nil
 		}
 		names := c.inputNames(some)
-		err := c.together(ctx, []*walk{w}, names, func(_, part int, b *dataset.Batch, out [][]tensor.Value) error {
+		err := c.together(ctx, []*walk{w}, names, true, func(_, part int, b *dataset.Batch, out [][]tensor.Value) error {
 			for _, i := range some {
 				wt := c.found.weights[i]
-				p := &sums[c.inputsKey(wt)][part]
+				p := &sums[c.inputsKey(i)][part]
 				for _, l := range readers(wt) {
 					at := slices.Index(names, l.X.Name())
 					x, rows, err := c.someRows(l, l.In, out[0][at].Tensor, b, p.seen, c.inputStride(i))
@@ -109,7 +116,7 @@ func (c *Calibration) recordOriginals(ctx context.Context, weights []int) error 
 		}
 		for _, i := range some {
 			wt := c.found.weights[i]
-			key := c.inputsKey(wt)
+			key := c.inputsKey(i)
 			done := &[2]*averages{}
 			for part := range done {
 				if p := &sums[key][part]; p.rows > 0 {
@@ -138,10 +145,11 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 	inputs := map[string]*[2]products{}
 	targets := map[int]*[2]products{}
 	dense := map[int]*mat.Dense{}
+	trial := c.sweeps > 0 // its fits look at no rows of the selection
 	for _, i := range weights {
 		wt := c.found.weights[i]
-		inputs[c.inputsKey(wt)] = &[2]products{}
-		targets[i] = &[2]products{}
+		inputs[c.inputsKey(i)] = &[2]products{{single: trial}, {single: trial}}
+		targets[i] = &[2]products{{single: trial}, {single: trial}}
 		if wt.Rows > wideOutput*wt.Cols {
 			continue
 		}
@@ -155,11 +163,11 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 	if kept {
 		walks = walks[:1]
 	}
-	err := c.together(ctx, walks, names, func(index, part int, b *dataset.Batch, out [][]tensor.Value) error {
+	err := c.together(ctx, walks, names, !trial, func(index, part int, b *dataset.Batch, out [][]tensor.Value) error {
 		done := map[string]bool{}
 		for _, i := range weights {
 			wt := c.found.weights[i]
-			key := c.inputsKey(wt)
+			key := c.inputsKey(i)
 			for k, l := range readers(wt) {
 				at := slices.Index(names, l.X.Name())
 				p := &targets[i][part]
@@ -209,7 +217,7 @@ func (c *Calibration) recordChanged(ctx context.Context, weights []int, orig, sm
 	ready := map[string][2]*averages{}
 	for _, i := range weights {
 		wt := c.found.weights[i]
-		key, centred := c.inputsKey(wt), refittable(wt)
+		key, centred := c.inputsKey(i), refittable(wt)
 		ch := &changed{cross: dense[i] == nil}
 		for part := range 2 {
 			if targets[i][part].rows == 0 {
@@ -314,9 +322,10 @@ func (c *Calibration) moments(ctx context.Context, i, part int, ch *changed, den
 	return mo, mo.Check()
 }
 
-// together runs stretches up to the targets side by side on the batches of the
-// fit and the selection that are in use, and moves the walks there.
-func (c *Calibration) together(ctx context.Context, walks []*walk, targets []string, f func(index, part int, b *dataset.Batch, out [][]tensor.Value) error) error {
+// together runs stretches up to the targets side by side on the batches that
+// are in use, of the fit and, if selected is set, of the selection, and moves
+// the walks there.
+func (c *Calibration) together(ctx context.Context, walks []*walk, targets []string, selected bool, f func(index, part int, b *dataset.Batch, out [][]tensor.Value) error) error {
 	stretches := make([]*stretch, len(walks))
 	for k, w := range walks {
 		var err error
@@ -326,7 +335,7 @@ func (c *Calibration) together(ctx context.Context, walks []*walk, targets []str
 	}
 	out := make([][]tensor.Value, len(walks))
 	err := c.batches(ctx, func(index, part int, b *dataset.Batch) error {
-		if !c.inUse(index) {
+		if !c.inUse(index) || part == 1 && !selected {
 			return nil
 		}
 		for k, s := range stretches {

@@ -62,8 +62,9 @@ type scorer struct {
 	devs  []deviation
 }
 
-// score measures a model.
-func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, error) {
+// score measures a model on the selection rows, or on one of so many batches of
+// them.
+func (c *Calibration) score(ctx context.Context, small *graph.Model, thin int) (*score, error) {
 	names := outputNames(c.model)
 	a, err := c.compile(c.model, names)
 	if err != nil {
@@ -78,12 +79,12 @@ func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, er
 	if c.wanted != nil {
 		programs = programs[:1]
 	}
-	var keep []wantedBatch
-	bytes, n := 0, 0
-	err = c.each(ctx, c.selection(), programs, func(batch *dataset.Batch, out [][]tensor.Value) error {
+	keep := map[int]wantedBatch{}
+	bytes := 0
+	err = c.each(ctx, c.selection(), thin, programs, func(index int, batch *dataset.Batch, out [][]tensor.Value) error {
 		var wanted wantedBatch
 		if c.wanted != nil {
-			wanted = c.wanted[n]
+			wanted = c.wanted[index]
 		} else {
 			wanted = out[1]
 			for _, v := range wanted {
@@ -91,12 +92,13 @@ func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, er
 					bytes += len(v.Tensor.Bytes())
 				}
 			}
-			keep = append(keep, wanted)
 			if bytes > wantedMemory {
 				keep = nil
 			}
+			if keep != nil {
+				keep[index] = wanted
+			}
 		}
-		n++
 		for k := range names {
 			if a.Outputs()[k].Random || !measurable(wanted[k]) || !measurable(out[0][k]) {
 				continue
@@ -114,7 +116,7 @@ func (c *Calibration) score(ctx context.Context, small *graph.Model) (*score, er
 	if err != nil {
 		return nil, err
 	}
-	if len(keep) == n && n > 0 {
+	if thin <= 1 && len(keep) > 0 {
 		c.wanted = keep
 	}
 	return s.finish(), nil
@@ -317,7 +319,7 @@ func (c *Calibration) relativeErrors(ctx context.Context, small *graph.Model, na
 		return nil, err
 	}
 	devs := make([]deviation, len(names))
-	err = c.each(ctx, c.selection(), []*runtime.Program{a, b}, func(batch *dataset.Batch, out [][]tensor.Value) error {
+	err = c.each(ctx, c.selection(), 1, []*runtime.Program{a, b}, func(_ int, batch *dataset.Batch, out [][]tensor.Value) error {
 		for k := range devs {
 			if devs[k].why == "" {
 				if by, ok := wide[names[k]]; ok {

@@ -153,12 +153,12 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows := c.rows / c.trialThin
-	sums := make([]*mat.Dense, len(c.found.weights))
+	rows := c.rows / c.gradThin
+	sums, dense := make([]*mat.Dense, len(c.found.weights)), make([]*mat.Dense, len(c.found.weights))
 	rng := rand.New(rand.NewPCG(c.seed, 1))
 	seed := &cotangents{rng: rng}
 	err = c.batches(ctx, func(index, part int, b *dataset.Batch) error {
-		if part != 0 || c.trialThin > 1 && index/selectionEvery%c.trialThin != 0 {
+		if part != 0 || c.gradThin > 1 && index/selectionEvery%c.gradThin != 0 {
 			return nil
 		}
 		state, err := c.backward(ctx, p, b, seed)
@@ -170,7 +170,21 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 			if g == nil {
 				continue
 			}
-			m := c.found.weights[owner[k]].Rows
+			i := owner[k]
+			m := c.found.weights[i].Rows
+			if tall(c.found.weights[i]) {
+				if dense[i] == nil {
+					if dense[i], err = c.found.weights[i].Dense(); err != nil {
+						return err
+					}
+				}
+				square, err := addThrough(c.pool, &sums[i], g, layers[k], dense[i], c.stride(i, rows, someOfMetric*c.found.weights[i].Cols))
+				if err != nil {
+					return err
+				}
+				c.weights[i] += square / float64(m)
+				continue
+			}
 			if m > mostOutputs {
 				square, err := squares(g)
 				if err != nil {
@@ -193,9 +207,11 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 		if s == nil {
 			continue
 		}
+		if dense[i] != nil {
+			c.through[i] = mixedThrough(c.pool, s, dense[i], c.weights[i])
+			continue
+		}
 		c.metrics[i], c.weights[i] = mixed(s)
-		// The positions in between count too.
-		c.weights[i] *= float64(c.stride(i, rows, someOfMetric*c.found.weights[i].Rows))
 	}
 	return nil
 }
@@ -306,8 +322,9 @@ func variance(v []float64) float64 {
 	return m2 / float64(max(1, len(v)))
 }
 
-// addOuter adds g·gᵀ of every stride-th position of a gradient to sum. The
-// mirror of what is below the diagonal is left to mixed.
+// addOuter adds g·gᵀ of all positions of a gradient to sum: of every stride-th
+// one as many times, where positions are rows. The mirror of what is below the
+// diagonal is left to mixed.
 func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, l *match.Layer, stride int) error {
 	m := l.Out
 	if g.Len() == 0 || g.Len()%m != 0 {
@@ -323,8 +340,8 @@ func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, l *match.Lay
 		}
 	}
 	if !l.Columns {
-		some := mat.NewDense((g.Len()/m+stride-1)/stride, m, nil)
-		if err := copyRows(some, g, 0, stride); err != nil {
+		some, err := stridedGradient(g, m, stride)
+		if err != nil {
 			return err
 		}
 		count, _ := some.Dims()
@@ -343,6 +360,19 @@ func addOuter(pool *kernel.Pool, sum **mat.Dense, g *tensor.Tensor, l *match.Lay
 		add(v[at:at+m*s], s, s, 1)
 	}
 	return nil
+}
+
+// stridedGradient is every stride-th row of m numbers of a gradient, times the
+// root of stride, so that their squares stand for those of all.
+func stridedGradient(g *tensor.Tensor, m, stride int) (*mat.Dense, error) {
+	some := mat.NewDense((g.Len()/m+stride-1)/stride, m, nil)
+	if err := copyRows(some, g, 0, stride); err != nil {
+		return nil, err
+	}
+	if stride > 1 {
+		some.Scale(math.Sqrt(float64(stride)), some)
+	}
+	return some, nil
 }
 
 // mixed is a metric of mean diagonal 1, with the identity in it, and what it

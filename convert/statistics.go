@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -137,6 +138,10 @@ func counted(x *mat.Dense, b *dataset.Batch) *mat.Dense {
 // themselves and of x·yᵀ. All are taken from the mean of the first batch, so
 // that the centred moments lose no digits.
 type products struct {
+	// single rounds what is multiplied, and sums of up to gatheredRows products,
+	// to float32; what they add up to is float64 in any case.
+	single bool
+
 	rows           int
 	shiftX, shiftY []float64
 	sumX, sumY     []float64
@@ -144,9 +149,13 @@ type products struct {
 	xy             *mat.Dense
 	same           bool // y is x: only what is not above the diagonal is gathered
 
-	bufX, bufY []float64 // rows to multiply, shifted
-	seen       int       // rows that were there to be taken
+	wide   gathered[float64]
+	narrow gathered[float32]
+	seen   int // rows that were there to be taken
 }
+
+// gathered is rows that are to be multiplied, shifted.
+type gathered[T float32 | float64] struct{ x, y []T }
 
 // symmetricBlock is the width of the columns in which a symmetric product is
 // gathered: what is above the diagonal within one is done in vain.
@@ -163,14 +172,24 @@ func (p *products) add(pool *kernel.Pool, x, y *mat.Dense) {
 		p.shiftX, p.shiftY = columnMeans(x), columnMeans(y)
 		p.sumX, p.sumY = make([]float64, nx), make([]float64, ny)
 	}
-	p.bufX = shifted(p.bufX, x, p.shiftX, p.sumX)
+	p.rows += rows
+	if p.single {
+		gather(p, &p.narrow, x, y)
+	} else {
+		gather(p, &p.wide, x, y)
+	}
+	if len(p.narrow.x)+len(p.wide.x) >= gatheredRows*nx {
+		p.flush(pool)
+	}
+}
+
+// gather shifts the rows of x and y and keeps them in g.
+func gather[T float32 | float64](p *products, g *gathered[T], x, y *mat.Dense) {
+	g.x, p.squares = shifted(g.x, x, p.shiftX, p.sumX, p.squares)
 	if p.same {
 		copy(p.sumY, p.sumX)
 	} else {
-		p.bufY = shifted(p.bufY, y, p.shiftY, p.sumY)
-	}
-	if p.rows += rows; len(p.bufX) >= gatheredRows*nx {
-		p.flush(pool)
+		g.y, _ = shifted(g.y, y, p.shiftY, p.sumY, 0)
 	}
 }
 
@@ -180,19 +199,58 @@ const gatheredRows = 512
 
 // flush multiplies the rows that were gathered.
 func (p *products) flush(pool *kernel.Pool) {
-	for _, v := range p.bufX {
-		p.squares += v * v
-	}
 	nx, ny := p.xy.Dims()
-	rows, to := len(p.bufX)/nx, p.xy.RawMatrix().Data
-	if !p.same {
-		kernel.Gemm64(pool, nx, ny, rows, p.bufX, 1, nx, p.bufY, ny, 1, to, ny, true)
-	} else {
-		for j := 0; j < nx; j += symmetricBlock {
-			kernel.Gemm64(pool, nx-j, min(symmetricBlock, nx-j), rows, p.bufX[min(j, len(p.bufX)):], 1, nx, p.bufX[min(j, len(p.bufX)):], nx, 1, to[j*nx+j:], nx, true)
+	to := p.xy.RawMatrix().Data
+	if !p.single {
+		multiply(pool, kernel.Gemm64, p.same, p.wide.x, p.wide.y, nx, ny, to, true)
+		p.wide.x, p.wide.y = p.wide.x[:0], p.wide.y[:0]
+		return
+	}
+	sums := singles.get(nx * ny)
+	multiply(pool, kernel.Gemm32, p.same, p.narrow.x, p.narrow.y, nx, ny, *sums, false)
+	for i := range nx {
+		end := ny
+		if p.same {
+			end = i + 1
+		}
+		row := to[i*ny : i*ny+end]
+		for j, v := range (*sums)[i*ny : i*ny+end] {
+			row[j] += float64(v)
 		}
 	}
-	p.bufX, p.bufY = p.bufX[:0], p.bufY[:0]
+	singles.Put(sums)
+	p.narrow.x, p.narrow.y = p.narrow.x[:0], p.narrow.y[:0]
+}
+
+// singles is memory for sums in float32.
+var singles floats
+
+type floats struct{ sync.Pool }
+
+func (f *floats) get(n int) *[]float32 {
+	s, _ := f.Get().(*[]float32)
+	if s == nil {
+		s = new([]float32)
+	}
+	if cap(*s) < n {
+		*s = make([]float32, n)
+	}
+	*s = (*s)[:n]
+	return s
+}
+
+// multiply computes Σ x·yᵀ over rows of nx and ny numbers into or onto out; of
+// xxᵀ what is not above the diagonal, where same is set.
+func multiply[T float32 | float64](pool *kernel.Pool, gemm func(p *kernel.Pool, m, n, k int, a []T, ars, acs int, b []T, brs, bcs int, c []T, ldc int, add bool),
+	same bool, x, y []T, nx, ny int, out []T, add bool) {
+	rows := len(x) / nx
+	if !same {
+		gemm(pool, nx, ny, rows, x, 1, nx, y, ny, 1, out, ny, add)
+		return
+	}
+	for j := 0; j < nx; j += symmetricBlock {
+		gemm(pool, nx-j, min(symmetricBlock, nx-j), rows, x[min(j, len(x)):], 1, nx, x[min(j, len(x)):], nx, 1, out[j*nx+j:], nx, add)
+	}
 }
 
 func columnMeans(x *mat.Dense) []float64 {
@@ -200,26 +258,45 @@ func columnMeans(x *mat.Dense) []float64 {
 	out := make([]float64, n)
 	for r := range rows {
 		for j, v := range x.RawRowView(r) {
-			out[j] += v / float64(rows)
+			out[j] += v
 		}
+	}
+	for j := range out {
+		out[j] /= float64(max(1, rows))
 	}
 	return out
 }
 
 // shifted appends x less shift in every row to buf, and adds it up into sum.
-func shifted(buf []float64, x *mat.Dense, shift, sum []float64) []float64 {
+// The squares of its elements are added to squares.
+func shifted[T float32 | float64](buf []T, x *mat.Dense, shift, sum []float64, squares float64) ([]T, float64) {
 	rows, n := x.Dims()
-	buf = slices.Grow(buf, rows*n)
+	if cap(buf)-len(buf) < rows*n {
+		buf = slices.Grow(buf, max(gatheredRows, 2*rows)*n)
+	}
 	for r := range rows {
 		at := len(buf)
 		buf = buf[:at+n]
-		to := buf[at:]
-		for j, v := range x.RawRowView(r) {
-			to[j] = v - shift[j]
-			sum[j] += to[j]
+		to, shift, sum := buf[at:], shift[:n], sum[:n]
+		var even, odd float64 // two chains of sums take half the time
+		row := x.RawRowView(r)
+		for j := 0; j+1 < n; j += 2 {
+			v, w := row[j]-shift[j], row[j+1]-shift[j+1]
+			to[j], to[j+1] = T(v), T(w)
+			sum[j] += v
+			sum[j+1] += w
+			even += v * v
+			odd += w * w
 		}
+		if n%2 == 1 {
+			v := row[n-1] - shift[n-1]
+			to[n-1] = T(v)
+			sum[n-1] += v
+			even += v * v
+		}
+		squares += even + odd
 	}
-	return buf
+	return buf, squares
 }
 
 // averages is what products come to.
@@ -233,21 +310,28 @@ type averages struct {
 // finish turns sums into averages, on the same memory; where centred is not
 // set, the means stay in them.
 func (p *products) finish(pool *kernel.Pool, centred bool) *averages {
-	if len(p.bufX) > 0 {
+	if len(p.wide.x)+len(p.narrow.x) > 0 {
 		p.flush(pool)
 	}
 	nx, ny := p.xy.Dims()
 	n := float64(p.rows)
 	out := &averages{xy: p.xy, a: make([]float64, nx), b: make([]float64, ny), energy: p.squares / n, rows: p.rows}
+	meanY := make([]float64, ny) // beyond the shift
+	for j := range meanY {
+		meanY[j] = p.sumY[j] / n
+	}
 	for i := range nx {
 		row := p.xy.RawRowView(i)
-		for j := range row {
-			if p.same && j > i {
-				break // what is there is the mirror's
-			}
-			row[j] = row[j]/n - p.sumX[i]/n*(p.sumY[j]/n)
-			if !centred {
-				row[j] += (p.shiftX[i] + p.sumX[i]/n) * (p.shiftY[j] + p.sumY[j]/n)
+		if p.same {
+			row = row[:i+1] // the rest is the mirror's
+		}
+		mx, each := p.sumX[i]/n, 1/n
+		for j, v := range row {
+			row[j] = v*each - mx*meanY[j]
+		}
+		if !centred {
+			for j := range row {
+				row[j] += (p.shiftX[i] + mx) * (p.shiftY[j] + meanY[j])
 			}
 		}
 		mean := p.shiftX[i] + p.sumX[i]/n
@@ -268,7 +352,7 @@ func (p *products) finish(pool *kernel.Pool, centred bool) *averages {
 		}
 	}
 	out.energy = max(0, out.energy)
-	p.bufX, p.bufY = nil, nil
+	p.wide, p.narrow = gathered[float64]{}, gathered[float32]{}
 	return out
 }
 

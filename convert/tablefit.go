@@ -36,7 +36,7 @@ func (c *Calibration) table(ctx context.Context, i int) (*factorize.Table, error
 		return nil, err
 	}
 	counts, all := make([]float64, w.Cols), 0
-	err = c.each(ctx, 0, []*runtime.Program{p}, func(b *dataset.Batch, out [][]tensor.Value) error {
+	err = c.each(ctx, 0, 1, []*runtime.Program{p}, func(_ int, b *dataset.Batch, out [][]tensor.Value) error {
 		for k, l := range w.Layers {
 			v, err := tensor.Int64s(out[0][k].Tensor)
 			if err != nil {
