@@ -90,9 +90,10 @@ type fitted struct {
 }
 
 // NewCalibration prepares fits of m's layers to data, of which every fifth
-// batch is held out for selection. pool may be nil. The error wraps ErrData
-// where a number is not finite or there are no rows.
-func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed uint64) (*Calibration, error) {
+// batch is held out for selection. pool may be nil. It reads all rows; the error
+// wraps ErrData, and a *dataset.ValueError, where a number is not finite, and
+// ErrData where there are no rows.
+func NewCalibration(ctx context.Context, m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed uint64) (*Calibration, error) {
 	f, err := find(m)
 	if err != nil {
 		return nil, err
@@ -113,15 +114,19 @@ func NewCalibration(m *graph.Model, data *dataset.Bound, pool *kernel.Pool, seed
 	for k := range c.stages {
 		c.stages[k] = make([]stage, len(f.weights))
 	}
+	if err := data.Finite(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", ErrData, err)
+	}
 	batches := 0
 	for b, err := range data.Batches(c.batch) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrData, err)
 		}
-		for i, t := range b.Inputs {
-			if err := finite(data.Inputs[i], t, &b); err != nil {
-				return nil, err
-			}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 		if c.sizes == nil {
 			c.sizes = sizesOf(m.Graph, data.Inputs, b.Inputs)
@@ -154,24 +159,6 @@ func sizesOf(g *graph.Graph, names []string, data []*tensor.Tensor) map[string]i
 		}
 	}
 	return sizes
-}
-
-// finite refuses numbers that are none.
-func finite(name string, t *tensor.Tensor, b *dataset.Batch) error {
-	if !t.DType().IsFloat() {
-		return nil
-	}
-	v, err := tensor.Float64s(t)
-	if err != nil {
-		return fmt.Errorf("%w: input %q: %w", ErrData, name, err)
-	}
-	each := max(1, len(v)/max(1, b.Padded))
-	for i, x := range v {
-		if x-x != 0 { // NaN and the infinities
-			return fmt.Errorf("%w: input %q: %v in row %d, element %d", ErrData, name, x, b.First+i/each, i%each)
-		}
-	}
-	return nil
 }
 
 // each runs programs side by side on the batches of the fit (0) or the

@@ -73,7 +73,7 @@ func bindTo(t testing.TB, m *graph.Model, x *tensor.Tensor) *dataset.Bound {
 
 func calibrated(t testing.TB, m *graph.Model, x *tensor.Tensor, threads int) *Calibration {
 	t.Helper()
-	c, err := NewCalibration(m, bindTo(t, m, x), kernel.NewPool(threads), 0)
+	c, err := NewCalibration(t.Context(), m, bindTo(t, m, x), kernel.NewPool(threads), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +140,8 @@ func TestCalibrationData(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
 		x := correlated(40, 8, 1)
 		tensor.Data[float32](x)[8*21+3] = float32(bad)
-		_, err := NewCalibration(m, bindTo(t, m, x), nil, 0)
-		if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), "row 21, element 3") {
+		_, err := NewCalibration(t.Context(), m, bindTo(t, m, x), nil, 0)
+		if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), `row 21, index [3]`) {
 			t.Errorf("%v: error %v", bad, err)
 		}
 	}

@@ -49,7 +49,7 @@ func bindAll(t testing.TB, m *graph.Model, xs ...*tensor.Tensor) *dataset.Bound 
 // calibratedOn is a calibration on data of all inputs, masked by the named one.
 func calibratedOn(t testing.TB, m *graph.Model, mask string, xs ...*tensor.Tensor) *Calibration {
 	t.Helper()
-	c, err := NewCalibration(m, bindAll(t, m, xs...), kernel.NewPool(1), 0)
+	c, err := NewCalibration(t.Context(), m, bindAll(t, m, xs...), kernel.NewPool(1), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

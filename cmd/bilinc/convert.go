@@ -142,18 +142,18 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
 		return err
 	}
-	trainSet, trainRows, err := a.trainingData(&train, m)
+	trainSet, trainRows, err := a.trainingData(ctx, &train, m)
 	if err != nil {
 		return err
 	}
 	defer trainSet.Close()
-	set, cal, err := a.calibrate(&calib, m)
+	set, cal, err := a.calibrate(ctx, &calib, m)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
 	if cal == nil && trainRows != nil {
-		if cal, err = a.calibrateOn(trainRows, m, f.holdout); err != nil {
+		if cal, err = a.calibrateOn(ctx, trainRows, m, f.holdout); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 		}
 	}
 	// Data that cannot be read shows before the long work.
-	rows, data, err := a.verifyData(f, m)
+	rows, data, err := a.verifyData(ctx, f, m)
 	if err != nil {
 		return err
 	}
@@ -274,9 +274,9 @@ func (a *app) apply(ctx context.Context, path string, m *graph.Model, p *convert
 
 // verifyData is the rows that the two models are compared on: those of --eval,
 // or random ones. It is nil where none can be drawn.
-func (a *app) verifyData(f *convertFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
+func (a *app) verifyData(ctx context.Context, f *convertFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
 	if len(f.eval.specs) > 0 {
-		return a.open(&f.eval, m)
+		return a.openFinite(ctx, &f.eval, m)
 	}
 	b, err := dataset.Random(m, verifyRows, defaultBatch, a.seed, f.eval.opts.Dims)
 	if err != nil {

@@ -18,22 +18,22 @@ const fitRows = 5000
 const trialShare = 5
 
 // trainingData opens the data of convert --finetune; nil without.
-func (a *app) trainingData(d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
+func (a *app) trainingData(ctx context.Context, d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
 	if len(d.specs) == 0 {
 		return &dataset.Set{}, nil, nil
 	}
-	return a.open(d, m)
+	return a.openFinite(ctx, d, m)
 }
 
 // calibrateOn prepares fits to a sample of the training data, of the rows that
 // are not held out: the fitted start is judged by those.
-func (a *app) calibrateOn(data *dataset.Bound, m *graph.Model, holdout float64) (*convert.Calibration, error) {
+func (a *app) calibrateOn(ctx context.Context, data *dataset.Bound, m *graph.Model, holdout float64) (*convert.Calibration, error) {
 	rows, _ := finetune.Split(data.Picker().Units(), holdout, a.seed)
 	some := data.SampleOf(rows, fitRows, a.seed)
 	if some.Rows() < data.Rows() {
 		a.note("factors are fitted to %s of the %s rows to train on (--calib names others)", count(int64(some.Rows())), count(int64(data.Rows())))
 	}
-	c, err := convert.NewCalibration(m, some, a.pool, a.seed)
+	c, err := convert.NewCalibration(ctx, m, some, a.pool, a.seed)
 	return c, invalid(err)
 }
 

@@ -94,6 +94,23 @@ func (a *app) open(d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, 
 	return s, b, nil
 }
 
+// openFinite is open for data that models are made from, or judged by: every
+// number has to be one.
+func (a *app) openFinite(ctx context.Context, d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
+	s, b, err := a.open(d, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.Finite(ctx); err != nil {
+		s.Close()
+		if ctx.Err() != nil {
+			return nil, nil, err
+		}
+		return nil, nil, invalid(err)
+	}
+	return s, b, nil
+}
+
 // openOrDraw is open, or random inputs where no data is named, which is noted.
 func (a *app) openOrDraw(d *dataFlags, m *graph.Model, rows, batch int) (*dataset.Set, *dataset.Bound, error) {
 	if len(d.specs) > 0 {

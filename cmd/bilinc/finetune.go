@@ -212,7 +212,7 @@ func (a *app) finetune(ctx context.Context, path string, f *finetuneFlags) error
 	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
 		return err
 	}
-	set, data, err := a.open(&f.data, m)
+	set, data, err := a.openFinite(ctx, &f.data, m)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"os"
@@ -83,7 +84,8 @@ func cmdModel(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdNPZ writes an .npz or .npy file: npz FILE name=dtype:shape[:what] with
-// what one of ramp (default), nan, mod4 and onehot; npz x.npz x=float32:8x16.
+// what one of ramp (default), nan, inf, mod4 and onehot; npz x.npz x=float32:8x16.
+// A name ending in -ubyte makes an IDX file of bytes or float32.
 func cmdNPZ(ts *testscript.TestScript, neg bool, args []string) {
 	var arrays []dataset.Array
 	for _, arg := range args[1:] {
@@ -100,12 +102,34 @@ func cmdNPZ(ts *testscript.TestScript, neg bool, args []string) {
 		arrays = append(arrays, dataset.Array{Name: name, Tensor: t})
 	}
 	var b bytes.Buffer
-	if strings.HasSuffix(args[0], ".npy") {
+	switch {
+	case strings.HasSuffix(args[0], ".npy"):
 		ts.Check(dataset.WriteNPY(&b, arrays[0].Tensor))
-	} else {
+	case strings.HasSuffix(args[0], "-ubyte"):
+		b.Write(idxFile(arrays[0].Tensor))
+	default:
 		ts.Check(dataset.WriteNPZ(&b, arrays))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600))
+}
+
+// idxFile is t, of bytes or float32, as an IDX file.
+func idxFile(t *tensor.Tensor) []byte {
+	kind := byte(0x08)
+	if t.DType() == tensor.Float32 {
+		kind = 0x0D
+	}
+	out := []byte{0, 0, kind, byte(t.Rank())}
+	for _, d := range t.Shape() {
+		out = binary.BigEndian.AppendUint32(out, uint32(d))
+	}
+	if t.DType() != tensor.Float32 {
+		return append(out, t.Bytes()...)
+	}
+	for _, v := range tensor.Data[float32](t) {
+		out = binary.BigEndian.AppendUint32(out, math.Float32bits(v))
+	}
+	return out
 }
 
 func filled(dtype, what string, shape []int) (*tensor.Tensor, error) {
@@ -120,6 +144,10 @@ func filled(dtype, what string, shape []int) (*tensor.Tensor, error) {
 		case "nan":
 			if i == n/2 {
 				v[i] = math.NaN()
+			}
+		case "inf":
+			if i == n/2 {
+				v[i] = math.Inf(-1)
 			}
 		case "mod4":
 			v[i] = float64(i % 4)

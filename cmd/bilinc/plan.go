@@ -150,7 +150,7 @@ was made with --calib wants the same --calib there.
 				return err
 			}
 		}
-		set, cal, err := a.calibrate(&calib, m)
+		set, cal, err := a.calibrate(ctx, &calib, m)
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ type planResult struct {
 }
 
 // calibrate prepares fits to the data that --calib names; nil without.
-func (a *app) calibrate(d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Calibration, error) {
+func (a *app) calibrate(ctx context.Context, d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Calibration, error) {
 	if len(d.specs) == 0 {
 		if d.mask != "" {
 			return nil, nil, usage(errors.New("--mask is for fits, and there is no --calib"), "")
@@ -190,7 +190,7 @@ func (a *app) calibrate(d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Ca
 	if err != nil {
 		return nil, nil, err
 	}
-	cal, err := convert.NewCalibration(m, data, a.pool, a.seed)
+	cal, err := convert.NewCalibration(ctx, m, data, a.pool, a.seed)
 	if err != nil {
 		set.Close()
 		return nil, nil, invalid(err)

@@ -197,7 +197,11 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	// A program that had not yet come to catch signals ends of this one
 	// itself: then it is given more time.
-	for wait := 200 * time.Millisecond; ; wait *= 2 {
+	first := 200 * time.Millisecond
+	if slices.Contains(args, "--checkpoint") { // which is there once training has begun
+		first = time.Second
+	}
+	for wait := first; ; wait *= 2 {
 		cmd := exec.Command(inPath(ts, args[2]), args[3:]...)
 		cmd.Dir = ts.MkAbs(".")
 		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"))

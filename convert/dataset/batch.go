@@ -3,7 +3,6 @@ package dataset
 import (
 	"fmt"
 	"iter"
-	"math"
 
 	"bilinc/runtime/tensor"
 )
@@ -80,12 +79,6 @@ func (b *Bound) batch(p *part, lo, hi int) (Batch, error) {
 		t, err := c.read(lo, hi, batch.Padded, p.whole)
 		if err != nil {
 			return Batch{}, fmt.Errorf("input %q: %w", c.input, err)
-		}
-		if b.opts.NoNaN {
-			if k := firstNaN(t); k >= 0 {
-				each := max(1, t.Len()/max(1, batch.Padded))
-				return Batch{}, fmt.Errorf("input %q (%s): NaN in row %d, element %d", c.input, c.where, lo+k/each, k%each)
-			}
 		}
 		batch.Inputs = append(batch.Inputs, t)
 	}
@@ -231,28 +224,4 @@ func narrow[T int8 | int16 | int32 | uint8 | uint16 | uint32 | uint64](to []T, f
 	for i, v := range from {
 		to[i] = T(v)
 	}
-}
-
-// firstNaN is the index of the first element that is not a number, −1 where
-// all are.
-func firstNaN(t *tensor.Tensor) int {
-	switch t.DType() {
-	case tensor.Float32:
-		for i, v := range tensor.Data[float32](t) {
-			if v != v {
-				return i
-			}
-		}
-	case tensor.Float64, tensor.Float16, tensor.BFloat16:
-		v, err := tensor.Float64s(t)
-		if err != nil {
-			return -1
-		}
-		for i, x := range v {
-			if math.IsNaN(x) {
-				return i
-			}
-		}
-	}
-	return -1
 }

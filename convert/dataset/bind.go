@@ -27,6 +27,8 @@ type part struct {
 	name    string
 	columns []column // one for each input
 	labels  source   // nil: none
+	target  string   // the name of the labels' array
+	file    string   // and where that is
 	rows    int
 	whole   bool // fed at once, as it is
 }
@@ -35,7 +37,8 @@ type part struct {
 type column struct {
 	src   source
 	input string
-	where string
+	array string       // its name
+	where string       // its file
 	elem  tensor.DType // the input's
 	each  []int        // the input's shape without the axis of the batch
 	flat  bool         // the input has no such axis: one sample a run
@@ -106,7 +109,7 @@ func (b *Bound) bindGroup(g *group, model *graph.Graph, inputs []*graph.Value) (
 		return nil, fmt.Errorf("there is no array %q for the labels; the arrays are %s", b.opts.Labels, g.names())
 	}
 	if label != nil {
-		p.labels = label.src
+		p.labels, p.target, p.file = label.src, label.name, label.where
 	}
 	if g.onnx && b.bindWhole(p, arrays, inputs) {
 		return p, nil
@@ -129,7 +132,7 @@ func (b *Bound) bindGroup(g *group, model *graph.Graph, inputs []*graph.Value) (
 		}
 		rows := c.src.shape()[0]
 		if first != nil && rows != p.rows {
-			return nil, fmt.Errorf("array %q has %d rows, %q has %d", arrays[i].name, rows, first.name, p.rows)
+			return nil, fmt.Errorf("array %q (%s) has %d rows, %q (%s) has %d: wanted as many", arrays[i].name, arrays[i].where, rows, first.name, first.where, p.rows)
 		}
 		first, p.rows = arrays[i], rows
 	}
@@ -139,7 +142,7 @@ func (b *Bound) bindGroup(g *group, model *graph.Graph, inputs []*graph.Value) (
 	if label != nil && first != nil {
 		if shape := label.src.shape(); firstDim(shape) < p.rows && (b.opts.Samples == 0 || firstDim(shape) < b.opts.Samples) ||
 			firstDim(shape) > p.rows && b.opts.Samples == 0 {
-			return nil, fmt.Errorf("array %q has %d rows, the labels %q have %d", first.name, p.rows, label.name, firstDim(shape))
+			return nil, fmt.Errorf("array %q (%s) has %d rows, the labels %q (%s) have %d: wanted as many", first.name, first.where, p.rows, label.name, label.where, firstDim(shape))
 		}
 	}
 	return p, nil
@@ -167,7 +170,7 @@ func (b *Bound) bindWhole(p *part, arrays []*array, inputs []*graph.Value) bool 
 		p.rows = rows
 	}
 	for i, a := range arrays {
-		p.columns = append(p.columns, column{src: a.src, input: inputs[i].Name(), where: a.where})
+		p.columns = append(p.columns, column{src: a.src, input: inputs[i].Name(), array: a.name, where: a.where, elem: a.src.dtype()})
 	}
 	return true
 }
@@ -208,7 +211,7 @@ func (b *Bound) known(t graph.Type) graph.Type {
 // v's shape demands, 0 where it demands none.
 func (b *Bound) fit(a *array, v *graph.Value) (c *column, fixed int, err error) {
 	t := b.known(v.Type)
-	c = &column{src: a.src, input: v.Name(), where: a.where, elem: t.DType}
+	c = &column{src: a.src, input: v.Name(), array: a.name, where: a.where, elem: t.DType}
 	if c.elem == tensor.Undefined {
 		c.elem = a.src.dtype()
 	}

@@ -25,7 +25,6 @@ type Options struct {
 	Samples int            // at most so many rows; 0: all
 	Scale   float64        // multiplies what goes into floating-point inputs; 0: 1/255 for uint8, else 1
 	Dims    map[string]int // sizes of the model's symbolic dimensions
-	NoNaN   bool           // a NaN in an input is an error that says where it is
 }
 
 // labels is the key of the targets.

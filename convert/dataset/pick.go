@@ -162,11 +162,6 @@ func (p *Picker) column(units []int, i int, batch *Batch) error {
 			return err
 		}
 	}
-	if p.b.opts.NoNaN {
-		if k := firstNaN(to); k >= 0 {
-			return fmt.Errorf("NaN in sample %d", units[min(len(units)-1, k/max(1, to.Len()/batch.Padded))])
-		}
-	}
 	return nil
 }
 
