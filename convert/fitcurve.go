@@ -58,20 +58,27 @@ func (c *Calibration) fitCurve(ctx context.Context, i int, o *Options, limit int
 	return out, nil
 }
 
-// onePoint is for a number of terms that the options give.
+// onePoint is for a number of terms that the options give. Under Auto that is
+// one of pairs and, where it is hardly larger, one of low rank: trials choose.
 func (c *Calibration) onePoint(ctx context.Context, out *curve, s *stage, l *loss, o *Options) error {
 	w := out.weight
-	shape := balancedForm(w)
-	if o.structure() == LowRank {
-		shape = lowRankForm(w)
+	low, pairs := lowRankForm(w), balancedForm(w)
+	shapes := []form{pairs}
+	switch {
+	case o.structure() == LowRank:
+		shapes[0] = low
+	case o.structure() == Auto && low != pairs && float64(low.Params(1)) <= balancedSlack*float64(pairs.Params(1)):
+		shapes = append(shapes, low)
 	}
-	terms := min(o.NumTerms, shape.MaxTerms())
-	k, err := s.fitFactors(ctx, shape, terms)
-	if err != nil {
-		return err
+	for _, shape := range shapes {
+		terms := min(o.NumTerms, shape.MaxTerms())
+		k, err := s.fitFactors(ctx, shape, terms)
+		if err != nil {
+			return err
+		}
+		out.points = append(out.points, point{shape: shape.Shape, kernel: shape.kernel, terms: terms,
+			params: shape.Params(terms) + extraParams(w, shape.IsLowRank()), err: l.of(denseOf(w, k, shape.kernel))})
 	}
-	out.points = []point{{shape: shape.Shape, kernel: shape.kernel, terms: terms, params: shape.Params(terms) + extraParams(w, shape.IsLowRank()),
-		err: l.of(denseOf(w, k, shape.kernel))}}
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if len(p.curves) == 0 || p.opts.NumTerms > 0 { // nothing is open
+	if !slices.ContainsFunc(p.curves, func(c *curve) bool { return len(c.points) > 1 }) { // nothing is open
 		return best, a, table, nil
 	}
 	p.opts.Calibration.setTrial(true)
@@ -102,7 +102,7 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	switch s {
 	case Auto:
 		var wide *planner
-		if p.opts.Widen == 0 && pairs >= manyTrials {
+		if p.opts.Widen == 0 && p.opts.NumTerms == 0 && pairs >= manyTrials {
 			wide = p.widened(autoWiden, false)
 		}
 		if wide != nil {
