@@ -20,7 +20,8 @@ type ApplyOptions struct {
 	Pool        *kernel.Pool // nil: the caller's goroutine alone
 	// Calibration fits the factors to data; nil: to the weights alone.
 	Calibration *Calibration
-	// Progress is called before each weight is factorised; may be nil.
+	// Progress is called before each weight is factorised, as that of Options is;
+	// may be nil.
 	Progress func(layer string, done, total int)
 }
 
@@ -44,10 +45,9 @@ func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph
 		return out, r, nil
 	}
 	errs := map[string]float64{}
-	for i, j := range work.list {
-		if o.Progress != nil {
-			o.Progress(j.weight.Layers[0].Name, i, len(work.list))
-		}
+	steps := o.Calibration.stepsOf(work.list, o.Progress)
+	for _, j := range work.list {
+		steps.step(paceFull, j.weight.Layers[0].Name, o.Calibration.jobWork(j))
 		k, e, err := work.fit(ctx, j, factorize.Options{Pool: o.Pool, Seed: p.Options.Seed})
 		if err != nil {
 			if ctx.Err() != nil {

@@ -462,18 +462,18 @@ func (s *stage) fitFactors(ctx context.Context, shape form, terms int) (*factori
 
 // fit replaces the weights of all jobs by fitted factors. Jobs that do not
 // depend on each other are fitted in one run over the data.
-func (c *Calibration) fit(ctx context.Context, js *jobs, progress func(*job, int)) error {
+func (c *Calibration) fit(ctx context.Context, js *jobs, progress func([]*job)) error {
 	orig, small := &walk{model: c.model, original: c}, &walk{model: js.model, original: c}
 	choices := map[int]string{}
 	for n := 0; n < len(js.list); {
 		group := js.list[n : n+c.independent(js, n)]
+		if progress != nil {
+			progress(group)
+		}
 		if err := c.fitGroup(ctx, js, group, choices, orig, small); err != nil {
 			return err
 		}
-		for k, j := range group {
-			if progress != nil {
-				progress(j, n+k)
-			}
+		for _, j := range group {
 			done := c.fits[c.fitKey(js, j, choices)]
 			for b, l := range j.weight.Layers {
 				if done.bias == nil || js.wide[j.weight] != nil {

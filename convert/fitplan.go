@@ -86,19 +86,19 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 		t.size = p.opts.TargetSize
 	}
 	work := p.trialCosts()
-	low := int(min(mostLowRank, max(leastLowRank, lowRankWork/max(1, work.lowRank))))
-	pairs := int(min(mostPairs, max(leastPairs, pairsWork/max(1, work.pairs))))
-	if p.few {
-		low, pairs = leastLowRank, leastPairs
-	}
+	low, pairs := p.trialCounts(work)
+	p.expectTrials(work, low, pairs)
 	s := p.opts.structure()
 	var safe *candidate
 	if s == LowRank || s == Auto {
+		t.kind, t.work = paceLow, work.lowRank
 		if err = t.search(ctx, low, []leaningKind{lowRankOnly}, []leaningKind{denseOnly}); err != nil {
 			return nil, nil, nil, err
 		}
 		safe = t.best()
+		p.pace.expect(paceLow, 0)
 	}
+	t.kind, t.work = pacePairs, work.pairs
 	switch s {
 	case Auto:
 		var wide *planner
@@ -118,6 +118,7 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	p.pace.expect(pacePairs, 0)
 	won := t.best()
 	if s == Auto && safe != nil {
 		if won, err = t.final(ctx, safe, pairs >= manyTrials); err != nil {
@@ -169,7 +170,8 @@ type trials struct {
 	budget int64
 	size   int64 // the most bytes; 0: any
 	left   int
-	total  int
+	kind   paceKind // of its trials, and the work of one
+	work   float64
 	seen   map[string]bool // by layersKey
 	done   []*candidate
 
@@ -190,7 +192,7 @@ func (t *trials) best() *candidate {
 // search tries so many plans: of every one of the kinds, then what the best
 // becomes by climbing.
 func (t *trials) search(ctx context.Context, count int, kinds, climbing []leaningKind) error {
-	t.left, t.total = count, count
+	t.left = count
 	for _, k := range kinds {
 		l := make([]leaning, len(t.p.curves))
 		for i := range l {
@@ -248,9 +250,7 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 		}
 	}
 	t.seen[key] = true
-	if t.p.opts.Progress != nil {
-		t.p.opts.Progress("compare plans", t.total-t.left, t.total)
-	}
+	t.p.pace.step(t.kind, "compare plans", t.work)
 	t.left--
 	s, err := t.p.trial(ctx, plan, 1)
 	if err != nil {
@@ -331,12 +331,12 @@ func (t *trials) final(ctx context.Context, safe *candidate, several bool) (*can
 	}
 	others = others[:min(most, len(others))]
 	t.p.opts.Calibration.setTrial(false)
+	full := t.work * fullSweeps / trialSweeps
 	var won *candidate
 	var safeScore, wonScore *score
 	for n, c := range append([]*candidate{safe}, others...) {
-		if t.p.opts.Progress != nil {
-			t.p.opts.Progress("fit the best plans", n, 1+len(others))
-		}
+		t.p.pace.expect(paceFull, full*float64(1+len(others)-n))
+		t.p.pace.step(paceFull, "fit the best plans", full)
 		s, err := t.p.trial(ctx, c.p.plan(c.a, nil), 1)
 		if err != nil {
 			return nil, err
@@ -379,9 +379,15 @@ func (p *planner) measureFitted(ctx context.Context) error {
 		}
 	}
 	cal := p.opts.Calibration
+	if err := cal.measureThin(ctx); err != nil {
+		return err
+	}
+	p.expectAll(wanted)
+	p.pace.step(paceRuns, "statistics", p.runWork(statisticRuns-1))
 	if err := cal.measureMetrics(ctx); err != nil {
 		return err
 	}
+	p.pace.step(paceRuns, "statistics", p.runWork(1))
 	cal.setTrial(true)
 	var all []int
 	for i := range wanted {
@@ -400,9 +406,7 @@ func (p *planner) measureFitted(ctx context.Context) error {
 		if !wanted[i] {
 			continue
 		}
-		if p.opts.Progress != nil {
-			p.opts.Progress("fit "+w.Layers[0].Name, i, len(wanted))
-		}
+		p.pace.step(paceCurves, "fit "+w.Layers[0].Name, p.curveWork(w))
 		c, err := cal.fitCurve(ctx, i, &p.opts, int(min(limit, int64(w.Params()))))
 		if err != nil {
 			if ctx.Err() != nil {
@@ -434,11 +438,14 @@ func applyFitted(ctx context.Context, small *graph.Model, js *jobs, r *Report, o
 	}
 	c.setTrial(false)
 	r.Warnings = append(r.Warnings, c.warnings...)
-	err := c.fit(ctx, js, func(j *job, n int) {
-		if o.Progress != nil {
-			o.Progress(j.weight.Layers[0].Name, n, len(js.list))
+	steps := c.stepsOf(js.list, o.Progress)
+	err := c.fit(ctx, js, func(group []*job) {
+		work := 0.0
+		for _, j := range group {
+			work += c.jobWork(j)
+			r.Warnings = append(r.Warnings, j.warnings...)
 		}
-		r.Warnings = append(r.Warnings, j.warnings...)
+		steps.step(paceFull, group[0].weight.Layers[0].Name, work)
 	})
 	if err != nil {
 		return err

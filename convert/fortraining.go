@@ -81,9 +81,8 @@ func (p *planner) planForTraining(ctx context.Context) (*Plan, error) {
 	least := math.Inf(1)
 	seen := map[string]bool{}
 	for n, c := range list {
-		if p.opts.Progress != nil {
-			p.opts.Progress("try "+c.what+", "+string(c.start), n, len(list))
-		}
+		p.pace.expect(paceTraining, float64(len(list)-n))
+		p.pace.step(paceTraining, "try "+c.what+", "+string(c.start), 1)
 		from := p
 		if c.widen > 0 {
 			if from = p.widened(c.widen, false); from == nil {

@@ -91,8 +91,9 @@ func (w *within) try(ctx context.Context, ratio float64) (*Plan, error) {
 	at := *w.p
 	at.opts.Ratio, at.few = ratio, true
 	if w.tried++; at.opts.Progress != nil {
-		at.opts.Progress(fmt.Sprintf("ratio %.3g", ratio), w.tried-1, w.tried)
-		at.opts.Progress = nil // of the plans, which are many
+		// How many there will be is not known, and their plans' steps are many.
+		at.opts.Progress(fmt.Sprintf("ratio %.3g", ratio), w.tried-1, 0)
+		at.opts.Progress, at.pace = nil, nil
 	}
 	plan, err := at.decide(ctx)
 	var infeasible *InfeasibleError

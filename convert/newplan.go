@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"bilinc/convert/match"
 	"bilinc/runtime/graph"
@@ -21,6 +22,7 @@ type planner struct {
 	curves []*curve
 	fixed  int64 // parameters that no curve is about
 	few    bool  // as few trials as there are: one of many plans
+	pace   *pace
 
 	noWiden  map[*match.Weight]string // why a layer is not widened
 	wideLeft map[*match.Weight]int    // the parameters of weights without a curve that read a wide layer
@@ -39,6 +41,7 @@ func NewPlan(ctx context.Context, m *graph.Model, o Options) (*Plan, error) {
 	if o.nothing() {
 		return p.plan(nil, nil), nil
 	}
+	defer p.pace.end()
 	if err := p.measureCurves(ctx); err != nil {
 		return nil, err
 	}
@@ -60,7 +63,7 @@ func newPlanner(m *graph.Model, o Options) (*planner, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{model: m, opts: o, found: f, params: Params(m), noWiden: map[*match.Weight]string{}}
+	p := &planner{model: m, opts: o, found: f, params: Params(m), pace: newPace(o.Progress, time.Now), noWiden: map[*match.Weight]string{}}
 	for _, w := range f.weights {
 		if _, why := f.widen(w); why != "" {
 			p.noWiden[w] = why

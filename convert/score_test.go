@@ -120,7 +120,7 @@ func TestScoreOfModels(t *testing.T) {
 	ctx := context.Background()
 	m := reluNet(t, 12, 16, 16, 4)
 	c := calibrated(t, m, correlated(300, 12, 1), 1)
-	same, err := c.score(ctx, m)
+	same, err := c.score(ctx, m, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestScoreOfModels(t *testing.T) {
 		least, most float64
 	}{{16, 0, 1e-6}, {1, 0.1, 100}} {
 		small, _ := mustApply(t, m, mustPlan(t, m, Options{Structure: LowRank, NumTerms: c2.terms}))
-		s, err := c.score(ctx, small)
+		s, err := c.score(ctx, small, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestScoreOfModels(t *testing.T) {
 			t.Errorf("rank %d: %v, %v agree, %d rows", c2.terms, s.mean, s.agree, len(s.rows))
 		}
 		// The original's outputs are kept from the first time on.
-		again, err := c.score(ctx, small)
+		again, err := c.score(ctx, small, 1)
 		if err != nil || again.mean != s.mean || c.wanted == nil {
 			t.Errorf("rank %d: %v and again %v, error %v", c2.terms, s.mean, again, err)
 		}
@@ -184,7 +184,7 @@ func TestTermsAreChosenByTrials(t *testing.T) {
 			t.Errorf("%d trials", trials)
 		}
 		small, _ := mustApplyWith(t, m, p, ApplyOptions{Calibration: c})
-		got, err := c.score(ctx, small)
+		got, err := c.score(ctx, small, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -253,13 +253,13 @@ func (a *app) apply(ctx context.Context, path string, m *graph.Model, p *convert
 	if err != nil {
 		return nil, nil, err
 	}
-	bar := a.progress("convert", len(p.Layers))
+	bar := a.progress("convert", 0)
 	defer bar.done()
 	small, report, err := convert.Apply(ctx, m, p, convert.ApplyOptions{
 		ModelSHA256: sum,
 		Pool:        a.pool,
 		Calibration: cal,
-		Progress:    func(layer string, done, _ int) { bar.set(done, layer) },
+		Progress:    bar.share,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("convert %s: %w", path, err)

@@ -212,7 +212,7 @@ func (a *app) plan(ctx context.Context, path string, m *graph.Model, o convert.O
 		return nil, err
 	}
 	bar := a.progress("plan", 0)
-	o.Progress = func(what string, done, total int) { bar.of(total); bar.set(done, what) }
+	o.Progress = bar.share
 	var p *convert.Plan
 	if metric != nil {
 		p, err = convert.NewPlanWithin(ctx, m, o, o.MaxDrop, metric)

@@ -22,6 +22,7 @@ type bar struct {
 	mu          sync.Mutex
 	what        string
 	done, total int
+	shares      bool // done and total count no steps
 	begin, last time.Time
 }
 
@@ -66,8 +67,10 @@ func (b *bar) line(now time.Time) string {
 	}
 	done := min(max(b.done, 0), b.total)
 	full := done * barWidth / b.total
-	s := fmt.Sprintf("%s %3d %% %s%s (%d/%d)", b.what, done*100/b.total,
-		strings.Repeat("█", full), strings.Repeat(" ", barWidth-full), done, b.total)
+	s := fmt.Sprintf("%s %3d %% %s%s", b.what, done*100/b.total, strings.Repeat("█", full), strings.Repeat(" ", barWidth-full))
+	if !b.shares {
+		s += fmt.Sprintf(" (%d/%d)", done, b.total)
+	}
 	if done > 0 && done < b.total {
 		left := now.Sub(b.begin) / time.Duration(done) * time.Duration(b.total-done)
 		s += fmt.Sprintf(" %v left", left.Round(time.Second))
@@ -81,8 +84,11 @@ func (p progress) add(n int) { p.change(func(b *bar) { b.done += n }) }
 // set counts done steps in all, and says what the next one is.
 func (p progress) set(done int, what string) { p.change(func(b *bar) { b.done, b.what = done, what }) }
 
-// of changes the total.
-func (p progress) of(total int) { p.change(func(b *bar) { b.total = total }) }
+// share says that done of total, of no unit, has passed, and what comes next; a
+// total of 0 that it is not known.
+func (p progress) share(what string, done, total int) {
+	p.change(func(b *bar) { b.what, b.done, b.total, b.shares = what, done, total, total > 0 })
+}
 
 // done takes the bar away.
 func (p progress) done() {

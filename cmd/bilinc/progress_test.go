@@ -19,8 +19,19 @@ func TestProgress(t *testing.T) {
 	}
 	p.add(1)
 	drawn(barClear + "plan (1)")
-	p.of(10)
+	p.set(2, "plan")
 	drawn("") // too soon
+	now = now.Add(6 * time.Second)
+	p.share("fit", 300, 1000) // a share of the time
+	drawn(barClear + "fit  30 % █████████" + strings.Repeat(" ", 21) + " 14s left")
+	now = now.Add(barPause)
+	p.share("train", 1, 0) // how much is left is not known
+	drawn(barClear + "train (1)")
+	now = now.Add(barPause)
+	p.done()
+	drawn(barClear)
+
+	p = progress{newBar(&w, "fit", 10, func() time.Time { return now })}
 	now = now.Add(6 * time.Second)
 	p.set(3, "fit")
 	drawn(barClear + "fit  30 % █████████" + strings.Repeat(" ", 21) + " (3/10) 14s left")
@@ -33,7 +44,7 @@ func TestProgress(t *testing.T) {
 	quiet := (&app{stderr: &w}).progress("x", 3)
 	quiet.add(1)
 	quiet.set(2, "y")
-	quiet.of(4)
+	quiet.share("z", 1, 4)
 	quiet.done()
 	drawn("")
 }
