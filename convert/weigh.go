@@ -36,9 +36,9 @@ func (t *trials) weigh(ctx context.Context) (bool, error) {
 	ratios := map[int]float64{}
 	var all []float64
 	for n, i := range some {
-		if t.p.opts.Progress != nil {
-			t.p.opts.Progress("weigh layers", n, len(some))
-		}
+		work := t.p.runWork(1) / float64(thin)
+		t.p.pace.expect(paceRuns, work*float64(len(some)-n))
+		t.p.pace.step(paceRuns, "weigh layers", work)
 		s, err := t.p.trial(ctx, t.p.alone(i, points[i]), thin)
 		if err != nil {
 			return false, err
