@@ -5,6 +5,7 @@
 package finetune
 
 import (
+	"math"
 	"math/rand/v2"
 	goruntime "runtime"
 	"runtime/debug"
@@ -16,7 +17,7 @@ import (
 
 // A step allocates nothing, whatever it learns from.
 func TestStepsAllocateNothing(t *testing.T) {
-	const in, n = 24, 64*32 + 7
+	const in, n = 24, 300*32 + 7 // the last batch of an epoch has another size
 	teacher := func() *graph.Model { return perceptron(t, in, 32) }
 	labelled, bare, numbers := blobs(n, in, 10, 1), blobs(n, in, 10, 1), blobs(n, in, 10, 1)
 	bare.labels = nil
@@ -57,16 +58,23 @@ func TestStepsAllocateNothing(t *testing.T) {
 			}
 			goruntime.GC()
 			defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties the kernels' pools of scratch memory
-			step()
-			var before, after goruntime.MemStats
-			goruntime.ReadMemStats(&before)
-			const steps = 20 // of one epoch: the last batch of one has another size
-			for range steps {
+			const steps = 20
+			count, bytes := uint64(math.MaxUint64), uint64(0)
+			// A goroutine that moves to another processor finds other pools: the least of some times.
+			for range 5 {
 				step()
+				var before, after goruntime.MemStats
+				goruntime.ReadMemStats(&before)
+				for range steps {
+					step()
+				}
+				goruntime.ReadMemStats(&after)
+				if n := after.Mallocs - before.Mallocs; n < count {
+					count, bytes = n, after.TotalAlloc-before.TotalAlloc
+				}
 			}
-			goruntime.ReadMemStats(&after)
-			if count := after.Mallocs - before.Mallocs; count >= steps {
-				t.Errorf("%d steps make %d allocations of %d bytes in all", steps, count, after.TotalAlloc-before.TotalAlloc)
+			if count >= steps {
+				t.Errorf("%d steps make %d allocations or more, of %d bytes", steps, count, bytes)
 			}
 		})
 	}
