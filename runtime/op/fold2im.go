@@ -113,20 +113,29 @@ func columnsToImage[T float](ctx *Ctx, o *col2Im, in []tensor.Value, y *tensor.T
 		for k := lo; k < hi; k++ {
 			to := dst[k*plane : (k+1)*plane]
 			for tap := range taps {
-				tz, ty, tx := tap/(s[1].kernel*s[2].kernel), tap/s[2].kernel%s[1].kernel, tap%s[2].kernel
 				row := src[(k*taps+tap)*places : (k*taps+tap+1)*places]
 				for p, v := range row {
-					z := p/(s[1].out*s[2].out)*s[0].stride + tz*s[0].dilation - s[0].before
-					yy := p/s[2].out%s[1].out*s[1].stride + ty*s[1].dilation - s[1].before
-					xx := p%s[2].out*s[2].stride + tx*s[2].dilation - s[2].before
-					if z >= 0 && z < s[0].in && yy >= 0 && yy < s[1].in && xx >= 0 && xx < s[2].in {
-						to[(z*s[1].in+yy)*s[2].in+xx] += v
+					if at := seen(&s, tap, p); at >= 0 {
+						to[at] += v
 					}
 				}
 			}
 		}
 	})
 	return nil
+}
+
+// seen is the element of an image that a tap of the window sees from its p-th
+// position; −1 for padding.
+func seen(s *[maxSpatial]slide, tap, p int) int {
+	tz, ty, tx := tap/(s[1].kernel*s[2].kernel), tap/s[2].kernel%s[1].kernel, tap%s[2].kernel
+	z := p/(s[1].out*s[2].out)*s[0].stride + tz*s[0].dilation - s[0].before
+	y := p/s[2].out%s[1].out*s[1].stride + ty*s[1].dilation - s[1].before
+	x := p%s[2].out*s[2].stride + tx*s[2].dilation - s[2].before
+	if z < 0 || z >= s[0].in || y < 0 || y >= s[1].in || x < 0 || x >= s[2].in {
+		return -1
+	}
+	return (z*s[1].in+y)*s[2].in + x
 }
 
 // centerCropPad cuts each axis, or pads it with zeros, to a size that an input

@@ -125,9 +125,31 @@ func sampleGrid[T float](ctx *Ctx, o *gridSample, x *tensor.Tensor, grid []float
 // along appends to next the elements that taps over the axes before come to
 // with an axis more, of n elements.
 func (o *gridSample) along(next, taps []gridTap, g float64, n int) []gridTap {
-	pos, lo, hi := ((g+1)*float64(n)-1)/2, -0.5, float64(n)-0.5
+	var line gridLine
+	o.line(&line, g, n)
+	for _, t := range taps {
+		for k := range line.count {
+			if at := line.at[k]; at >= 0 {
+				next = append(next, gridTap{t.at*n + at, t.weight * line.weight[k]})
+			}
+		}
+	}
+	return next
+}
+
+// A gridLine is the elements along one axis that a coordinate reads (below 0:
+// none), their weights and the derivatives of these by the coordinate.
+type gridLine struct {
+	count         int
+	at            [4]int
+	weight, slope [4]float64
+}
+
+// line fills l for the coordinate g along an axis of n elements.
+func (o *gridSample) line(l *gridLine, g float64, n int) {
+	pos, lo, hi, by := ((g+1)*float64(n)-1)/2, -0.5, float64(n)-0.5, float64(n)/2
 	if o.align {
-		pos, lo, hi = (g+1)/2*float64(n-1), 0, float64(n-1)
+		pos, lo, hi, by = (g+1)/2*float64(n-1), 0, float64(n-1), float64(n-1)/2
 	}
 	if o.degree == 0 {
 		pos = math.RoundToEven(pos)
@@ -135,53 +157,59 @@ func (o *gridSample) along(next, taps []gridTap, g float64, n int) []gridTap {
 	if o.degree < 3 && (pos < lo || pos > hi) {
 		switch o.padding {
 		case "border":
-			pos = min(max(pos, 0), float64(n-1))
+			pos, by = min(max(pos, 0), float64(n-1)), 0
 		case "reflection":
-			pos = reflect(pos, lo, hi)
+			var sign float64
+			pos, sign = reflect(pos, lo, hi)
+			by *= sign
 		}
 	}
 	first := math.Floor(pos)
-	if !(math.Abs(first) < maxWindow) {
-		return next // NaN, or farther out than any element
+	if l.count = 0; !(math.Abs(first) < maxWindow) {
+		return // NaN, or farther out than any element
 	}
-	var weights [4]float64
-	from, count := int(first), 1
+	from := int(first)
 	switch t := pos - first; o.degree {
 	case 0:
-		weights[0] = 1
+		l.count, l.weight[0], l.slope[0] = 1, 1, 0
 	case 1:
-		weights[0], weights[1], count = 1-t, t, 2
+		l.count, l.weight, l.slope = 2, [4]float64{1 - t, t}, [4]float64{-by, by}
 	case 3:
 		const a = -0.75
-		inner := func(d float64) float64 { return ((a+2)*d-(a+3))*d*d + 1 }
-		outer := func(d float64) float64 { return ((a*d-5*a)*d+8*a)*d - 4*a }
-		weights = [4]float64{outer(t + 1), inner(t), inner(1 - t), outer(2 - t)}
-		from, count = from-1, 4
-	}
-	for _, t := range taps {
-		for k := range count {
-			at := from + k
-			if at < 0 || at >= n {
-				switch o.padding {
-				case "zeros":
-					continue
-				case "border":
-					at = min(max(at, 0), n-1)
-				case "reflection":
-					at = min(max(int(reflect(float64(at), lo, hi)), 0), n-1)
-				}
-			}
-			next = append(next, gridTap{t.at*n + at, t.weight * weights[k]})
+		inner := func(d float64) (f, df float64) { return ((a+2)*d-(a+3))*d*d + 1, (3*(a+2)*d - 2*(a+3)) * d }
+		outer := func(d float64) (f, df float64) { return ((a*d-5*a)*d+8*a)*d - 4*a, (3*a*d-10*a)*d + 8*a }
+		l.count, from = 4, from-1
+		l.weight[0], l.slope[0] = outer(t + 1)
+		l.weight[1], l.slope[1] = inner(t)
+		l.weight[2], l.slope[2] = inner(1 - t)
+		l.weight[3], l.slope[3] = outer(2 - t)
+		for k := range l.slope {
+			l.slope[k] *= stepped(k < 2, by, -by)
 		}
 	}
-	return next
+	for k := range l.count {
+		at := from + k
+		if at < 0 || at >= n {
+			switch o.padding {
+			case "zeros":
+				at = -1
+			case "border":
+				at = min(max(at, 0), n-1)
+			case "reflection":
+				back, _ := reflect(float64(at), lo, hi)
+				at = min(max(int(back), 0), n-1)
+			}
+		}
+		l.at[k] = at
+	}
 }
 
-// reflect folds x back at lo and hi until it lies between them.
-func reflect(x, lo, hi float64) float64 {
+// reflect folds x back at lo and hi until it lies between them; sign is the
+// derivative.
+func reflect(x, lo, hi float64) (back, sign float64) {
 	span := hi - lo
 	if span <= 0 {
-		return lo
+		return lo, 0
 	}
 	var d float64
 	switch {
@@ -190,14 +218,17 @@ func reflect(x, lo, hi float64) float64 {
 	case x > hi:
 		d = x - hi
 	default:
-		return x
+		return x, 1
 	}
 	turns := math.Floor(d / span)
 	rest := d - turns*span
-	if (x < lo) == (math.Mod(turns, 2) == 0) {
-		return lo + rest
+	even := math.Mod(turns, 2) == 0
+	if (x < lo) == even {
+		back = lo + rest
+	} else {
+		back = hi - rest
 	}
-	return hi - rest
+	return back, stepped(even, -1, 1)
 }
 
 // affineGrid is the grid for gridSample of an affine map theta[N axes axes+1]
@@ -234,13 +265,19 @@ func (o *affineGrid) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return unsupportedType("AffineGrid", in[0].Tensor.DType())
 	}
-	shape := out[0].Tensor.Shape()
+	grid := make([]float64, out[0].Tensor.Len())
+	o.each(out[0].Tensor.Shape(), func(i, k int, v float64) { grid[i] += theta[k] * v })
+	return storeFloats(grid, out[0].Tensor)
+}
+
+// each calls f for every product of element k of theta with v that element i of
+// the grid of that shape is a sum of.
+func (o *affineGrid) each(shape []int, f func(i, k int, v float64)) {
 	size := shape[1 : len(shape)-1]
 	axes, places := len(size), product(size)
-	grid := make([]float64, out[0].Tensor.Len())
 	at := make([]float64, axes+1) // the position, last axis first, then 1
 	at[axes] = 1
-	for i := range len(grid) / axes {
+	for i := range shape[0] * places {
 		rest := i % places
 		for k := axes - 1; k >= 0; k-- {
 			n, p := float64(size[k]), float64(rest%size[k])
@@ -256,9 +293,8 @@ func (o *affineGrid) Forward(_ *Ctx, in, out []tensor.Value) error {
 		}
 		for r := range axes {
 			for k, v := range at {
-				grid[i*axes+r] += theta[(i/places*axes+r)*(axes+1)+k] * v
+				f(i*axes+r, (i/places*axes+r)*(axes+1)+k, v)
 			}
 		}
 	}
-	return storeFloats(grid, out[0].Tensor)
 }

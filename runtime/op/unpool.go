@@ -86,28 +86,34 @@ func (o *maxUnpool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 }
 
 func unpool[T float](o *maxUnpool, in []tensor.Value, y *tensor.Tensor) error {
-	x, where, dst := in[0].Tensor, tensor.Data[int64](in[1].Tensor), tensor.Data[T](y)
+	dst, src := tensor.Data[T](y), tensor.Data[T](in[0].Tensor)
 	clear(dst)
+	return o.each(in, y.Shape(), func(i, to int) { dst[to] = src[i] })
+}
+
+// each calls f with every element of X and the one of the output, of that shape,
+// that it becomes.
+func (o *maxUnpool) each(in []tensor.Value, out []int, f func(i, to int)) error {
 	// Indices count within what the window makes of X's shape.
-	shape := append([]int{}, x.Shape()...)
+	shape := append([]int{}, in[0].Tensor.Shape()...)
 	for i := range shape[2:] {
 		shape[2+i] = o.size(i, shape[2+i])
 	}
-	strides, total := tensor.Strides(y.Shape()), product(shape)
-	for i, v := range tensor.Data[T](x) {
-		rest, to := int(where[i]), 0
+	strides, total := tensor.Strides(out), product(shape)
+	for i, where := range tensor.Data[int64](in[1].Tensor) {
+		rest, to := int(where), 0
 		if rest < 0 || rest >= total {
 			return fmt.Errorf("index %d is outside shape %v", rest, shape)
 		}
 		for k := len(shape) - 1; k >= 0; k-- {
 			p := rest % shape[k]
-			if p >= y.Shape()[k] {
-				return fmt.Errorf("index %d is outside shape %v", where[i], y.Shape())
+			if p >= out[k] {
+				return fmt.Errorf("index %d is outside shape %v", where, out)
 			}
 			to += p * strides[k]
 			rest /= shape[k]
 		}
-		dst[to] = v
+		f(i, to)
 	}
 	return nil
 }
