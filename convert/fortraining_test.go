@@ -77,8 +77,9 @@ func mustApplyWith(t testing.TB, m *graph.Model, p *Plan, o ApplyOptions) (*grap
 	return small, r
 }
 
-// Without a trial the ratio decides, within what the options ask for.
-func TestForTrainingByRatio(t *testing.T) {
+// Without a trial the rank that the budget leaves decides, within what the
+// options ask for.
+func TestForTrainingByRank(t *testing.T) {
 	m := mlp(t, 256, 256, 256)
 	for _, c := range []struct {
 		o      Options
@@ -86,8 +87,8 @@ func TestForTrainingByRatio(t *testing.T) {
 		start  Start
 	}{
 		{Options{Ratio: 2}, ActLowRank, Fitted},
-		{Options{Ratio: 20}, ActLowRank, Fitted},
-		{Options{Ratio: 30}, ActBilinear, Random},
+		{Options{Ratio: 6}, ActLowRank, Fitted},  // rank 21
+		{Options{Ratio: 7}, ActBilinear, Random}, // rank 18
 		{Options{Ratio: 50}, ActBilinear, Random},
 		{Options{Ratio: 50, Start: Fitted}, ActBilinear, Fitted},
 		{Options{Ratio: 2, Start: Random}, ActLowRank, Random},

@@ -21,6 +21,7 @@ func TestRates(t *testing.T) {
 		{&Group{In: 1024, M1: 1024, N1: 1, M2: 1, N2: 1024, Terms: 16}, []int{1024, 16}, 8},
 		{&Group{In: 1 << 20, M1: 1 << 10, N1: 1 << 10, M2: 1 << 10, N2: 1 << 10, Terms: 1}, []int{1, 1}, maxRate},
 		{&Group{In: 4, M1: 2, N1: 2, M2: 2, N2: 2, Terms: 9}, []int{2, 18}, 1},
+		{&Group{In: 4096, M1: 64, N1: 64, M2: 64, N2: 64, Terms: 1}, []int{64, 64}, 16}, // a wide one takes less
 	} {
 		s := &slot{Weight: &Weight{Group: c.g, Side: 'A'}, x: tensor.New(tensor.Float32, c.size...)}
 		rates([]*slot{s})

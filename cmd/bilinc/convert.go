@@ -61,10 +61,11 @@ that loses no more than D of it, in the place of a budget.
 With --finetune the compressed model is trained on --data, with the original as
 its teacher and targets where DATA has them: planned for training, fitted to a
 sample of DATA's rows where there is no --calib, trained as finetune does by
-default, and measured. finetune itself has more to set. A rule chooses between
-low rank from a fitted start, for small ratios, and pairs from a random one;
---trials lets short trainings choose, by the loss on the rows held out. (Those
-speak for fitted starts too much where MODEL was trained on these rows.)
+default with --seen, and measured. finetune itself has more to set. A rule chooses
+between low rank from a fitted start, where the budget leaves layers rank enough,
+and pairs from a random one; --trials lets short trainings choose, by the loss on
+the rows held out. (Those speak for fitted starts too much where MODEL was trained
+on these rows.)
 ` + dataHelp,
 		Example: "  bilinc convert model.onnx -o small.onnx --ratio 4\n" +
 			"  bilinc convert model.onnx -o small.onnx --plan plan.json --eval test.npz",
