@@ -198,8 +198,11 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	// A program that had not yet come to catch signals ends of this one
 	// itself: then it is given more time.
 	first := 200 * time.Millisecond
-	if slices.Contains(args, "--checkpoint") { // which is there once training has begun
+	switch {
+	case slices.Contains(args, "--checkpoint"): // which is there once training has begun
 		first = time.Second
+	case slices.Contains(args, "--calib"), slices.Contains(args, "--finetune"): // in the middle of fits, or of training
+		first = 2 * time.Second
 	}
 	for wait := first; ; wait *= 2 {
 		cmd := exec.Command(inPath(ts, args[2]), args[3:]...)
