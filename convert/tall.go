@@ -12,8 +12,8 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// An inputFit fits products of low rank to a tall weight W as W·Z, Z as wide
-// and high as the weight has inputs. With a metric S of the outputs' errors the
+// An inputFit fits products of low rank to a tall weight W as W·Z, Z as high as
+// the original has inputs and as wide as the compressed model has. With a metric S of the outputs' errors the
 // optimum is of that kind: the columns of (S^½ Weff L)_R, times S^-½, are in the
 // span of W's, since those of Weff are. So Z is a fit of the identity with the
 // metric WᵀSW, which is much smaller than S.
@@ -43,8 +43,8 @@ func (f *inputFit) lowRank(ctx context.Context, terms int) (*factorize.Kronecker
 		return nil, err
 	}
 	z := low.Terms(terms)
-	m, n := f.weight.Dims()
-	out := &factorize.Kronecker{Shape: factorize.LowRankShape(m, n), Rows: m, Cols: n, B: z.B}
+	m, _ := f.weight.Dims()
+	out := &factorize.Kronecker{Shape: factorize.LowRankShape(m, z.Cols), Rows: m, Cols: z.Cols, B: z.B}
 	for r, a := range z.A {
 		u := mat.NewDense(m, 1, nil)
 		u.Mul(f.weight, a)
