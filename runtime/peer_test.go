@@ -42,7 +42,7 @@ func TestPeerTimes(t *testing.T) {
 	var table strings.Builder
 	ratios := map[string][]float64{}
 	for _, threads := range []int{1, 2} {
-		for _, c := range peerCells(t) {
+		for _, c := range append(peerCells(t), modelCells(t)...) {
 			name := fmt.Sprintf("%s M=%d threads=%d", c.name, c.samples, threads)
 			if ok, err := matches(which, name); err != nil {
 				t.Fatal(err)
@@ -99,12 +99,13 @@ func ortHarness(t *testing.T) (harness, lib string) {
 	return harness, found[0]
 }
 
-// peerCell is a model with an input "x" and an output "y", for so many samples.
+// peerCell is a model, for so many samples.
 type peerCell struct {
 	name    string
-	model   *graph.Model
+	model   *graph.Model // or a file
+	path    string
+	shapes  map[string][]int // of inputs that are not known but for the number of samples
 	samples int
-	n, m    int // elements of a sample of x and of y
 }
 
 // peerCells are the cells of the table: dense layers; the same as sums of pairs in the form that
@@ -118,7 +119,7 @@ func peerCells(t *testing.T) (cells []peerCell) {
 			y := b.node("Gemm", "y", []*graph.Value{b.input("x", tensor.Float32, samples, n),
 				b.floats("w", normal(n*m, 1/math.Sqrt(float64(n))), n, m), b.floats("b", normal(m, 1), m)})
 			b.outputs(y)
-			cells = append(cells, peerCell{fmt.Sprintf("dense %d→%d", n, m), b.Model, samples, n, m})
+			cells = append(cells, peerCell{fmt.Sprintf("dense %d→%d", n, m), b.Model, "", nil, samples})
 		}
 	}
 	for _, s := range shapes {
@@ -127,7 +128,7 @@ func peerCells(t *testing.T) (cells []peerCell) {
 				b := newModel(t)
 				x := b.input("x", tensor.Float32, samples, s[0]*s[1])
 				b.outputs(b.pairs("y", x, s, terms))
-				cells = append(cells, peerCell{fmt.Sprintf("pairs %d→%d R=%d", s[0]*s[1], s[2]*s[3], terms), b.Model, samples, s[0] * s[1], s[2] * s[3]})
+				cells = append(cells, peerCell{fmt.Sprintf("pairs %d→%d R=%d", s[0]*s[1], s[2]*s[3], terms), b.Model, "", nil, samples})
 			}
 		}
 	}
@@ -142,7 +143,47 @@ func peerCells(t *testing.T) (cells []peerCell) {
 			}
 		}
 		b.outputs(b.node("Identity", "y", []*graph.Value{v}))
-		cells = append(cells, peerCell{"mlp 3 layers of 1024 R=1", b.Model, samples, 1024, 1024})
+		cells = append(cells, peerCell{"mlp 3 layers of 1024 R=1", b.Model, "", nil, samples})
+	}
+	return cells
+}
+
+// modelCells are whole models: the shipped ones, those of BILINC_TEST_MODELS and of BILINC_OCR.
+func modelCells(t *testing.T) (cells []peerCell) {
+	paths, err := filepath.Glob(filepath.Join("..", "testdata", "models", "*.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folder := os.Getenv("BILINC_TEST_MODELS"); folder != "" {
+		more, err := filepath.Glob(filepath.Join(folder, "*.onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range more {
+			if !slices.ContainsFunc(paths, func(p string) bool { return filepath.Base(p) == filepath.Base(path) }) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	for _, samples := range []int{1, 32} {
+		for _, path := range paths {
+			name := "model " + strings.TrimSuffix(filepath.Base(path), ".onnx")
+			cells = append(cells, peerCell{name: name, path: path, samples: samples})
+		}
+		for _, m := range []struct {
+			name, file    string
+			height, width int
+		}{
+			{"recogniser", "ch_PP-OCRv4_rec_infer", 48, 320},
+			{"detector", "ch_PP-OCRv4_det_infer", 320, 320},
+			{"classifier", "ch_ppocr_mobile_v2.0_cls_infer", 48, 192},
+		} {
+			path := filepath.Join(os.Getenv("BILINC_OCR"), "node_modules", "@gutenye", "ocr-models", "assets", m.file+".onnx")
+			if _, err := os.Stat(path); err == nil {
+				cells = append(cells, peerCell{name: "model PP-OCRv4 " + m.name, path: path, samples: samples,
+					shapes: map[string][]int{"x": {samples, 3, m.height, m.width}}})
+			}
+		}
 	}
 	return cells
 }
@@ -171,15 +212,53 @@ func normal(n int, size float64) []float32 {
 	return s
 }
 
-// peerTurns is how often each side is measured.
-const peerTurns = 21
+// peerTurns is how often each side is measured, if that takes no longer than peerTime.
+const (
+	peerTurns = 21
+	peerTime  = 4 * time.Second
+)
+
+// inputs is what the harness makes of them too.
+func (c *peerCell) inputs(p *runtime.Program) []tensor.Value {
+	var in []tensor.Value
+	for _, port := range p.Inputs() {
+		shape := slices.Clone(c.shapes[port.Name])
+		if shape == nil {
+			for _, d := range port.Type.Shape {
+				n, known := d.Const()
+				if !known {
+					n = c.samples
+				}
+				shape = append(shape, n)
+			}
+		}
+		x := tensor.New(tensor.Float32, shape...)
+		for i := range tensor.Data[float32](x) {
+			tensor.Data[float32](x)[i] = float32(i*7%13)/13 - 0.5
+		}
+		in = append(in, tensor.ValueOf(x))
+	}
+	return in
+}
+
+// dimsOf is a shape as the harness takes it.
+func dimsOf(t *tensor.Tensor) string {
+	s := make([]string, t.Rank())
+	for i, n := range t.Shape() {
+		s[i] = strconv.Itoa(n)
+	}
+	return strings.Join(s, ",")
+}
 
 // measure takes turns with ONNX Runtime: the medians of a run of each, and of theirs/ours.
 func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours, theirs time.Duration, ratio float64, version string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "model.onnx")
-	if err := onnx.Write(c.model, path, onnx.WriteOptions{}); err != nil {
-		t.Fatal(err)
+	path := c.path
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "model.onnx")
+		if err := onnx.Write(c.model, path, onnx.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	model, err := onnx.Read(path)
 	if err != nil {
@@ -189,11 +268,12 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, y := tensor.New(tensor.Float32, c.samples, c.n), tensor.New(tensor.Float32, c.samples, c.m)
-	for i := range tensor.Data[float32](x) {
-		tensor.Data[float32](x)[i] = float32(i*7%13)/13 - 0.5
+	in := c.inputs(program)
+	out, err := program.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
 	}
-	in, out := []tensor.Value{tensor.ValueOf(x)}, []tensor.Value{tensor.ValueOf(y)}
+	y := out[0].Tensor
 	run := func(n int) time.Duration {
 		start := time.Now()
 		for range n {
@@ -204,7 +284,14 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 		return time.Since(start)
 	}
 
-	peer := exec.Command(harness, lib, path, strconv.Itoa(threads), strconv.Itoa(c.samples), strconv.Itoa(c.n), "-", strconv.Itoa(c.samples), strconv.Itoa(c.m))
+	args := []string{lib, path, strconv.Itoa(threads)}
+	for i, port := range program.Inputs() {
+		args = append(args, "i:"+port.Name+":"+dimsOf(in[i].Tensor))
+	}
+	for i, port := range program.Outputs() {
+		args = append(args, "o:"+port.Name+":"+dimsOf(out[i].Tensor))
+	}
+	peer := exec.Command(harness, args...)
 	peer.Stderr = os.Stderr
 	stdin, err := peer.StdinPipe()
 	if err != nil {
@@ -249,7 +336,7 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 	nOurs, nTheirs := count(run), count(ask)
 	var a, b []time.Duration
 	var r []float64
-	for range peerTurns {
+	for start := time.Now(); len(a) < peerTurns && (len(a) < 3 || time.Since(start) < peerTime); {
 		if threads > 1 {
 			time.Sleep(5 * time.Millisecond) // their threads still look for work
 		}
@@ -271,5 +358,5 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 			t.Fatalf("%s: y[%d] is %v, ONNX Runtime's %v", c.name, i, got, want)
 		}
 	}
-	return a[peerTurns/2], b[peerTurns/2], r[peerTurns/2], version
+	return a[len(a)/2], b[len(b)/2], r[len(r)/2], version
 }

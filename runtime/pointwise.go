@@ -75,8 +75,13 @@ const (
 // first-level cache.
 const blockLen = 1024
 
-// pointwiseGrain is the elements that are worth a task of their own.
-const pointwiseGrain = 16 * blockLen
+const (
+	// pointwiseGrain is the elements that are worth a task of their own.
+	pointwiseGrain = 16 * blockLen
+	// pointwiseAlone is those that are not worth sharing out: what another core has in its caches costs
+	// more to fetch than to compute.
+	pointwiseAlone = 6 * pointwiseGrain
+)
 
 // spread says how an operand of fewer elements meets a result: element i of
 // the result meets element (i/inner) mod period of the operand.
@@ -189,7 +194,7 @@ func (p *program) run(ctx *op.Ctx, x, y []float32, lo, hi int, shape []int, oper
 		j.operands[i] = tensor.Data[float32](v.Tensor)
 		j.spreads[i], _ = spreadOf(v.Tensor.Shape(), shape)
 	}
-	if ctx.Pool.Threads() == 1 || hi-lo <= pointwiseGrain {
+	if ctx.Pool.Threads() == 1 || hi-lo <= pointwiseAlone {
 		j.part(0, hi-lo)
 	} else {
 		ctx.Pool.For(hi-lo, pointwiseGrain, j.fn)

@@ -27,6 +27,8 @@ const (
 	convGrain  = 1 << 19  // multiplications that are worth a task
 	convSlack  = 64       // what kernels may read after the end of a row
 	depthBlock = 4        // rows that depth computes at a time
+	convTasks  = 16       // what cores need to finish together
+	convRows   = 32       // channels of Y that are worth reading X for
 )
 
 // Conv32 computes y = f(conv(x, w) + bias) with one bias for each channel of Y, or none where bias is
@@ -55,7 +57,8 @@ func Conv32(p *Pool, s Conv, y, x, w, bias []float32, f Function, alpha, beta fl
 		places := s.OH * s.OW
 		j.cut = max(64, convChunk/(s.M+s.C)/32*32)
 		j.cuts = (places + j.cut - 1) / j.cut
-		p.For(s.Images*s.Groups*j.cuts, max(1, convGrain/(work/j.cuts+1)), j.pointsFn)
+		j.split = max(1, min(convTasks/(s.Images*s.Groups*j.cuts), work/j.cuts/convGrain, s.M/convRows))
+		p.For(s.Images*s.Groups*j.cuts*j.split, max(1, convGrain/(work/j.cuts/j.split+1)), j.pointsFn)
 	case s.C == 1 && s.M == 1 && s.KH == s.KW && (s.KH == 3 || s.KH == 5) && s.DY*s.DX == 1 && s.SY <= 2 && s.SX <= 2:
 		if j.depth = depthKernel(in, s.KH, s.SX, s.SY); j.depth == nil {
 			j.depth = depthGenerics[s.KH/2-1][s.SX-1][s.SY-1]
@@ -65,6 +68,7 @@ func Conv32(p *Pool, s Conv, y, x, w, bias []float32, f Function, alpha, beta fl
 	default:
 		j.arrange()
 		j.cut = max(1, min(s.OH, convStrip/(s.C*j.pitch)/s.SY-s.KH*s.DY/s.SY))
+		j.cut = min(j.cut, max(2*s.KH, s.OH*s.Images*s.Groups/convTasks))
 		j.cuts = (s.OH + j.cut - 1) / j.cut
 		j.rows = (j.cut-1)*s.SY + (s.KH-1)*s.DY + 1
 		p.For(s.Images*s.Groups*j.cuts, max(1, convGrain/(work/j.cuts+1)), j.stripsFn)
@@ -92,6 +96,7 @@ type convJob struct {
 	act           unary[float32]
 
 	cut, cuts int // columns or rows of a task, and the tasks of a group of an image
+	split     int // of the channels of Y, for tasks of their own
 
 	// Rows of X as the kernels read them: so many rows of a strip, of pitch elements: SX parts of
 	// phase elements each, for the columns that lie SX apart.
@@ -159,19 +164,20 @@ func fillWith(row []float32, v float32) {
 func (j *convJob) points(lo, hi int) {
 	places := j.OH * j.OW
 	for t := lo; t < hi; t++ {
-		part, p := t/j.cuts, t%j.cuts*j.cut
+		part, p := t/j.split/j.cuts, t/j.split%j.cuts*j.cut
 		n, g := min(j.cut, places-p), part%j.Groups
-		y := j.y[part*j.M*places+p:]
+		m0, m1 := j.M*(t%j.split)/j.split, j.M*(t%j.split+1)/j.split
+		y := j.y[(part*j.M+m0)*places+p:]
 		e := Epilogue32{F: j.f, Alpha: j.alpha, Beta: j.beta}
 		if j.bias != nil {
-			for m := range j.M {
-				fillWith(y[m*places:m*places+n], j.bias[g*j.M+m])
+			for m := range m1 - m0 {
+				fillWith(y[m*places:m*places+n], j.bias[g*j.M+m0+m])
 			}
 			e.Add, e.AddStride = y, places
 		}
 		var ends ends[float32]
-		e.ends(&ends, j.path, j.M, n)
-		gemm(j.path.f32, nil, j.M, n, j.C, j.w[g*j.M*j.C:], j.C, 1, j.x[part*j.C*places+p:], places, 1, nil, y, places, ends)
+		e.ends(&ends, j.path, m1-m0, n)
+		gemm(j.path.f32, nil, m1-m0, n, j.C, j.w[(g*j.M+m0)*j.C:], j.C, 1, j.x[part*j.C*places+p:], places, 1, nil, y, places, ends)
 	}
 }
 

@@ -55,7 +55,7 @@ func Unary32(p *Pool, f Function, y, x []float32, alpha, beta float32) {
 		return
 	case len(x) == 0:
 		return
-	case p.Threads() == 1 || len(x) <= 2*unaryGrain:
+	case p.Threads() == 1 || len(x) <= 6*unaryGrain:
 		g := active.Load().unary[f]
 		for ; len(x) > unaryGrain; x, y = x[unaryGrain:], y[unaryGrain:] {
 			g(1, unaryGrain, y, 0, x, 0, alpha, beta)

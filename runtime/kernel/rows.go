@@ -113,7 +113,7 @@ func (j *rowJob) share(p *Pool, m int, f func(lo, hi int)) {
 	if j.kernels = &active.Load().rows; j.n > rowMost {
 		j.kernels = &rowsGeneric
 	}
-	if m*j.n <= 2*rowGrain {
+	if m*j.n <= 6*rowGrain { // some 30 µs
 		p = nil
 	}
 	p.For(m, max(1, rowGrain/j.n), f)
