@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"bilinc/factorize"
 	"bilinc/runtime/graph"
 )
 
@@ -22,11 +23,12 @@ const (
 	autoWiden, wideTrials    = 2, 2 // of plans with wide layers, out of those of pairs
 )
 
-// A leaning is what a trial asks for one weight: how much its error counts and
-// which kinds of points it may take.
+// A leaning is what a trial asks for one weight: how much its error counts,
+// which kinds of points it may take, and of which shape its pairs are.
 type leaning struct {
 	scale float64
 	kind  leaningKind
+	shape factorize.Shape // none: the balanced one
 }
 
 type leaningKind int
@@ -112,6 +114,9 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 		if err == nil && wide != nil {
 			err = t.widen(ctx, wide)
 		}
+		if err == nil && p.opts.Search {
+			err = t.shapes(ctx, work.pairs)
+		}
 	case Terms, Bilinear:
 		err = t.search(ctx, pairs, []leaningKind{anyKind}, []leaningKind{denseOnly})
 	}
@@ -196,7 +201,7 @@ func (t *trials) search(ctx context.Context, count int, kinds, climbing []leanin
 	for _, k := range kinds {
 		l := make([]leaning, len(t.p.curves))
 		for i := range l {
-			l[i] = leaning{1, k}
+			l[i] = leaning{scale: 1, kind: k}
 			if b := t.best(); b != nil && t.weighedLast != nil {
 				l[i].scale = b.lean[i].scale // as it was found to count
 			}
@@ -276,6 +281,9 @@ func (t *trials) candidate(lean []leaning) *candidate {
 			}
 		}
 		k.scale *= lean[i].scale
+		if lean[i].shape != (factorize.Shape{}) {
+			k.reshape(lean[i].shape)
+		}
 	}
 	var ok bool
 	c.a, ok = allocate(some.curves, t.budget)
@@ -300,11 +308,11 @@ func (t *trials) climb(ctx context.Context, kinds []leaningKind) error {
 			var next []leaning
 			for _, k := range kinds {
 				if k != lean[i].kind {
-					next = append(next, leaning{lean[i].scale, k})
+					next = append(next, leaning{lean[i].scale, k, lean[i].shape})
 				}
 			}
 			for _, s := range steps {
-				next = append(next, leaning{lean[i].scale * s, lean[i].kind})
+				next = append(next, leaning{lean[i].scale * s, lean[i].kind, lean[i].shape})
 			}
 			for _, n := range next {
 				l := slices.Clone(t.best().lean)

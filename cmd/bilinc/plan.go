@@ -30,7 +30,7 @@ type planFlags struct {
 }
 
 // planFlagNames are those that say what a plan file says too.
-var planFlagNames = []string{"ratio", "target-params", "target-size", "max-drop", "structure", "terms", "widen", "for-training", "layers", "exclude"}
+var planFlagNames = []string{"ratio", "target-params", "target-size", "max-drop", "structure", "terms", "widen", "search", "for-training", "layers", "exclude"}
 
 const planHelp = `
 The budget is an upper limit for the whole model: --ratio, --target-params or
@@ -47,6 +47,7 @@ func (p *planFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.structure, "structure", string(convert.Auto), "auto, bilinear, terms or lowrank")
 	f.IntVar(&p.opts.NumTerms, "terms", 0, "terms (ranks) of every layer, even where it grows")
 	f.IntVar(&p.opts.Widen, "widen", 0, "make hidden layers so many times as wide, where that can be (1: none)")
+	f.BoolVar(&p.opts.Search, "search", false, "with --calib, look for other shapes than balanced ones, by more trials")
 	f.BoolVar(&p.opts.ForTraining, "for-training", false, "plan for a finetune that follows: what trains best, with its start")
 	f.StringArrayVar(&p.opts.Layers, "layers", nil, "compress only layers whose names match this glob; repeatable")
 	f.StringArrayVar(&p.opts.Exclude, "exclude", nil, "leave layers alone whose names match this glob; repeatable")
