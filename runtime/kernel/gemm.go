@@ -25,6 +25,8 @@ const (
 	// fewRows is the rows of A that are one block where B has to be packed, gatherPanels the panels that
 	// are packed together then: a run of elements of each row of B.
 	fewRows, gatherPanels = 2 * blockM, 4
+	// shortSum is the terms from which on a block of C takes longer to compute than to write.
+	shortSum = 24
 	// fewPanels is the panels of B that every task has where A is larger, fewPanelsRows the rows of A
 	// that it takes then.
 	fewPanels, fewPanelsRows = 8, 48
@@ -357,11 +359,20 @@ func (j *job[T]) gathered(q0, q1 int) {
 				im.packPanel((*panels)[(col-lo)*k:], j.b[k0*j.brs+col*j.bcs:], j.brs, j.bcs, k, min(nr, hi-col))
 			}
 			last := k0+k == j.k
-			for col := lo; col < hi; col += nr {
-				n, c := min(nr, hi-col), j.c[col:]
-				im.tile(j.i1, k, j.a[k0:], j.ars, 1, (*panels)[(col-lo)*k:], nr, c, j.ldc, n, after(from, col), ldf, last && j.ends.relu)
-				if last {
-					j.ends.finish(j.i1, n, c, j.ldc, col)
+			// Where a sum is short, C is what takes time: rows a power of two apart share a set of the
+			// nearest cache, so few of them go together.
+			rows := j.i1
+			if j.k < shortSum {
+				rows = im.mr
+			}
+			for i := 0; i < j.i1; i += rows {
+				m := min(rows, j.i1-i)
+				for col := lo; col < hi; col += nr {
+					n, c := min(nr, hi-col), j.c[i*j.ldc+col:]
+					im.tile(m, k, j.a[i*j.ars+k0:], j.ars, 1, (*panels)[(col-lo)*k:], nr, c, j.ldc, n, after(from, i*ldf+col), ldf, last && j.ends.relu)
+					if last {
+						j.ends.finish(m, n, c, j.ldc, col)
+					}
 				}
 			}
 			from, ldf = j.c, j.ldc

@@ -279,7 +279,7 @@ func TestGemm(t *testing.T) {
 func TestGemmGathersPanels(t *testing.T) {
 	inEveryPath(t, func(t *testing.T) {
 		im := active.Load().f32
-		for _, size := range [][3]int{{17, 300, 259}, {33, 129, 1030}, {128, 784, 513}, {240, 70, 256}, {240, 500, 31}} {
+		for _, size := range [][3]int{{17, 300, 259}, {33, 129, 1030}, {128, 784, 513}, {240, 70, 256}, {240, 500, 31}, {125, 300, 10}, {128, 1024, 1}} {
 			m, n, k := size[0], size[1], size[2]
 			for gap := range 2 {
 				lda, ldb, ldc := k+3*gap, n+5*gap+nearBytes/4/nearRows, n+7*gap
