@@ -212,7 +212,7 @@ const (
 	someInTrial    = 12
 	someOfMetric   = 8 // for each output, of the positions in use
 	gradPositions  = 16
-	gradRows       = 96
+	gradRows       = 48
 	positionsWork  = 1.5e10
 )
 

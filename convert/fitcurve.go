@@ -17,6 +17,9 @@ var fittedTerms = []int{1, 3, 8, 24, 64}
 
 const fittedPairs = 4
 
+// curveWork bounds the fit of one point of a curve, in multiplications.
+const curveWork = 2e11
+
 // fitCurve is the curve of weight i on calibration data: the error of a point
 // is what its output error, at the original's inputs, moves the model's
 // outputs to second order.
@@ -126,7 +129,7 @@ func (c *Calibration) termPoints(ctx context.Context, i int, s *stage, l *loss, 
 		wanted = wanted[:fittedPairs]
 	}
 	for _, r := range wanted {
-		if r > top {
+		if r > top || r > fittedTerms[1] && shape.FitCost(r, w.Rows, w.Cols, trialSweeps) > curveWork {
 			break
 		}
 		k, err := s.fitFactors(ctx, shape, r)

@@ -20,6 +20,7 @@ const (
 	trialSweeps              = 4 // in a fit; what is carried out takes more where that pays
 	finalists                = 2 // fitted in full beside the best of low rank
 	manyTrials               = 10
+	mostFitWork              = 1e12 // of the fits of one trial
 	autoWiden, wideTrials    = 2, 2 // of plans with wide layers, out of those of pairs
 )
 
@@ -169,6 +170,17 @@ func (p *planner) trialCosts() trialCost {
 // weightSide is the columns that an output error's metric is about, in work.
 const weightSide = 64
 
+// fitCost estimates the work of fitting a candidate's pairs.
+func (c *candidate) fitCost() float64 {
+	sum := 0.0
+	for i, k := range c.p.curves {
+		if pt := &k.points[c.a[i]]; !pt.dense() && !isTable(k.weight) {
+			sum += pt.shape.FitCost(pt.terms, k.weight.Rows, k.weight.Cols, trialSweeps)
+		}
+	}
+	return sum
+}
+
 // trials is a search for the plan of the least score.
 type trials struct {
 	p      *planner
@@ -242,7 +254,7 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 	}
 	plan := c.p.plan(c.a, nil)
 	key := layersKey(plan.Layers)
-	if t.seen[key] {
+	if t.seen[key] || c.fitCost() > mostFitWork {
 		return false, nil
 	}
 	if t.size > 0 {

@@ -48,7 +48,7 @@ func softConvNet(t testing.TB) *graph.Model {
 	m := convNet(t)
 	w := tensor.Data[float32](m.Graph.Value("w4").Const())
 	for i := range w {
-		w[i] *= 0.03
+		w[i] *= 1e-3
 	}
 	return m
 }

@@ -37,8 +37,9 @@ func (c *Calibration) rowCount(l *match.Layer, x *tensor.Tensor) int {
 }
 
 // rowsOf is what l, of n inputs, sees in an activation x of batch b: one input per row, of
-// the samples and positions that count; nil where none does.
-func (c *Calibration) rowsOf(l *match.Layer, n int, x *tensor.Tensor, b *dataset.Batch) (*mat.Dense, error) {
+// the samples and positions that count, and of up to most places of a
+// convolution; nil where none does.
+func (c *Calibration) rowsOf(l *match.Layer, n int, x *tensor.Tensor, b *dataset.Batch, most int) (*mat.Dense, error) {
 	p, err := c.positionsOf(b)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func (c *Calibration) rowsOf(l *match.Layer, n int, x *tensor.Tensor, b *dataset
 		}
 		return countedRows(l, rows, x.Shape(), b, p), nil
 	}
-	rows, places, err := patches(l, x, b.First, c.placesPerSample(l))
+	rows, places, err := patches(l, x, b.First, most)
 	if err != nil {
 		return nil, err
 	}

@@ -269,8 +269,8 @@ func divergence(kind outputKind, y, z []float64) float64 {
 	}
 	sum := 0.0
 	for i := range p {
-		if p[i] > 0 {
-			sum += p[i] * (math.Log(p[i]) - math.Log(max(q[i], least*least)))
+		if p[i] > least*least { // what is less adds nothing to speak of
+			sum += p[i] * math.Log(p[i]/max(q[i], least*least))
 		}
 	}
 	return max(0, sum) // rounding may leave less

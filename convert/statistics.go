@@ -20,7 +20,11 @@ func (c *Calibration) someRows(l *match.Layer, n int, x *tensor.Tensor, b *datas
 	if l.Conv == nil && c.mask == 0 && l.Index == 0 {
 		return stridedRows(l, n, x, b, seen, stride)
 	}
-	all, err := c.rowsOf(l, n, x, b)
+	most := 0
+	if l.Conv != nil { // fewer places of every sample, in the place of fewer of all
+		most, stride = max(1, c.rowCount(l, x)/max(1, x.Shape()[0])/stride), 1
+	}
+	all, err := c.rowsOf(l, n, x, b, most)
 	if err != nil || all == nil {
 		return nil, 0, err
 	}

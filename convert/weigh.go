@@ -8,9 +8,9 @@ import (
 // Curves take the model for what it is near the original. What a layer's error
 // does to the outputs once it is large, only the model tells.
 const (
-	weighings   = 2    // rounds of it, while they help
-	weighWork   = 4e11 // multiplications of a round
-	mostWeighed = 64   // how many times more or less than its curve says a layer may count
+	weighings   = 2      // rounds of it, while they help
+	weighWork   = 1.5e11 // multiplications of a round
+	mostWeighed = 64     // how many times more or less than its curve says a layer may count
 )
 
 // weigh runs the model with one weight at a time replaced as in the best

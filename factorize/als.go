@@ -141,6 +141,7 @@ type alternation struct {
 
 	// Of a fit in groups: what is left of the correlation with the inputs, G − Ŵ C, damped; m×ñ.
 	rest *mat.Dense
+	ws   workspace
 }
 
 // run does the sweeps.
@@ -294,8 +295,14 @@ func (al *alternation) startGroups() {
 
 // subtractFromRest takes the sum of the stacked factors out of the rest: rest −= Ŵ (C + λI).
 func (al *alternation) subtractFromRest(a, b *mat.Dense) {
-	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.mo.C, nil)
-	addScaled(al.rest, -al.f.lambda, unrearrange(al.pool, product(al.pool, of(a).t(), of(b)), al.Shape, al.m, al.n))
+	addProduct(al.pool, al.rest, -1, al.Shape, a, b, al.mo.C, &al.ws)
+	re := al.ws.matrix(first, al.M1*al.N1, al.M2*al.N2)
+	mul(al.pool, of(re), of(a).t(), of(b), false)
+	moveBlocks(al.pool, al.rest, re, al.Shape, func(inRest, inRe []float64) {
+		for i, v := range inRe {
+			inRest[i] -= al.f.lambda * v
+		}
+	})
 }
 
 func columns(m *mat.Dense, p part) *mat.Dense {

@@ -76,3 +76,12 @@ func (pr *problem) sweepCost(terms, largest int) float64 {
 	}
 	return pr.jointCost(terms)
 }
+
+// FitCost estimates the multiplications of so many sweeps of a fit to the moments of a layer of m outputs and n inputs.
+func (s Shape) FitCost(terms, m, n, sweeps int) float64 {
+	if s.IsLowRank() {
+		return 0 // solved in closed form
+	}
+	pr := &problem{Shape: s, m: m, n: n}
+	return float64(sweeps) * pr.sweepCost(terms, largestSystem)
+}
