@@ -215,6 +215,8 @@ func (s *spread) node(n *graph.Node, v *graph.Value) string {
 		if why := s.reshape(n, v); why != "" {
 			return why
 		}
+	case n.OpType == "Shape" && otherSizes(n, len(s.facts.Of(v).Shape)):
+		return "" // which stay
 	case n.OpType == "Transpose":
 		rank := len(s.facts.Of(v).Shape)
 		if p := n.Attr("perm"); p == nil || len(p.Ints) != rank || int(p.Ints[rank-1]) != rank-1 {
@@ -284,6 +286,33 @@ func (s *spread) reshape(n *graph.Node, v *graph.Value) string {
 		s.shapes = append(s.shapes, graph.Use{Node: n, Input: 1})
 	}
 	return ""
+}
+
+// otherSizes reports whether of the shape, of so many sizes, that n gives only
+// others than the last are read.
+func otherSizes(n *graph.Node, rank int) bool {
+	if len(n.Attrs) > 0 || n.Outputs()[0].IsOutput() {
+		return false
+	}
+	for _, u := range n.Outputs()[0].Uses() {
+		if u.Node.OpType != "Gather" || u.Input != 0 {
+			return false
+		}
+		at := u.Node.Input(1).Const()
+		if at == nil {
+			return false
+		}
+		v, err := tensor.Int64s(at)
+		if err != nil {
+			return false
+		}
+		for _, i := range v {
+			if i == -1 || int(i) == rank-1 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func attrOf(n *graph.Node, name string, def int64) int64 {

@@ -135,6 +135,14 @@ var wideCases = []wideCase{
 		h := b.op("Transpose", "t", list(b.hidden(b.deep())), attrInts("perm", 1, 0, 2))
 		b.output(b.last(b.op("Reshape", "rs", list(b.op("Relu", "r", list(h)), b.ints("shape", -1, 6)))))
 	}},
+	{name: "sizes of other axes are read", readers: 1, build: func(b *modeller) {
+		h := b.hidden(b.deep())
+		dims := b.op("Shape", "dims", list(h))
+		n := b.op("Gather", "n", list(dims, b.init("first", tensor.Of([]int64{0, -2}, 2))), attrInt("axis", 0))
+		flat := b.op("MatMul", "y", list(b.op("Relu", "r", list(h)), b.weight("w2", 6, 5)))
+		to := b.op("Concat", "to", list(n, b.ints("rest", 5)), attrInt("axis", 0))
+		b.output(b.declare(b.op("Reshape", "rs", list(flat, to)), "N", "T", 5))
+	}},
 	{name: "Reshape that infers the size", readers: 1, build: func(b *modeller) {
 		h := b.op("Reshape", "rs", list(b.hidden(b.input("x", 4, 8), 6), b.ints("shape", 4, -1)))
 		b.output(b.last(b.op("Flatten", "f", list(h))))
@@ -336,6 +344,11 @@ func TestWidenReasons(t *testing.T) {
 			h := b.hidden(b.flat(), 6)
 			b.output(b.last(b.declare(b.op("Reshape", "rs", list(h, b.op("Shape", "dims", list(h)))), "N", 6)))
 		}},
+		{`node "n_dims" (Shape)`, func(b *modeller) { // the last size is read
+			h := b.hidden(b.flat(), 6)
+			last := b.op("Gather", "n", list(b.op("Shape", "dims", list(h)), b.init("at", tensor.Of([]int64{-1}, 1))), attrInt("axis", 0))
+			b.output(b.last(h), last)
+		}},
 		{`the last axis of "rs" is not the 6 outputs`, func(b *modeller) {
 			h := b.op("Reshape", "rs", list(b.hidden(b.flat(), 6), b.ints("shape", -1, 3)))
 			b.output(b.op("MatMul", "y", list(h, b.weight("w2", 3, 2))))
@@ -418,6 +431,42 @@ func TestWidenPlanErrors(t *testing.T) {
 		_, _, err := Apply(context.Background(), m, p, ApplyOptions{})
 		if !errors.Is(err, ErrPlan) || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}
+
+// The shipped models, with wide layers, run alike in ONNX Runtime.
+func TestWidenRealModelsONNXRuntime(t *testing.T) {
+	s := ortest.Start(t)
+	for name, wide := range map[string]int{"fashion-mlp.onnx": 2, "fashion-vit.onnx": 4} {
+		m, err := onnx.Read(filepath.Join("..", "testdata", "models", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := mustPlan(t, m, Options{Structure: Bilinear, NumTerms: 1, Widen: 2})
+		widened := 0
+		for _, l := range p.Layers {
+			if l.Widen == 2 {
+				widened++
+			}
+		}
+		if widened != wide {
+			t.Errorf("%s: %d layers are wide, want %d", name, widened, wide)
+		}
+		small, _ := mustApply(t, m, p)
+		path := filepath.Join(t.TempDir(), name)
+		if err := onnx.Write(small, path, onnx.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		in := randomLike(t, m, map[string]int{m.Graph.Inputs[0].Type.Shape[0].String(): 3})
+		want, err := s.Run(path, named(small, in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range runModel(t, small, in...) {
+			if err := ortest.Compare(got, want[i].Tensor, ortest.Tolerance); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

@@ -37,7 +37,10 @@ The budget is an upper limit for the whole model: --ratio, --target-params or
 --target-size (default: --ratio 4; none with --terms, which are used as given).
 Structures: bilinear is one balanced pair A ⊗ B per layer, terms are balanced
 pairs, as many as the budget allows, lowrank is two dense layers; auto takes for
-each layer what fits best.`
+each layer what fits best.
+--widen S makes hidden layers S times as wide whose output goes, through
+operators by element, to fully connected layers alone; these are fitted to the
+wide activations. The plan says of the others why they are not.`
 
 func (p *planFlags) add(f *pflag.FlagSet) {
 	p.set = f
