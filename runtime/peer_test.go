@@ -214,8 +214,8 @@ func normal(n int, size float64) []float32 {
 
 // peerTurns is how often each side is measured, if that takes no longer than peerTime.
 const (
-	peerTurns = 21
-	peerTime  = 4 * time.Second
+	peerTurns = 11
+	peerTime  = 3 * time.Second
 )
 
 // inputs is what the harness makes of them too.

@@ -141,17 +141,7 @@ func storeFloats(v []float64, y *tensor.Tensor) error {
 	case d.IsInteger():
 		ints := make([]int64, len(v))
 		for i, x := range v {
-			switch {
-			case math.IsNaN(x):
-			case x >= 1<<63:
-				if ints[i] = math.MaxInt64; d == tensor.Uint64 && x < 1<<64 {
-					ints[i] = int64(uint64(x))
-				}
-			case x < -1<<63:
-				ints[i] = math.MinInt64
-			default:
-				ints[i] = int64(x)
-			}
+			ints[i] = integerOf(x, d)
 		}
 		return storeInts(ints, y)
 	}
@@ -162,16 +152,53 @@ func storeFloats(v []float64, y *tensor.Tensor) error {
 	return y.CopyFrom(t)
 }
 
+// integerOf is x towards zero: of 64 bits that mean what they mean in d.
+func integerOf(x float64, d tensor.DType) int64 {
+	switch {
+	case math.IsNaN(x):
+		return 0
+	case x >= 1<<63:
+		if d == tensor.Uint64 && x < 1<<64 {
+			return int64(uint64(x))
+		}
+		return math.MaxInt64
+	case x < -1<<63:
+		return math.MinInt64
+	}
+	return int64(x)
+}
+
+// castFromString reads integers as such where y holds them: those above 2⁵³ have no float64.
 func castFromString(x, y *tensor.Tensor) error {
-	v := make([]float64, x.Len())
+	d := y.DType()
+	whole := d.IsInteger() && d.Bits() >= 8
+	v, ints := make([]float64, x.Len()), make([]int64, x.Len())
 	for i, s := range tensor.Data[string](x) {
+		if n, ok := parseInteger(s, d); whole && ok {
+			ints[i] = n
+			continue
+		}
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil {
 			return fmt.Errorf("element %d is no number: %q", i, s)
 		}
-		v[i] = f
+		v[i], ints[i] = f, integerOf(f, d)
+	}
+	if whole {
+		return storeInts(ints, y)
 	}
 	return storeFloats(v, y)
+}
+
+// parseInteger is the integer that s is, of 64 bits that mean what they mean in d.
+func parseInteger(s string, d tensor.DType) (n int64, ok bool) {
+	if d == tensor.Uint64 {
+		if u, err := strconv.ParseUint(s, 10, 64); err == nil {
+			return int64(u), true
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
 }
 
 func castToString(x, y *tensor.Tensor) error {
@@ -182,7 +209,9 @@ func castToString(x, y *tensor.Tensor) error {
 			return unsupportedType("Cast", x.DType())
 		}
 		for i, n := range v {
-			dst[i] = strconv.FormatInt(n, 10)
+			if dst[i] = strconv.FormatInt(n, 10); x.DType() == tensor.Uint64 {
+				dst[i] = strconv.FormatUint(uint64(n), 10)
+			}
 		}
 		return nil
 	}
