@@ -14,7 +14,7 @@ import (
 // Trials of plans are bounded by their work, in multiplications of fitting and
 // running: those of low rank alone, which are quick, and the others.
 const (
-	lowRankWork, pairsWork   = 2.5e11, 6e11
+	lowRankWork, pairsWork   = 2.5e11, 5.5e11
 	leastLowRank, leastPairs = 4, 4
 	mostLowRank, mostPairs   = 12, 40
 	trialSweeps              = 4 // in a fit; what is carried out takes more where that pays
