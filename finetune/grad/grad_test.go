@@ -389,17 +389,16 @@ func TestNotDifferentiable(t *testing.T) {
 	w := n.weight("w", 0, 1, 6, 6)
 	h := n.node("MatMul", values{x, w})
 	hard := n.node("Hardmax", values{h})
-	two := n.m.Graph.NewConst("two", tensor.Scalar(2.0))
-	mod := n.node("Mod", values{hard, two}, attrInt("fmod", 1))
+	drawn := n.node("Bernoulli", values{hard})
 	top := n.node("ArgMax", values{h})
-	other := n.node("Hardmax", values{n.node("Mod", values{x, two}, attrInt("fmod", 1))})
-	m := n.done(n.node("Add", values{mod, other}), n.node("Gather", values{x, top}))
+	other := n.node("Hardmax", values{n.node("Bernoulli", values{x})})
+	m := n.done(n.node("Add", values{drawn, other}), n.node("Gather", values{x, top}))
 	_, err := New(m, Options{Wrt: values{w}})
 	var bad *NotDifferentiableError
 	if !errors.As(err, &bad) {
 		t.Fatalf("error is %v", err)
 	}
-	if len(bad.Nodes) != 2 || bad.Nodes[0].OpType != "Hardmax" || bad.Nodes[1].OpType != "Mod" {
+	if len(bad.Nodes) != 2 || bad.Nodes[0].OpType != "Hardmax" || bad.Nodes[1].OpType != "Bernoulli" {
 		t.Errorf("found %v", bad)
 	}
 	// ArgMax's output does not vary continuously: there is no path through it.
