@@ -338,7 +338,7 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 	var r []float64
 	for start := time.Now(); len(a) < peerTurns && (len(a) < 3 || time.Since(start) < peerTime); {
 		if threads > 1 {
-			time.Sleep(5 * time.Millisecond) // their threads still look for work
+			time.Sleep(40 * time.Millisecond) // their threads look for work for 30 ms, on the core that we are to have
 		}
 		// Warm, both: the other side's turn emptied the caches, and for 5 ms after a process has been
 		// woken Go's monitor looks after it so often that on a virtual machine it takes half of a core.
