@@ -112,11 +112,12 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 			pairs -= wideTrials
 		}
 		err = t.search(ctx, pairs, []leaningKind{pairsOnly, anyKind}, []leaningKind{lowRankOnly, pairsOnly, denseOnly})
+		left := t.left
 		if err == nil && wide != nil {
 			err = t.widen(ctx, wide)
 		}
-		if err == nil && p.opts.Search {
-			err = t.shapes(ctx, work.pairs)
+		if err == nil && !p.few {
+			err = t.shapes(ctx, left)
 		}
 	case Terms, Bilinear:
 		err = t.search(ctx, pairs, []leaningKind{anyKind}, []leaningKind{denseOnly})

@@ -59,8 +59,8 @@ type Options struct {
 	Exclude []string `json:"exclude,omitempty"` // globs of names to leave as they are
 	Seed    uint64   `json:"seed"`
 
-	// Search looks, with data and under Auto, for the shapes of pairs among all
-	// divisor pairs too, by more trials.
+	// Search adds trials, with data and under Auto, that look for the shapes of
+	// pairs among all divisor pairs; without, what trials are left over do.
 	Search bool `json:"search,omitempty"`
 
 	// ForTraining plans for a training that follows: what is best without one is

@@ -12,18 +12,18 @@ import (
 // shape may have.
 const shapeSlack = 1.1
 
-// Trials of shapes are bounded too, and by their work.
-const (
-	mostShapes = 24
-	shapesWork = 6e11
-)
+// mostShapes is how many trials of shapes Options.Search adds.
+const mostShapes = 24
 
 // shapes tries other shapes for the pairs of the best candidate, one weight at a
 // time: those next to its shape, and on in the direction that helps, until none
-// does.
-func (t *trials) shapes(ctx context.Context, work float64) error {
-	t.left = int(min(mostShapes, max(leastPairs, shapesWork/max(1, work))))
-	t.p.pace.expect(pacePairs, float64(t.left)*work)
+// does. It takes the trials that are left over, and more where they are asked for.
+func (t *trials) shapes(ctx context.Context, left int) error {
+	t.left = left
+	if t.p.opts.Search {
+		t.left += int(min(mostShapes, max(leastPairs, pairsWork/max(1, t.work))))
+	}
+	t.p.pace.expect(pacePairs, float64(t.left)*t.work)
 	defer t.p.pace.expect(pacePairs, 0)
 	for improved := true; improved && t.left > 0; {
 		improved = false
