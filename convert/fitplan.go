@@ -21,7 +21,7 @@ const (
 	finalists                = 2 // fitted in full beside the best of low rank
 	manyTrials               = 10
 	mostFitWork              = 1e12 // of the fits of one trial
-	autoWiden, wideTrials    = 2, 2 // of plans with wide layers, out of those of pairs
+	autoWiden, wideTrials    = 2, 1 // of a plan with wide layers, out of those of pairs
 )
 
 // A leaning is what a trial asks for one weight: how much its error counts,
@@ -236,12 +236,12 @@ func (t *trials) search(ctx context.Context, count int, kinds, climbing []leanin
 	return t.climb(ctx, climbing)
 }
 
-// widen tries plans of wide, a planner of the same weights with layers that are
-// wider.
+// widen tries the plan of wide, a planner of the same weights with layers that
+// are wider.
 func (t *trials) widen(ctx context.Context, wide *planner) error {
 	w := *t
 	w.p, w.budget = wide, t.budget+t.p.fixed-wide.fixed
-	err := w.search(ctx, wideTrials, []leaningKind{pairsOnly, anyKind}, nil)
+	err := w.search(ctx, wideTrials, []leaningKind{pairsOnly}, nil)
 	t.done = w.done
 	return err
 }

@@ -173,3 +173,32 @@ func TestTrialSeesWideLayers(t *testing.T) {
 		t.Errorf("the plan has %+v, though the trial liked the widest", e)
 	}
 }
+
+// A bound on the size of the file, and one on the drop of a metric, hold for
+// wide layers too.
+func TestWidenUnderOtherBudgets(t *testing.T) {
+	ctx := context.Background()
+	m := reluNet(t, 64, 64, 64, 8)
+	full, err := encodedSize(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := mustPlan(t, m, Options{Widen: 2, TargetSize: full / 2})
+	small, _ := mustApply(t, m, p)
+	if n, err := encodedSize(small); err != nil || n > full/2 || p.Layers[0].Widen != 2 {
+		t.Errorf("%d bytes of %d, the first layer is %d times as wide, error %v", n, full, p.Layers[0].Widen, err)
+	}
+	most := 0.0
+	p, err = NewPlanWithin(ctx, m, Options{Widen: 2}, 0.5, func(_ context.Context, m *graph.Model) (float64, error) {
+		x := float64(Params(m)) / 10000
+		most = max(most, x)
+		return x, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, _ = mustApply(t, m, p)
+	if got := float64(Params(small)) / 10000; got < most-0.5 || p.Layers[0].Widen != 2 {
+		t.Errorf("the metric fell from %g to %g, the first layer is %d times as wide", most, got, p.Layers[0].Widen)
+	}
+}
