@@ -107,6 +107,32 @@ func TestTableInEveryForm(t *testing.T) {
 	})
 }
 
+// An index outside of the table is an error, as it was.
+func TestTableKeepsItsBounds(t *testing.T) {
+	for k, opset := range []int64{8, 9, 13} {
+		index := []tensor.DType{tensor.Int64, tensor.Int32}[k%2]
+		for _, size := range [][]int{{30, 12}, {13, 6}} {
+			m := tableModel(t, opset, index, []any{"N"}, size...)
+			for _, fo := range forms(weightOf(t, m)) {
+				out, _ := mustApply(t, m, planForm(t, m, fo, 1))
+				for _, v := range []int{-size[0], -1, size[0] - 1, -size[0] - 1, -2 * size[0], -50, size[0], size[0] + 1, 50} {
+					if opset < 11 && v < 0 { // no such thing there
+						continue
+					}
+					in := tensor.Of([]int64{int64(v)}, 1)
+					if index == tensor.Int32 {
+						in = tensor.Of([]int32{int32(v)}, 1)
+					}
+					err := tryModel(t, out, in)
+					if inside := v >= -size[0] && v < size[0]; inside != (err == nil) {
+						t.Errorf("opset %d, %v, %v: index %d: error %v", opset, size, fo.Shape, v, err)
+					}
+				}
+			}
+		}
+	}
+}
+
 // withTable is m with its table replaced by the nearest sum of a form.
 func withTable(t testing.TB, m *graph.Model, fo form, terms int) *graph.Model {
 	t.Helper()

@@ -111,18 +111,33 @@ func (p *lookup) gather(role string, table, index *graph.Value) *graph.Value {
 }
 
 // index is the indices without negative ones, which count from the end; those
-// behind the end stay there. No integer Less before operator set 9.
+// outside of the table are behind all rows of the factors, so that they stay an
+// error.
 func (p *lookup) index() *graph.Value {
-	x, rows, zero := p.layer.X, p.number("rows", p.layer.In), p.number("zero", 0)
+	x, zero := p.layer.X, p.number("zero", 0)
+	fromEnd := p.node("Add", "fromEnd", []*graph.Value{x, p.number("rows", p.layer.In)})
+	v := p.where("index", x, zero, fromEnd, x)
+	all := p.shape.N1 * p.shape.N2
+	outside := p.number("outside", all)
+	if all > p.layer.In { // padded
+		last := p.node("Sub", "toLast", []*graph.Value{p.number("last", p.layer.In-1), v})
+		v = p.where("inTable", last, zero, outside, v)
+	}
+	return p.where("inRange", v, zero, outside, v)
+}
+
+// where is a in the places where x is negative, and b elsewhere. No integer
+// Less before operator set 9.
+func (p *lookup) where(role string, x, zero, a, b *graph.Value) *graph.Value {
 	if p.opset >= 9 {
-		below := p.node("Less", "below", []*graph.Value{x, zero})
-		return p.node("Where", "index", []*graph.Value{below, p.node("Add", "fromEnd", []*graph.Value{x, rows}), x})
+		return p.node("Where", role, []*graph.Value{p.node("Less", role+".below", []*graph.Value{x, zero}), a, b})
 	}
 	to := func(role string, v *graph.Value, d tensor.DType) *graph.Value {
 		return p.node("Cast", role, []*graph.Value{v}, &graph.Attr{Name: "to", Type: graph.AttrInt, I: int64(d)})
 	}
-	below := p.node("Less", "below", []*graph.Value{to("signed", x, tensor.Float32), to("zero", zero, tensor.Float32)})
-	return p.node("Add", "index", []*graph.Value{x, p.node("Mul", "wrap", []*graph.Value{to("one", below, p.layer.Index), rows})})
+	below := p.node("Less", role+".below", []*graph.Value{to(role+".signed", x, tensor.Float32), to(role+".zero", zero, tensor.Float32)})
+	step := p.node("Mul", role+".step", []*graph.Value{to(role+".one", below, p.layer.Index), p.node("Sub", role+".off", []*graph.Value{a, b})})
+	return p.node("Add", role, []*graph.Value{b, step})
 }
 
 // number is an integer of rank 0, which changes no shape, in the type of the
