@@ -30,7 +30,7 @@ func TestReproduce(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	rows := regexp.MustCompile(`(?m)^\| [a-z].* \| [\d,]+ \| 0\.\d{4} ± 0\.\d{4} \| \d+ \|$`).FindAllString(string(out), -1)
+	rows := regexp.MustCompile(`(?m)^\| [a-z].* \| [\d,]+ \| 0\.\d{4} ± 0\.\d{4} \| \d+(?:\.\d)? \|$`).FindAllString(string(out), -1)
 	if len(rows) != 4 {
 		t.Errorf("%d rows of results, wanted 4:\n%s", len(rows), out)
 	}
