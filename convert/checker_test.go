@@ -66,6 +66,13 @@ func TestWrittenModelsPassTheChecker(t *testing.T) {
 			}
 		}
 	})
+	checkFiles(t, py, dir, paths)
+	t.Logf("%d models checked", len(paths))
+}
+
+// checkFiles reports what ONNX's checker has against the files of dir.
+func checkFiles(t *testing.T, py, dir string, paths []string) {
+	t.Helper()
 	cmd := exec.Command(py, "-c", checkScript)
 	cmd.Stdin = strings.NewReader(strings.Join(paths, "\n"))
 	cmd.Stderr = os.Stderr
@@ -76,5 +83,4 @@ func TestWrittenModelsPassTheChecker(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		t.Error(strings.TrimSpace(strings.TrimPrefix(line, dir+"/")))
 	}
-	t.Logf("%d models checked", len(paths))
 }

@@ -120,7 +120,7 @@ func checkLines(t *testing.T, ort *ortest.Session, m, small *graph.Model, lines 
 		want, got := runModel(t, m, b.Inputs...)[0], runModel(t, small, b.Inputs...)[0]
 		p, q, n := tensor.Data[float32](want), tensor.Data[float32](got), want.Shape()[2]
 		for i := 0; i < len(p); i += n {
-			if all++; argmaxOf(p[i:i+n]) == argmaxOf(q[i:i+n]) {
+			if all++; argmax(p[i:i+n]) == argmax(q[i:i+n]) {
 				same++
 			}
 		}
@@ -136,14 +136,4 @@ func checkLines(t *testing.T, ort *ortest.Session, m, small *graph.Model, lines 
 	if float64(same) < leastSameClasses*float64(all) {
 		t.Errorf("%d of %d positions have the same class, wanted %g of them", same, all, leastSameClasses)
 	}
-}
-
-func argmaxOf(v []float32) int {
-	best := 0
-	for i, x := range v {
-		if x > v[best] {
-			best = i
-		}
-	}
-	return best
 }

@@ -20,10 +20,16 @@ import (
 
 // mlp is a network of Gemms without activations between them; sizes are the
 // widths from the input on.
-func mlp(t testing.TB, sizes ...int) *graph.Model {
+func mlp(t testing.TB, sizes ...int) *graph.Model { return gemms(t, "", sizes...) }
+
+// gemms is a network of Gemms with an operator between them; "": none.
+func gemms(t testing.TB, between string, sizes ...int) *graph.Model {
 	b := newModeller(t, 8, 13)
 	v := b.input("x", "N", sizes[0])
 	for i, n := range sizes[1:] {
+		if i > 0 && between != "" {
+			v = b.op(between, fmt.Sprintf("r%d", i), list(v))
+		}
 		v = b.op("Gemm", fmt.Sprintf("h%d", i), list(v, b.weight(fmt.Sprintf("w%d", i), n, sizes[i]), b.weight(fmt.Sprintf("b%d", i), n)),
 			attrInt("transB", 1))
 	}

@@ -204,7 +204,7 @@ func (s *scorer) add(k int, y, z tensor.Value, rows, padded int) error {
 }
 
 // argmax is the first place of the largest element.
-func argmax(v []float64) int {
+func argmax[T float32 | float64](v []T) int {
 	best := 0
 	for i, x := range v {
 		if x > v[best] {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -272,16 +270,7 @@ func TestWidenChecker(t *testing.T) {
 		}
 		paths = append(paths, path)
 	})
-	cmd := exec.Command(py, "-c", checkScript)
-	cmd.Stdin = strings.NewReader(strings.Join(paths, "\n"))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(out)) {
-		t.Error(strings.TrimSpace(strings.TrimPrefix(line, dir+"/")))
-	}
+	checkFiles(t, py, dir, paths)
 }
 
 func TestWidenONNXRuntime(t *testing.T) {

@@ -15,17 +15,7 @@ import (
 
 // reluNet is layers with a Relu between.
 func reluNet(t testing.TB, sizes ...int) *graph.Model {
-	b := newModeller(t, 8, 13)
-	v := b.input("x", "N", sizes[0])
-	for i, n := range sizes[1:] {
-		if i > 0 {
-			v = b.op("Relu", "r"+string(rune('0'+i)), list(v))
-		}
-		name := string(rune('0' + i))
-		v = b.op("Gemm", "h"+name, list(v, b.weight("w"+name, n, sizes[i]), b.weight("b"+name, n)), attrInt("transB", 1))
-	}
-	b.output(v)
-	return b.model()
+	return gemms(t, "Relu", sizes...)
 }
 
 // With data and without, of every structure, the plan's widths and counts are
