@@ -237,7 +237,11 @@ func intAttr(name string, v int64) *onnxpb.AttributeProto {
 }
 
 func constant(name string, v []float32, shape ...int) *onnxpb.TensorProto {
-	return onnx.TensorToProto(name, tensor.Of(v, shape...))
+	p := &onnxpb.TensorProto{}
+	if err := proto.Unmarshal(onnx.EncodeTensor(name, tensor.Of(v, shape...)), p); err != nil {
+		panic(err)
+	}
+	return p
 }
 
 // value is a float32 value whose shape is words: numbers and names.

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"bilinc/convert/onnx"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
@@ -15,14 +13,10 @@ import (
 
 func putTensor(t *testing.T, dir, file, name string, x *tensor.Tensor) {
 	t.Helper()
-	data, err := proto.Marshal(onnx.TensorToProto(name, x))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir, file, data)
+	put(t, dir, file, onnx.EncodeTensor(name, x))
 }
 
 func TestTestData(t *testing.T) {

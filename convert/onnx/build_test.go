@@ -11,7 +11,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/graph"
+	"bilinc/runtime/tensor"
 )
 
 // Small messages for the tests.
@@ -81,6 +83,16 @@ func mlp(inits ...*onnxpb.TensorProto) *onnxpb.ModelProto {
 			Initializer: append([]*onnxpb.TensorProto{floats("w", []int64{2, 2}, 1, 2, 3, 4)}, inits...),
 		},
 	}
+}
+
+// fromProto is the tensor of a message, by way of its bytes.
+func fromProto(t testing.TB, p *onnxpb.TensorProto) (*tensor.Tensor, error) {
+	t.Helper()
+	w := &wire.Tensor{}
+	if err := wire.Unmarshal(encoded(t, p), w, wire.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return tensorFromWire(w)
 }
 
 func encoded(t testing.TB, m proto.Message) []byte {

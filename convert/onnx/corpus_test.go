@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 )
 
 // corpus is every .onnx file under the folder that an environment variable
@@ -107,8 +108,8 @@ func TestRoundTripModels(t *testing.T) {
 	}
 }
 
-// The reader that shares raw_data decodes what package proto does.
-func TestWireReaderAgreesWithProto(t *testing.T) {
+// What is read of a file is what package proto reads of it.
+func TestWireAgreesWithProto(t *testing.T) {
 	for _, path := range corpus(t, "BILINC_ONNX_TESTDATA", "/usr/share/libonnx-testdata/data") {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -116,10 +117,10 @@ func TestWireReaderAgreesWithProto(t *testing.T) {
 		}
 		want := plain(t, data)
 		for _, own := range []bool{false, true} {
-			got := &onnxpb.ModelProto{}
-			if err := (wireReader{own}).model(slices.Clone(data), got); err != nil {
+			got := &wire.Model{}
+			if err := wire.Unmarshal(slices.Clone(data), got, wire.Options{Own: own}); err != nil {
 				t.Errorf("%s: %v", path, err)
-			} else if !proto.Equal(got, want) {
+			} else if !proto.Equal(plain(t, wire.Marshal(got)), want) {
 				t.Errorf("%s: own %v: messages differ", path, own)
 			}
 		}

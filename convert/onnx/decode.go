@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
@@ -15,23 +15,23 @@ import (
 // alive. After decoding they are read only and shared by clones of the model.
 type (
 	modelOrigin struct {
-		pb     *onnxpb.ModelProto // without graph and functions
-		files  []string           // that the model was read from
-		mapped [][]byte           // their contents, where constants may be mapped
+		pb     *wire.Model // without graph and functions
+		files  []string    // that the model was read from
+		mapped [][]byte    // their contents, where constants may be mapped
 	}
 	graphOrigin struct {
-		pb *onnxpb.GraphProto // without nodes and initializers
+		pb *wire.Graph // without nodes and initializers
 		// types is what the file said of each value that it has; a value whose
 		// type still is that keeps its message.
 		types map[string]graph.Type
 	}
 	functionOrigin struct {
-		pb    *onnxpb.FunctionProto // without nodes
+		pb    *wire.Function // without nodes
 		types map[string]graph.Type
 	}
 	attrOrigin struct {
-		pb      *onnxpb.AttributeProto // without graphs
-		tensor  *tensor.Tensor         // what t or sparse_tensor became
+		pb      *wire.Attribute // without graphs
+		tensor  *tensor.Tensor  // what t or sparse_tensor became
 		tensors []*tensor.Tensor
 	}
 	// A Node's origin is its NodeProto without attributes; the origin of an
@@ -45,20 +45,20 @@ type decoder struct {
 
 // model decodes pb and takes it apart: what the IR holds is removed from it, the
 // rest becomes the model's origin.
-func (d *decoder) model(pb *onnxpb.ModelProto) (*graph.Model, error) {
+func (d *decoder) model(pb *wire.Model) (*graph.Model, error) {
 	m := &graph.Model{
-		IRVersion: pb.GetIrVersion(), ProducerName: pb.GetProducerName(), ProducerVersion: pb.GetProducerVersion(),
-		Domain: pb.GetDomain(), ModelVersion: pb.GetModelVersion(), Doc: pb.GetDocString(),
-		Opsets: opsetsFromProto(pb.GetOpsetImport()), Metadata: metadataFromProto(pb.GetMetadataProps()),
+		IRVersion: get(pb.IrVersion), ProducerName: get(pb.ProducerName), ProducerVersion: get(pb.ProducerVersion),
+		Domain: get(pb.Domain), ModelVersion: get(pb.ModelVersion), Doc: get(pb.DocString),
+		Opsets: opsetsFromWire(pb.OpsetImport), Metadata: metadataFromWire(pb.MetadataProps),
 	}
 	var err error
-	if m.Graph, err = d.graph(pb.GetGraph(), nil); err != nil {
+	if m.Graph, err = d.graph(pb.Graph, nil); err != nil {
 		return nil, err
 	}
-	for _, f := range pb.GetFunctions() {
+	for _, f := range pb.Functions {
 		fn, err := d.function(f)
 		if err != nil {
-			return nil, &FormatError{Reason: fmt.Sprintf("function %q of domain %q", f.GetName(), f.GetDomain()), Err: err}
+			return nil, &FormatError{Reason: fmt.Sprintf("function %q of domain %q", get(f.Name), get(f.Domain)), Err: err}
 		}
 		m.Functions = append(m.Functions, fn)
 	}
@@ -67,62 +67,62 @@ func (d *decoder) model(pb *onnxpb.ModelProto) (*graph.Model, error) {
 	return m, nil
 }
 
-func opsetsFromProto(ps []*onnxpb.OperatorSetIdProto) []graph.Opset {
+func opsetsFromWire(ps []*wire.OperatorSetID) []graph.Opset {
 	var out []graph.Opset
 	for _, p := range ps {
-		out = append(out, graph.Opset{Domain: p.GetDomain(), Version: p.GetVersion()})
+		out = append(out, graph.Opset{Domain: get(p.Domain), Version: get(p.Version)})
 	}
 	return out
 }
 
-func metadataFromProto(ps []*onnxpb.StringStringEntryProto) []graph.KeyValue {
+func metadataFromWire(ps []*wire.StringStringEntry) []graph.KeyValue {
 	var out []graph.KeyValue
 	for _, p := range ps {
-		out = append(out, graph.KeyValue{Key: p.GetKey(), Value: p.GetValue()})
+		out = append(out, graph.KeyValue{Key: get(p.Key), Value: get(p.Value)})
 	}
 	return out
 }
 
 // graph decodes pb as a subgraph of outer, or as a main graph (nil). Inputs come
 // first, then constants, which may be inputs too, then what the nodes make.
-func (d *decoder) graph(pb *onnxpb.GraphProto, outer *graph.Graph) (*graph.Graph, error) {
-	g := graph.New(pb.GetName(), outer)
-	g.Doc = pb.GetDocString()
-	for _, p := range pb.GetInput() {
-		if _, err := g.AddInput(p.GetName(), typeFromProto(p.GetType())); err != nil {
+func (d *decoder) graph(pb *wire.Graph, outer *graph.Graph) (*graph.Graph, error) {
+	g := graph.New(get(pb.Name), outer)
+	g.Doc = get(pb.DocString)
+	for _, p := range pb.Input {
+		if _, err := g.AddInput(get(p.Name), typeFromWire(p.Type)); err != nil {
 			return nil, &FormatError{Reason: "graph input", Err: err}
 		}
 	}
-	for _, p := range pb.GetInitializer() {
+	for _, p := range pb.Initializer {
 		t, err := d.tensor(p)
 		if err != nil {
-			return nil, &FormatError{Reason: tensorLabel(p, "graph "+pb.GetName()), Err: err}
+			return nil, &FormatError{Reason: tensorLabel(p, "graph "+get(pb.Name)), Err: err}
 		}
-		if err := initialize(g, p.GetName(), t, p); err != nil {
+		if err := initialize(g, get(p.Name), t, p); err != nil {
 			return nil, err
 		}
 	}
-	for _, p := range pb.GetSparseInitializer() {
+	for _, p := range pb.SparseInitializer {
 		t, err := d.dense(p)
 		if err != nil {
-			return nil, &FormatError{Reason: tensorLabel(p.GetValues(), "graph "+pb.GetName()), Err: err}
+			return nil, &FormatError{Reason: tensorLabel(p.Values, "graph "+get(pb.Name)), Err: err}
 		}
-		if err := initialize(g, p.GetValues().GetName(), t, p); err != nil {
+		if err := initialize(g, get(p.Values.Name), t, p); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.nodes(g, pb.GetNode()); err != nil {
+	if err := d.nodes(g, pb.Node); err != nil {
 		return nil, err
 	}
-	describe(g, pb.GetValueInfo())
-	for _, p := range pb.GetOutput() {
-		v, err := resolve(g, p.GetName())
+	describe(g, pb.ValueInfo)
+	for _, p := range pb.Output {
+		v, err := resolve(g, get(p.Name))
 		if err != nil {
 			return nil, &FormatError{Reason: "graph output", Err: err}
 		}
 		g.AddOutput(v)
 	}
-	describe(g, pb.GetOutput())
+	describe(g, pb.Output)
 	types := record(g)
 	pb.Node, pb.Initializer, pb.SparseInitializer = nil, nil, nil
 	g.Origin = &graphOrigin{pb, types}
@@ -148,11 +148,11 @@ func initialize(g *graph.Graph, name string, t *tensor.Tensor, origin any) error
 
 // nodes decodes in two rounds, so that a node may stand before the one whose
 // output it reads; whether the order can be mended is for graph's Check.
-func (d *decoder) nodes(g *graph.Graph, ps []*onnxpb.NodeProto) error {
+func (d *decoder) nodes(g *graph.Graph, ps []*wire.Node) error {
 	outputs := make([][]*graph.Value, len(ps))
 	for i, p := range ps {
-		outputs[i] = make([]*graph.Value, len(p.GetOutput()))
-		for k, name := range p.GetOutput() {
+		outputs[i] = make([]*graph.Value, len(p.Output))
+		for k, name := range p.Output {
 			if name == "" {
 				continue
 			}
@@ -172,9 +172,9 @@ func (d *decoder) nodes(g *graph.Graph, ps []*onnxpb.NodeProto) error {
 }
 
 // node decodes p and appends it to g; outputs are the values made for it.
-func (d *decoder) node(g *graph.Graph, p *onnxpb.NodeProto, outputs []*graph.Value) error {
-	inputs := make([]*graph.Value, len(p.GetInput()))
-	for k, name := range p.GetInput() {
+func (d *decoder) node(g *graph.Graph, p *wire.Node, outputs []*graph.Value) error {
+	inputs := make([]*graph.Value, len(p.Input))
+	for k, name := range p.Input {
 		if name == "" {
 			continue
 		}
@@ -183,18 +183,18 @@ func (d *decoder) node(g *graph.Graph, p *onnxpb.NodeProto, outputs []*graph.Val
 			return err
 		}
 	}
-	attrs := make([]*graph.Attr, len(p.GetAttribute()))
-	for k, a := range p.GetAttribute() {
+	attrs := make([]*graph.Attr, len(p.Attribute))
+	for k, a := range p.Attribute {
 		var err error
 		if attrs[k], err = d.attr(a, g); err != nil {
-			return &FormatError{Reason: fmt.Sprintf("attribute %q", a.GetName()), Err: err}
+			return &FormatError{Reason: fmt.Sprintf("attribute %q", get(a.Name)), Err: err}
 		}
 	}
-	n, err := g.NewNode(p.GetDomain(), p.GetOpType(), p.GetName(), inputs, outputs, attrs...)
+	n, err := g.NewNode(get(p.Domain), get(p.OpType), get(p.Name), inputs, outputs, attrs...)
 	if err != nil {
 		return err
 	}
-	n.Overload, n.Doc = p.GetOverload(), p.GetDocString()
+	n.Overload, n.Doc = get(p.Overload), get(p.DocString)
 	p.Attribute = nil
 	n.Origin = p
 	g.Append(n)
@@ -212,10 +212,10 @@ func resolve(g *graph.Graph, name string) (*graph.Value, error) {
 }
 
 // describe gives the values that nodes of g make the types that the file says.
-func describe(g *graph.Graph, ps []*onnxpb.ValueInfoProto) {
+func describe(g *graph.Graph, ps []*wire.ValueInfo) {
 	for _, p := range ps {
-		if v := g.Value(p.GetName()); v != nil && v.Producer() != nil && p.Type != nil {
-			v.Type = typeFromProto(p.Type)
+		if v := g.Value(get(p.Name)); v != nil && v.Producer() != nil && p.Type != nil {
+			v.Type = typeFromWire(p.Type)
 		}
 	}
 }
@@ -245,7 +245,7 @@ const aliasLeast = 1 << 16
 
 // tensor decodes a constant. The message then shares the tensor's memory, so
 // that a misaligned original can be freed.
-func (d *decoder) tensor(p *onnxpb.TensorProto) (*tensor.Tensor, error) {
+func (d *decoder) tensor(p *wire.Tensor) (*tensor.Tensor, error) {
 	if file.IsMapped(p.RawData) {
 		dt, shape, n, err := tensorHead(p)
 		switch {
@@ -260,7 +260,7 @@ func (d *decoder) tensor(p *onnxpb.TensorProto) (*tensor.Tensor, error) {
 			return tensor.Alias(dt, shape, p.RawData)
 		}
 	}
-	t, err := TensorFromProto(p)
+	t, err := tensorFromWire(p)
 	if err == nil && len(p.RawData) > 0 && t.DType() != tensor.Bool {
 		p.RawData = t.Bytes()
 	}
@@ -269,10 +269,10 @@ func (d *decoder) tensor(p *onnxpb.TensorProto) (*tensor.Tensor, error) {
 
 // attr decodes an attribute. Files of IR version 1 leave its type out: then it
 // is that of the field which is set.
-func (d *decoder) attr(p *onnxpb.AttributeProto, g *graph.Graph) (*graph.Attr, error) {
+func (d *decoder) attr(p *wire.Attribute, g *graph.Graph) (*graph.Attr, error) {
 	a := &graph.Attr{
-		Name: p.GetName(), Ref: p.GetRefAttrName(), Type: graph.AttrType(p.GetType()),
-		F: p.GetF(), I: p.GetI(), S: p.S, Floats: p.Floats, Ints: p.Ints, Strings: p.Strings,
+		Name: get(p.Name), Ref: get(p.RefAttrName), Type: graph.AttrType(get(p.Type)),
+		F: get(p.F), I: get(p.I), S: p.S, Floats: p.Floats, Ints: p.Ints, Strings: p.Strings,
 	}
 	if a.Type == graph.AttrUndefined {
 		a.Type = impliedType(p)
@@ -330,7 +330,7 @@ func (d *decoder) attr(p *onnxpb.AttributeProto, g *graph.Graph) (*graph.Attr, e
 			a.Graphs = append(a.Graphs, v)
 		}
 	case graph.AttrTypeProto:
-		t := typeFromProto(p.Tp)
+		t := typeFromWire(p.Tp)
 		a.TP = &t
 	}
 	// Graphs in fields that the type does not name have no place in the IR.
@@ -345,7 +345,7 @@ func (d *decoder) attr(p *onnxpb.AttributeProto, g *graph.Graph) (*graph.Attr, e
 }
 
 // impliedType is the type of an attribute that only has a value.
-func impliedType(p *onnxpb.AttributeProto) graph.AttrType {
+func impliedType(p *wire.Attribute) graph.AttrType {
 	switch {
 	case p.F != nil:
 		return graph.AttrFloat
@@ -372,35 +372,35 @@ func impliedType(p *onnxpb.AttributeProto) graph.AttrType {
 }
 
 // function decodes a local function; its inputs and outputs have no types.
-func (d *decoder) function(pb *onnxpb.FunctionProto) (*graph.Function, error) {
-	g := graph.New(pb.GetName(), nil)
+func (d *decoder) function(pb *wire.Function) (*graph.Function, error) {
+	g := graph.New(get(pb.Name), nil)
 	f := &graph.Function{
-		Domain: pb.GetDomain(), Name: pb.GetName(), Overload: pb.GetOverload(), Attrs: pb.GetAttribute(),
-		Opsets: opsetsFromProto(pb.GetOpsetImport()), Graph: g,
+		Domain: get(pb.Domain), Name: get(pb.Name), Overload: get(pb.Overload), Attrs: pb.Attribute,
+		Opsets: opsetsFromWire(pb.OpsetImport), Graph: g,
 	}
-	for _, name := range pb.GetInput() {
+	for _, name := range pb.Input {
 		if _, err := g.AddInput(name, graph.Type{}); err != nil {
 			return nil, &FormatError{Reason: "input", Err: err}
 		}
 	}
-	for _, p := range pb.GetAttributeProto() {
+	for _, p := range pb.AttributeProto {
 		a, err := d.attr(p, g)
 		if err != nil {
-			return nil, &FormatError{Reason: fmt.Sprintf("attribute %q", p.GetName()), Err: err}
+			return nil, &FormatError{Reason: fmt.Sprintf("attribute %q", get(p.Name)), Err: err}
 		}
 		f.Defaults = append(f.Defaults, a)
 	}
-	if err := d.nodes(g, pb.GetNode()); err != nil {
+	if err := d.nodes(g, pb.Node); err != nil {
 		return nil, err
 	}
-	for _, name := range pb.GetOutput() {
+	for _, name := range pb.Output {
 		v, err := resolve(g, name)
 		if err != nil {
 			return nil, &FormatError{Reason: "output", Err: err}
 		}
 		g.AddOutput(v)
 	}
-	describe(g, pb.GetValueInfo())
+	describe(g, pb.ValueInfo)
 	pb.Node = nil
 	f.Origin = &functionOrigin{pb, record(g)}
 	return f, nil

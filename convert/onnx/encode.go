@@ -6,25 +6,16 @@ import (
 	"math"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
 )
 
 // shallow is a copy of m that shares m's lists and messages, unknown fields
 // included. Its fields may be set, what they share may not be changed.
-func shallow[M proto.Message](m M) M {
-	from := m.ProtoReflect()
-	to := from.New()
-	from.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		to.Set(fd, v)
-		return true
-	})
-	to.SetUnknown(from.GetUnknown())
-	return to.Interface().(M)
+func shallow[M any](m *M) *M {
+	c := *m
+	return &c
 }
 
 // set makes p say v, and leaves it alone where it does already: an absent
@@ -39,13 +30,13 @@ func set[T comparable](p **T, v T) {
 	}
 }
 
-// modelToProto is the message of m. It shares messages with m's origins and
+// modelToWire is the message of m. It shares messages with m's origins and
 // memory with its tensors, and must not be changed below the lists.
-func modelToProto(m *graph.Model) (*onnxpb.ModelProto, error) {
+func modelToWire(m *graph.Model) (*wire.Model, error) {
 	if m.Graph == nil {
 		return nil, fmt.Errorf("the model has no graph")
 	}
-	p := &onnxpb.ModelProto{}
+	p := &wire.Model{}
 	if o, ok := m.Origin.(*modelOrigin); ok {
 		p = shallow(o.pb)
 	}
@@ -55,17 +46,17 @@ func modelToProto(m *graph.Model) (*onnxpb.ModelProto, error) {
 	set(&p.Domain, m.Domain)
 	set(&p.ModelVersion, m.ModelVersion)
 	set(&p.DocString, m.Doc)
-	p.OpsetImport = opsetsToProto(m.Opsets, p.OpsetImport)
-	p.MetadataProps = metadataToProto(m.Metadata, p.MetadataProps)
+	p.OpsetImport = opsetsToWire(m.Opsets, p.OpsetImport)
+	p.MetadataProps = metadataToWire(m.Metadata, p.MetadataProps)
 	var err error
-	if p.Graph, err = graphToProto(m.Graph); err != nil {
+	if p.Graph, err = graphToWire(m.Graph); err != nil {
 		return nil, err
 	}
 	if m.IRVersion > 0 && m.IRVersion < 4 {
 		listNewConsts(m.Graph, p.Graph)
 	}
 	for _, f := range m.Functions {
-		fp, err := functionToProto(f)
+		fp, err := functionToWire(f)
 		if err != nil {
 			return nil, fmt.Errorf("function %q of domain %q: %w", f.Name, f.Domain, err)
 		}
@@ -92,63 +83,63 @@ func reuse[V any, P any](want []V, old []*P, says func(*P, V) bool, make func(V)
 	return out
 }
 
-func opsetsToProto(want []graph.Opset, old []*onnxpb.OperatorSetIdProto) []*onnxpb.OperatorSetIdProto {
+func opsetsToWire(want []graph.Opset, old []*wire.OperatorSetID) []*wire.OperatorSetID {
 	return reuse(want, old,
-		func(p *onnxpb.OperatorSetIdProto, v graph.Opset) bool {
-			return p.GetDomain() == v.Domain && p.GetVersion() == v.Version
+		func(p *wire.OperatorSetID, v graph.Opset) bool {
+			return get(p.Domain) == v.Domain && get(p.Version) == v.Version
 		},
-		func(v graph.Opset) *onnxpb.OperatorSetIdProto {
-			return &onnxpb.OperatorSetIdProto{Domain: &v.Domain, Version: &v.Version}
+		func(v graph.Opset) *wire.OperatorSetID {
+			return &wire.OperatorSetID{Domain: &v.Domain, Version: &v.Version}
 		})
 }
 
-func metadataToProto(want []graph.KeyValue, old []*onnxpb.StringStringEntryProto) []*onnxpb.StringStringEntryProto {
+func metadataToWire(want []graph.KeyValue, old []*wire.StringStringEntry) []*wire.StringStringEntry {
 	return reuse(want, old,
-		func(p *onnxpb.StringStringEntryProto, v graph.KeyValue) bool {
-			return p.GetKey() == v.Key && p.GetValue() == v.Value
+		func(p *wire.StringStringEntry, v graph.KeyValue) bool {
+			return get(p.Key) == v.Key && get(p.Value) == v.Value
 		},
-		func(v graph.KeyValue) *onnxpb.StringStringEntryProto {
-			return &onnxpb.StringStringEntryProto{Key: &v.Key, Value: &v.Value}
+		func(v graph.KeyValue) *wire.StringStringEntry {
+			return &wire.StringStringEntry{Key: &v.Key, Value: &v.Value}
 		})
 }
 
-// graphToProto is the message of g: the file's, with the lists that the IR
+// graphToWire is the message of g: the file's, with the lists that the IR
 // holds made anew. Its nodes and lists may be changed, nothing deeper.
-func graphToProto(g *graph.Graph) (*onnxpb.GraphProto, error) {
-	p := &onnxpb.GraphProto{}
+func graphToWire(g *graph.Graph) (*wire.Graph, error) {
+	p := &wire.Graph{}
 	var types map[string]graph.Type
 	if o, ok := g.Origin.(*graphOrigin); ok {
 		p, types = shallow(o.pb), o.types
 	}
 	set(&p.Name, g.Name)
 	set(&p.DocString, g.Doc)
-	p.Input = portsToProto(g.Inputs, p.Input, types)
-	p.Output = portsToProto(g.Outputs, p.Output, types)
-	p.ValueInfo = infosToProto(g, p.ValueInfo, types)
-	p.QuantizationAnnotation = slices.DeleteFunc(slices.Clone(p.QuantizationAnnotation), func(a *onnxpb.TensorAnnotation) bool {
-		return removed(g, types, a.GetTensorName())
+	p.Input = portsToWire(g.Inputs, p.Input, types)
+	p.Output = portsToWire(g.Outputs, p.Output, types)
+	p.ValueInfo = infosToWire(g, p.ValueInfo, types)
+	p.QuantizationAnnotation = slices.DeleteFunc(slices.Clone(p.QuantizationAnnotation), func(a *wire.TensorAnnotation) bool {
+		return removed(g, types, get(a.TensorName))
 	})
 	for _, v := range g.Consts() {
 		switch o := v.Origin.(type) {
-		case *onnxpb.TensorProto:
+		case *wire.Tensor:
 			p.Initializer = append(p.Initializer, o)
-		case *onnxpb.SparseTensorProto:
+		case *wire.SparseTensor:
 			p.SparseInitializer = append(p.SparseInitializer, o)
 		default:
-			p.Initializer = append(p.Initializer, TensorToProto(v.Name(), v.Init()))
+			p.Initializer = append(p.Initializer, tensorToWire(v.Name(), v.Init()))
 		}
 	}
 	var err error
-	p.Node, err = nodesToProto(g)
+	p.Node, err = nodesToWire(g)
 	return p, err
 }
 
 // listNewConsts adds the initializers that the file did not have to the inputs,
 // where files of IR version 3 and before must list them.
-func listNewConsts(g *graph.Graph, p *onnxpb.GraphProto) {
+func listNewConsts(g *graph.Graph, p *wire.Graph) {
 	for _, v := range g.Consts() {
 		if v.Origin == nil && !v.IsInput() {
-			p.Input = append(p.Input, &onnxpb.ValueInfoProto{Name: new(v.Name()), Type: typeToProto(graph.TypeOf(v.Init()))})
+			p.Input = append(p.Input, &wire.ValueInfo{Name: new(v.Name()), Type: typeToWire(graph.TypeOf(v.Init()))})
 		}
 	}
 }
@@ -160,9 +151,9 @@ func removed(g *graph.Graph, types map[string]graph.Type, name string) bool {
 	return had && g.Value(name) == nil
 }
 
-// portsToProto is the messages of a graph's inputs or outputs.
-func portsToProto(values []*graph.Value, old []*onnxpb.ValueInfoProto, types map[string]graph.Type) []*onnxpb.ValueInfoProto {
-	named := func(p *onnxpb.ValueInfoProto, v *graph.Value) bool { return p.GetName() == v.Name() }
+// portsToWire is the messages of a graph's inputs or outputs.
+func portsToWire(values []*graph.Value, old []*wire.ValueInfo, types map[string]graph.Type) []*wire.ValueInfo {
+	named := func(p *wire.ValueInfo, v *graph.Value) bool { return get(p.Name) == v.Name() }
 	out := reuse(values, old, named, newInfo)
 	for i, v := range values {
 		out[i] = retyped(out[i], v, types)
@@ -170,15 +161,15 @@ func portsToProto(values []*graph.Value, old []*onnxpb.ValueInfoProto, types map
 	return out
 }
 
-// infosToProto is the messages that give types to the values in between: the
+// infosToWire is the messages that give types to the values in between: the
 // file's, without those of values that are gone, and one for each new value
 // whose type is known.
-func infosToProto(g *graph.Graph, old []*onnxpb.ValueInfoProto, types map[string]graph.Type) []*onnxpb.ValueInfoProto {
-	var out []*onnxpb.ValueInfoProto
+func infosToWire(g *graph.Graph, old []*wire.ValueInfo, types map[string]graph.Type) []*wire.ValueInfo {
+	var out []*wire.ValueInfo
 	for _, p := range old {
-		if v := g.Value(p.GetName()); v != nil {
+		if v := g.Value(get(p.Name)); v != nil {
 			out = append(out, retyped(p, v, types))
-		} else if !removed(g, types, p.GetName()) {
+		} else if !removed(g, types, get(p.Name)) {
 			out = append(out, p)
 		}
 	}
@@ -196,26 +187,26 @@ func infosToProto(g *graph.Graph, old []*onnxpb.ValueInfoProto, types map[string
 }
 
 // newInfo describes a value that the file did not have.
-func newInfo(v *graph.Value) *onnxpb.ValueInfoProto {
-	return &onnxpb.ValueInfoProto{Name: new(v.Name()), Type: typeToProto(v.Type)}
+func newInfo(v *graph.Value) *wire.ValueInfo {
+	return &wire.ValueInfo{Name: new(v.Name()), Type: typeToWire(v.Type)}
 }
 
 // retyped is p, or a copy of it with v's type where that is no longer the file's.
-func retyped(p *onnxpb.ValueInfoProto, v *graph.Value, types map[string]graph.Type) *onnxpb.ValueInfoProto {
+func retyped(p *wire.ValueInfo, v *graph.Value, types map[string]graph.Type) *wire.ValueInfo {
 	if t, had := types[v.Name()]; !had || sameType(t, v.Type) {
 		return p
 	}
 	p = shallow(p)
-	p.Type = typeToProto(v.Type)
+	p.Type = typeToWire(v.Type)
 	return p
 }
 
-// nodesToProto is the messages of g's nodes in their order.
-func nodesToProto(g *graph.Graph) ([]*onnxpb.NodeProto, error) {
-	var out []*onnxpb.NodeProto
+// nodesToWire is the messages of g's nodes in their order.
+func nodesToWire(g *graph.Graph) ([]*wire.Node, error) {
+	var out []*wire.Node
 	for _, n := range g.Nodes() {
-		p := &onnxpb.NodeProto{}
-		if o, ok := n.Origin.(*onnxpb.NodeProto); ok {
+		p := &wire.Node{}
+		if o, ok := n.Origin.(*wire.Node); ok {
 			p = shallow(o)
 		}
 		p.Input, p.Output = names(n.Inputs()), names(n.Outputs())
@@ -225,7 +216,7 @@ func nodesToProto(g *graph.Graph) ([]*onnxpb.NodeProto, error) {
 		set(&p.Overload, n.Overload)
 		set(&p.DocString, n.Doc)
 		for _, a := range n.Attrs {
-			ap, err := attrToProto(a)
+			ap, err := attrToWire(a)
 			if err != nil {
 				return nil, fmt.Errorf("%v: attribute %q: %w", n, a.Name, err)
 			}
@@ -249,29 +240,29 @@ func names(values []*graph.Value) []string {
 	return out
 }
 
-// attrToProto is the file's message while that says what a does, graphs inside
+// attrToWire is the file's message while that says what a does, graphs inside
 // it made anew; else a new one.
-func attrToProto(a *graph.Attr) (*onnxpb.AttributeProto, error) {
-	p := &onnxpb.AttributeProto{}
+func attrToWire(a *graph.Attr) (*wire.Attribute, error) {
+	p := &wire.Attribute{}
 	if o, ok := a.Origin.(*attrOrigin); ok && unchanged(a, o) {
 		if a.G == nil && a.Graphs == nil {
 			return o.pb, nil
 		}
 		p = shallow(o.pb)
 	} else {
-		p.Name, p.Type = &a.Name, new(onnxpb.AttributeProto_AttributeType(a.Type))
+		p.Name, p.Type = &a.Name, new(int32(a.Type))
 		if err := newValue(p, a); err != nil {
 			return nil, err
 		}
 	}
 	var err error
 	if a.G != nil {
-		if p.G, err = graphToProto(a.G); err != nil {
+		if p.G, err = graphToWire(a.G); err != nil {
 			return nil, err
 		}
 	}
 	for _, g := range a.Graphs {
-		gp, err := graphToProto(g)
+		gp, err := graphToWire(g)
 		if err != nil {
 			return nil, err
 		}
@@ -281,7 +272,7 @@ func attrToProto(a *graph.Attr) (*onnxpb.AttributeProto, error) {
 }
 
 // newValue sets the field of p that a's type names, graphs excepted.
-func newValue(p *onnxpb.AttributeProto, a *graph.Attr) error {
+func newValue(p *wire.Attribute, a *graph.Attr) error {
 	if a.Ref != "" {
 		p.RefAttrName = &a.Ref
 		return nil
@@ -303,14 +294,14 @@ func newValue(p *onnxpb.AttributeProto, a *graph.Attr) error {
 		if a.T == nil {
 			return fmt.Errorf("it has no tensor")
 		}
-		p.T = TensorToProto("", a.T)
+		p.T = tensorToWire("", a.T)
 	case graph.AttrTensors:
 		for _, t := range a.Tensors {
-			p.Tensors = append(p.Tensors, TensorToProto("", t))
+			p.Tensors = append(p.Tensors, tensorToWire("", t))
 		}
 	case graph.AttrTypeProto:
 		if a.TP != nil {
-			p.Tp = typeToProto(*a.TP)
+			p.Tp = typeToWire(*a.TP)
 		}
 	case graph.AttrGraph, graph.AttrGraphs:
 	default:
@@ -323,18 +314,18 @@ func newValue(p *onnxpb.AttributeProto, a *graph.Attr) error {
 // are not looked at.
 func unchanged(a *graph.Attr, o *attrOrigin) bool {
 	p := o.pb
-	typ := graph.AttrType(p.GetType())
+	typ := graph.AttrType(get(p.Type))
 	if typ == graph.AttrUndefined && a.Type != typ {
 		typ = impliedTypeOf(p, a)
 	}
-	if a.Name != p.GetName() || a.Ref != p.GetRefAttrName() || a.Type != typ {
+	if a.Name != get(p.Name) || a.Ref != get(p.RefAttrName) || a.Type != typ {
 		return false
 	}
 	switch a.Type {
 	case graph.AttrFloat:
-		return math.Float32bits(a.F) == math.Float32bits(p.GetF())
+		return math.Float32bits(a.F) == math.Float32bits(get(p.F))
 	case graph.AttrInt:
-		return a.I == p.GetI()
+		return a.I == get(p.I)
 	case graph.AttrString:
 		return bytes.Equal(a.S, p.S)
 	case graph.AttrFloats:
@@ -344,13 +335,13 @@ func unchanged(a *graph.Attr, o *attrOrigin) bool {
 	case graph.AttrStrings:
 		return slices.EqualFunc(a.Strings, p.Strings, bytes.Equal)
 	case graph.AttrTypeProto:
-		return a.TP == nil || sameType(*a.TP, typeFromProto(p.Tp))
+		return a.TP == nil || sameType(*a.TP, typeFromWire(p.Tp))
 	}
 	return a.T == o.tensor && slices.Equal(a.Tensors, o.tensors)
 }
 
 // impliedTypeOf is impliedType where the graphs have moved into a.
-func impliedTypeOf(p *onnxpb.AttributeProto, a *graph.Attr) graph.AttrType {
+func impliedTypeOf(p *wire.Attribute, a *graph.Attr) graph.AttrType {
 	switch {
 	case a.Type == graph.AttrGraph && a.G != nil, a.Type == graph.AttrGraphs && a.Graphs != nil:
 		return a.Type
@@ -358,9 +349,9 @@ func impliedTypeOf(p *onnxpb.AttributeProto, a *graph.Attr) graph.AttrType {
 	return impliedType(p)
 }
 
-// functionToProto is the message of f.
-func functionToProto(f *graph.Function) (*onnxpb.FunctionProto, error) {
-	p := &onnxpb.FunctionProto{}
+// functionToWire is the message of f.
+func functionToWire(f *graph.Function) (*wire.Function, error) {
+	p := &wire.Function{}
 	var types map[string]graph.Type
 	if o, ok := f.Origin.(*functionOrigin); ok {
 		p, types = shallow(o.pb), o.types
@@ -369,18 +360,18 @@ func functionToProto(f *graph.Function) (*onnxpb.FunctionProto, error) {
 	set(&p.Domain, f.Domain)
 	set(&p.Overload, f.Overload)
 	p.Attribute = f.Attrs
-	p.OpsetImport = opsetsToProto(f.Opsets, p.OpsetImport)
+	p.OpsetImport = opsetsToWire(f.Opsets, p.OpsetImport)
 	p.Input, p.Output = names(f.Graph.Inputs), names(f.Graph.Outputs)
-	p.ValueInfo = infosToProto(f.Graph, p.ValueInfo, types)
+	p.ValueInfo = infosToWire(f.Graph, p.ValueInfo, types)
 	p.AttributeProto = nil
 	for _, a := range f.Defaults {
-		ap, err := attrToProto(a)
+		ap, err := attrToWire(a)
 		if err != nil {
 			return nil, fmt.Errorf("attribute %q: %w", a.Name, err)
 		}
 		p.AttributeProto = append(p.AttributeProto, ap)
 	}
 	var err error
-	p.Node, err = nodesToProto(f.Graph)
+	p.Node, err = nodesToWire(f.Graph)
 	return p, err
 }

@@ -106,9 +106,16 @@ func decorate(m protoreflect.Message) {
 }
 
 func TestEverythingSurvives(t *testing.T) {
-	data := encoded(t, rich())
-	m, err := Decode(data, "")
+	m := decoded(t, rich())
+	if got := reencoded(t, m); !proto.Equal(got, rich()) {
+		t.Fatalf("written\n%v\nwanted\n%v", first(got, rich()), first(rich(), got))
+	}
+	// Go's package proto has the alternatives of a oneof behind all other fields, other writers where their numbers are.
+	data, err := Encode(m)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Decode(data, ""); err != nil {
 		t.Fatal(err)
 	}
 	for i, m := range []*graph.Model{m, m, m.Clone()} {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/file"
 	"bilinc/runtime/tensor"
 )
@@ -36,8 +36,8 @@ type externalRange struct{ offset, length int64 }
 // load makes p, if it is external, an ordinary tensor with raw_data. Location,
 // element type, shape, offset and length are checked against each other and
 // against the file before memory is taken.
-func (l *externalLoader) load(p *onnxpb.TensorProto) error {
-	if p.GetDataLocation() != onnxpb.TensorProto_EXTERNAL {
+func (l *externalLoader) load(p *wire.Tensor) error {
+	if get(p.DataLocation) != wire.External {
 		return nil
 	}
 	d, shape, n, err := tensorHead(p)
@@ -55,15 +55,15 @@ func (l *externalLoader) load(p *onnxpb.TensorProto) error {
 	var location string
 	r := externalRange{0, int64(d.ByteLen(n))}
 	for _, kv := range p.ExternalData {
-		switch kv.GetKey() {
+		switch get(kv.Key) {
 		case "location":
-			location = kv.GetValue()
+			location = get(kv.Value)
 		case "offset", "length":
-			v, err := strconv.ParseInt(kv.GetValue(), 10, 64)
+			v, err := strconv.ParseInt(get(kv.Value), 10, 64)
 			if err != nil || v < 0 {
-				return invalidf("external data: %s is %q, wanted a number from 0 on", kv.GetKey(), kv.GetValue())
+				return invalidf("external data: %s is %q, wanted a number from 0 on", get(kv.Key), get(kv.Value))
 			}
-			if kv.GetKey() == "offset" {
+			if get(kv.Key) == "offset" {
 				r.offset = v
 			} else if v != r.length {
 				return invalidf("%v%v takes %d bytes, its external data has length %d", d, shape, r.length, v)
@@ -158,23 +158,23 @@ func (l *externalLoader) close() {
 // attributes, values and indices of sparse tensors, in subgraphs, functions and
 // training graphs too. It stops at the first error, which it gives the tensor's
 // name, or its place where it has none.
-func eachTensor(m *onnxpb.ModelProto, f func(*onnxpb.TensorProto) error) error {
+func eachTensor(m *wire.Model, f func(*wire.Tensor) error) error {
 	w := tensorWalk{f}
-	if err := w.graph(m.GetGraph()); err != nil {
+	if err := w.graph(m.Graph); err != nil {
 		return err
 	}
-	for _, t := range m.GetTrainingInfo() {
-		for _, g := range []*onnxpb.GraphProto{t.GetInitialization(), t.GetAlgorithm()} {
+	for _, t := range m.TrainingInfo {
+		for _, g := range []*wire.Graph{t.Initialization, t.Algorithm} {
 			if err := w.graph(g); err != nil {
 				return err
 			}
 		}
 	}
-	for _, fn := range m.GetFunctions() {
-		if err := w.nodes(fn.GetNode()); err != nil {
+	for _, fn := range m.Functions {
+		if err := w.nodes(fn.Node); err != nil {
 			return err
 		}
-		if err := w.attributes("function "+fn.GetName(), fn.GetAttributeProto()); err != nil {
+		if err := w.attributes("function "+get(fn.Name), fn.AttributeProto); err != nil {
 			return err
 		}
 	}
@@ -183,10 +183,10 @@ func eachTensor(m *onnxpb.ModelProto, f func(*onnxpb.TensorProto) error) error {
 
 // tensorWalk goes down the messages of a model in the file's order.
 type tensorWalk struct {
-	f func(*onnxpb.TensorProto) error
+	f func(*wire.Tensor) error
 }
 
-func (w tensorWalk) tensors(where string, ts ...*onnxpb.TensorProto) error {
+func (w tensorWalk) tensors(where string, ts ...*wire.Tensor) error {
 	for _, t := range ts {
 		if t == nil {
 			continue
@@ -198,44 +198,50 @@ func (w tensorWalk) tensors(where string, ts ...*onnxpb.TensorProto) error {
 	return nil
 }
 
-func (w tensorWalk) sparse(where string, ss ...*onnxpb.SparseTensorProto) error {
+func (w tensorWalk) sparse(where string, ss ...*wire.SparseTensor) error {
 	for _, s := range ss {
-		if err := w.tensors(where, s.GetValues(), s.GetIndices()); err != nil {
+		if s == nil {
+			continue
+		}
+		if err := w.tensors(where, s.Values, s.Indices); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w tensorWalk) graph(g *onnxpb.GraphProto) error {
-	if err := w.tensors("graph "+g.GetName(), g.GetInitializer()...); err != nil {
+func (w tensorWalk) graph(g *wire.Graph) error {
+	if g == nil {
+		return nil
+	}
+	if err := w.tensors("graph "+get(g.Name), g.Initializer...); err != nil {
 		return err
 	}
-	if err := w.sparse("graph "+g.GetName(), g.GetSparseInitializer()...); err != nil {
+	if err := w.sparse("graph "+get(g.Name), g.SparseInitializer...); err != nil {
 		return err
 	}
-	return w.nodes(g.GetNode())
+	return w.nodes(g.Node)
 }
 
-func (w tensorWalk) nodes(ns []*onnxpb.NodeProto) error {
+func (w tensorWalk) nodes(ns []*wire.Node) error {
 	for _, n := range ns {
-		if err := w.attributes(nodeLabel(n), n.GetAttribute()); err != nil {
+		if err := w.attributes(nodeLabel(n), n.Attribute); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w tensorWalk) attributes(where string, as []*onnxpb.AttributeProto) error {
+func (w tensorWalk) attributes(where string, as []*wire.Attribute) error {
 	for _, a := range as {
-		place := fmt.Sprintf("%s: attribute %q", where, a.GetName())
-		if err := w.tensors(place, append([]*onnxpb.TensorProto{a.GetT()}, a.GetTensors()...)...); err != nil {
+		place := fmt.Sprintf("%s: attribute %q", where, get(a.Name))
+		if err := w.tensors(place, append([]*wire.Tensor{a.T}, a.Tensors...)...); err != nil {
 			return err
 		}
-		if err := w.sparse(place, append([]*onnxpb.SparseTensorProto{a.GetSparseTensor()}, a.GetSparseTensors()...)...); err != nil {
+		if err := w.sparse(place, append([]*wire.SparseTensor{a.SparseTensor}, a.SparseTensors...)...); err != nil {
 			return err
 		}
-		for _, g := range append([]*onnxpb.GraphProto{a.GetG()}, a.GetGraphs()...) {
+		for _, g := range append([]*wire.Graph{a.G}, a.Graphs...) {
 			if err := w.graph(g); err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/tensor"
 )
 
@@ -196,19 +197,23 @@ func TestExternalDataWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	where := map[string]int64{}
-	note := func(p *onnxpb.TensorProto) error {
-		if p.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			if p.ExternalData[0].GetValue() != names[0] {
-				t.Errorf("%s is in %q", p.GetName(), p.ExternalData[0].GetValue())
+	note := func(p *wire.Tensor) error {
+		if get(p.DataLocation) == wire.External {
+			if *p.ExternalData[0].Value != names[0] {
+				t.Errorf("%s is in %q", *p.Name, *p.ExternalData[0].Value)
 			}
-			where[p.GetName()], _ = strconv.ParseInt(p.ExternalData[1].GetValue(), 10, 64)
+			where[*p.Name], _ = strconv.ParseInt(*p.ExternalData[1].Value, 10, 64)
 			if p.RawData != nil || p.FloatData != nil {
-				t.Errorf("%s has elements in the model too", p.GetName())
+				t.Errorf("%s has elements in the model too", *p.Name)
 			}
 		}
 		return nil
 	}
-	if err := eachTensor(plain(t, data), note); err != nil {
+	written := &wire.Model{}
+	if err := wire.Unmarshal(data, written, wire.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := eachTensor(written, note); err != nil {
 		t.Fatal(err)
 	}
 	// The subgraphs' constants are out too, small ones are not, tied ones share.

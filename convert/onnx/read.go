@@ -12,11 +12,7 @@ import (
 	"path/filepath"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 )
@@ -122,16 +118,16 @@ func decode(data []byte, from source) (*graph.Model, *externalLoader, error) {
 	if err := checkFrame(data); err != nil {
 		return nil, l, err
 	}
-	pb := &onnxpb.ModelProto{}
-	if err := (wireReader{from.own}).model(data, pb); err != nil {
-		return nil, l, err
+	pb := &wire.Model{}
+	if err := wire.Unmarshal(data, pb, wire.Options{Own: from.own}); err != nil {
+		return nil, l, &FormatError{Reason: "damaged", Err: err}
 	}
 	if pb.Graph == nil {
 		return nil, l, invalidf("the file has no graph: it is no ONNX model, or only a part of one")
 	}
 	// Without versions no operator has a meaning; files before IR version 3
 	// meant the first one.
-	if ir := pb.GetIrVersion(); len(pb.OpsetImport) == 0 && (ir < 1 || ir > 2) {
+	if ir := get(pb.IrVersion); len(pb.OpsetImport) == 0 && (ir < 1 || ir > 2) {
 		return nil, l, invalidf("the model imports no operator set (opset_import): its end may be missing")
 	}
 	if err := eachTensor(pb, l.load); err != nil {
@@ -153,30 +149,36 @@ func checkFrame(data []byte) error {
 	if len(data) == 0 {
 		return invalidf("the file is empty")
 	}
-	fields := (*onnxpb.ModelProto)(nil).ProtoReflect().Descriptor().Fields()
-	for i := 0; i < len(data); {
-		num, typ, n := protowire.ConsumeTag(data[i:])
-		if n < 0 {
+	for at := 0; at < len(data); {
+		f, err := wire.Next(data[at:])
+		if f.Number == 0 {
 			return notModel(data)
 		}
-		fd := fields.ByNumber(num)
-		if fd != nil && (typ == protowire.BytesType) != (fd.Kind() == protoreflect.MessageKind || fd.Kind() == protoreflect.StringKind) {
+		name := ""
+		if f.Number < len(modelFields) {
+			name = modelFields[f.Number]
+		}
+		if name != "" && (f.Kind == wire.Varint) != (f.Number == 1 || f.Number == 5) {
 			return notModel(data)
 		}
-		k := protowire.ConsumeFieldValue(num, typ, data[i+n:])
-		if k < 0 {
-			if fd == nil || looksLike(data) != "" || !errors.Is(protowire.ParseError(k), io.ErrUnexpectedEOF) {
-				return notModel(data)
-			}
-			if size, m := protowire.ConsumeVarint(data[i+n:]); typ == protowire.BytesType && m > 0 && size < 1<<62 {
-				return invalidf("the file is cut short: its %s ends at byte %d of %d", fd.Name(), uint64(i+n+m)+size, len(data))
-			}
-			return invalidf("the file is cut short inside %s, after %d bytes", fd.Name(), len(data))
+		switch {
+		case err == nil:
+		case name == "" || looksLike(data) != "" || !errors.Is(err, wire.ErrCut):
+			return notModel(data)
+		case f.Size > 0:
+			return invalidf("the file is cut short: its %s ends at byte %d of %d", name, uint64(at)+uint64(f.Size), len(data))
+		default:
+			return invalidf("the file is cut short inside %s, after %d bytes", name, len(data))
 		}
-		i += n + k
+		at += f.Size
 	}
 	return nil
 }
+
+// modelFields are the fields of a model by their numbers. Those of version
+// numbers are varints, the others have a length.
+var modelFields = [...]string{1: "ir_version", 2: "producer_name", 3: "producer_version", 4: "domain", 5: "model_version",
+	6: "doc_string", 7: "graph", 8: "opset_import", 14: "metadata_props", 20: "training_info", 25: "functions", 26: "configuration"}
 
 func notModel(data []byte) error {
 	if what := looksLike(data); what != "" {
@@ -246,14 +248,13 @@ func copyFile(w io.Writer, path string) (int64, error) {
 }
 
 // message reads a small protobuf file of another kind than a model.
-func message(path string, p proto.Message) error {
+func message(path string, p wire.Message) error {
 	data, err := file.Read(path, maxMessage)
 	if err != nil {
 		return err
 	}
-	err = proto.UnmarshalOptions{AllowPartial: true, RecursionLimit: maxDepth}.Unmarshal(data, p)
-	if err != nil {
-		return &FormatError{Reason: fmt.Sprintf("read %s: it is no %s", path, p.ProtoReflect().Descriptor().Name()), Err: err}
+	if err := wire.Unmarshal(data, p, wire.Options{Own: true}); err != nil {
+		return &FormatError{Reason: fmt.Sprintf("read %s: it is no %s", path, wire.Name(p)), Err: err}
 	}
 	return nil
 }

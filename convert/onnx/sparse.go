@@ -3,7 +3,7 @@ package onnx
 import (
 	"fmt"
 
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/tensor"
 )
 
@@ -13,15 +13,15 @@ const maxDense = 1 << 28
 
 // dense fills up a sparse tensor: values [NNZ], and indices [NNZ] into the
 // flattened tensor or [NNZ, rank].
-func (d *decoder) dense(p *onnxpb.SparseTensorProto) (*tensor.Tensor, error) {
-	if p.GetValues() == nil {
+func (d *decoder) dense(p *wire.SparseTensor) (*tensor.Tensor, error) {
+	if p.Values == nil {
 		return nil, invalidf("sparse tensor without values")
 	}
-	values, err := TensorFromProto(p.GetValues())
+	values, err := tensorFromWire(p.Values)
 	if err != nil {
 		return nil, err
 	}
-	_, shape, n, err := tensorHead(&onnxpb.TensorProto{Dims: p.GetDims(), DataType: p.GetValues().DataType})
+	_, shape, n, err := tensorHead(&wire.Tensor{Dims: p.Dims, DataType: p.Values.DataType})
 	if err != nil {
 		return nil, err
 	}
@@ -30,8 +30,8 @@ func (d *decoder) dense(p *onnxpb.SparseTensorProto) (*tensor.Tensor, error) {
 		return nil, invalidf("sparse tensors of %v are not supported", values.DType())
 	}
 	indices := tensor.New(tensor.Int64, 0)
-	if p.GetIndices() != nil {
-		if indices, err = TensorFromProto(p.GetIndices()); err != nil {
+	if p.Indices != nil {
+		if indices, err = tensorFromWire(p.Indices); err != nil {
 			return nil, &FormatError{Reason: "indices", Err: err}
 		}
 	}
@@ -68,15 +68,15 @@ func (d *decoder) dense(p *onnxpb.SparseTensorProto) (*tensor.Tensor, error) {
 }
 
 // nodeLabel names a node as graph.Node's String does.
-func nodeLabel(n *onnxpb.NodeProto) string {
-	name := n.GetName()
-	for _, o := range n.GetOutput() {
+func nodeLabel(n *wire.Node) string {
+	name := get(n.Name)
+	for _, o := range n.Output {
 		if name == "" {
 			name = o
 		}
 	}
-	op := n.GetOpType()
-	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
+	op := get(n.OpType)
+	if d := get(n.Domain); d != "" && d != "ai.onnx" {
 		op = d + "." + op
 	}
 	return fmt.Sprintf("node %q (%s)", name, op)

@@ -5,20 +5,20 @@ import (
 	"math"
 	"strings"
 
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/tensor"
 )
 
-// TensorFromProto decodes a tensor whose elements are in the message itself.
+// tensorFromWire decodes a tensor whose elements are in the message itself.
 // The tensor shares raw_data where that is aligned, and the typed fields where
 // they have the element's layout; the message must not be changed afterwards.
 // An error is a FormatError that does not name the tensor.
-func TensorFromProto(p *onnxpb.TensorProto) (*tensor.Tensor, error) {
+func tensorFromWire(p *wire.Tensor) (*tensor.Tensor, error) {
 	d, shape, n, err := tensorHead(p)
 	if err != nil {
 		return nil, err
 	}
-	if p.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+	if get(p.DataLocation) == wire.External {
 		return nil, invalidf("%v%v: its elements are in another file", d, shape)
 	}
 	field, count, err := dataField(p, d, shape)
@@ -66,10 +66,10 @@ func TensorFromProto(p *onnxpb.TensorProto) (*tensor.Tensor, error) {
 }
 
 // tensorHead checks element type and shape of p; n is the number of elements.
-func tensorHead(p *onnxpb.TensorProto) (d tensor.DType, shape []int, n int, err error) {
-	d = tensor.DType(p.GetDataType())
+func tensorHead(p *wire.Tensor) (d tensor.DType, shape []int, n int, err error) {
+	d = tensor.DType(get(p.DataType))
 	if !d.Valid() {
-		return d, nil, 0, invalidf("data_type %d is no element type, wanted 1 to %d", p.GetDataType(), tensor.Int2)
+		return d, nil, 0, invalidf("data_type %d is no element type, wanted 1 to %d", get(p.DataType), tensor.Int2)
 	}
 	shape = make([]int, len(p.Dims))
 	for i, v := range p.Dims {
@@ -103,7 +103,7 @@ func typedField(d tensor.DType) string {
 // dataField finds the one field that holds p's elements and its length, and
 // refuses a field that is not d's or a second one. With no element anywhere
 // it is d's typed field, of length 0.
-func dataField(p *onnxpb.TensorProto, d tensor.DType, shape []int) (name string, count int, err error) {
+func dataField(p *wire.Tensor, d tensor.DType, shape []int) (name string, count int, err error) {
 	typed := typedField(d)
 	name = typed
 	for _, f := range []struct {
@@ -192,9 +192,9 @@ func narrowUint64(v []uint64, shape []int) (*tensor.Tensor, error) {
 	return t, nil
 }
 
-// TensorToProto encodes t under a name ("": none). raw_data shares t's memory.
-func TensorToProto(name string, t *tensor.Tensor) *onnxpb.TensorProto {
-	p := &onnxpb.TensorProto{DataType: new(int32(t.DType()))}
+// tensorToWire encodes t under a name ("": none). raw_data shares t's memory.
+func tensorToWire(name string, t *tensor.Tensor) *wire.Tensor {
+	p := &wire.Tensor{DataType: new(int32(t.DType()))}
 	if name != "" {
 		p.Name = &name
 	}
@@ -211,10 +211,21 @@ func TensorToProto(name string, t *tensor.Tensor) *onnxpb.TensorProto {
 	return p
 }
 
+// EncodeTensor is the bytes of a TensorProto, as ReadTensor reads it from a file.
+func EncodeTensor(name string, t *tensor.Tensor) []byte { return wire.Marshal(tensorToWire(name, t)) }
+
+// get is what an optional field says: where it is not there, zero.
+func get[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
 // tensorLabel names a tensor in errors: by its own name or by where it stands.
-func tensorLabel(p *onnxpb.TensorProto, where string) string {
-	if n := p.GetName(); n != "" {
-		return fmt.Sprintf("tensor %q", n)
+func tensorLabel(p *wire.Tensor, where string) string {
+	if p != nil && get(p.Name) != "" {
+		return fmt.Sprintf("tensor %q", *p.Name)
 	}
 	return "tensor of " + strings.TrimSpace(where)
 }

@@ -55,7 +55,7 @@ func TestTensorEveryTypeAndField(t *testing.T) {
 	for _, c := range typedCases {
 		seen[c.d] = true
 		c.p.DataType, c.p.Dims, c.p.Name = new(int32(c.d)), c.dims, new("w")
-		typed, err := TensorFromProto(c.p)
+		typed, err := fromProto(t, c.p)
 		if err != nil {
 			t.Errorf("%v: %v", c.d, err)
 			continue
@@ -67,12 +67,15 @@ func TestTensorEveryTypeAndField(t *testing.T) {
 		} else if string(typed.Bytes()) != c.raw {
 			t.Errorf("%v: bytes %x, wanted %x", c.d, typed.Bytes(), c.raw)
 		}
-		// What TensorToProto makes of it is the same tensor.
-		p := TensorToProto("w", typed)
+		// What EncodeTensor makes of it is the same tensor.
+		p := &onnxpb.TensorProto{}
+		if err := proto.Unmarshal(EncodeTensor("w", typed), p); err != nil {
+			t.Fatal(err)
+		}
 		if c.d != tensor.String && string(p.RawData) != c.raw {
 			t.Errorf("%v: raw_data %x, wanted %x", c.d, p.RawData, c.raw)
 		}
-		again, err := TensorFromProto(p)
+		again, err := fromProto(t, p)
 		if err != nil || !tensor.Equal(typed, again) {
 			t.Errorf("%v: %v came back as %v, %v", c.d, typed, again, err)
 		}
@@ -107,11 +110,11 @@ func TestTensorEmptyAndScalar(t *testing.T) {
 		{DataType: new(int32(tensor.Float32)), Dims: []int64{0, 3}, RawData: []byte{}},
 		{DataType: new(int32(tensor.String)), Dims: []int64{0}},
 	} {
-		if x, err := TensorFromProto(p); err != nil || x.Len() != 0 || x.Rank() != len(p.Dims) {
+		if x, err := fromProto(t, p); err != nil || x.Len() != 0 || x.Rank() != len(p.Dims) {
 			t.Errorf("%v: %v, %v", p, x, err)
 		}
 	}
-	x, err := TensorFromProto(floats("s", nil, 7))
+	x, err := fromProto(t, floats("s", nil, 7))
 	if err != nil || x.Rank() != 0 || tensor.Data[float32](x)[0] != 7 {
 		t.Errorf("scalar: %v, %v", x, err)
 	}
@@ -162,7 +165,7 @@ func TestTensorRefused(t *testing.T) {
 		{&onnxpb.TensorProto{DataType: new(int32(tensor.Complex64)), Dims: []int64{1}, FloatData: []float32{1}}, "complex64[1] takes 2 entries of float_data, found 1"},
 	} {
 		c.p.Name = new("bad")
-		if x, err := TensorFromProto(c.p); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+		if x, err := fromProto(t, c.p); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, error %v\nwanted %q", x, err, c.want)
 		}
 		_, err := Decode(encoded(t, mlp(c.p)), "")

@@ -3,97 +3,96 @@ package onnx
 import (
 	"slices"
 
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
 )
 
-// typeFromProto is the part of a type that the IR knows. Sparse and opaque
-// types, which nothing here computes on, become the zero Type; an element type
-// of a later version of the format becomes Undefined.
-func typeFromProto(p *onnxpb.TypeProto) graph.Type {
-	switch v := p.GetValue().(type) {
-	case *onnxpb.TypeProto_TensorType:
+// typeFromWire is the part of a type that the IR knows. Sparse and opaque
+// types, which nothing here computes on, become the zero Type, as does none; an
+// element type of a later version of the format becomes Undefined.
+func typeFromWire(p *wire.Type) graph.Type {
+	switch {
+	case p == nil:
+	case p.Tensor != nil:
 		t := graph.Type{Kind: tensor.KindTensor}
-		if d := tensor.DType(v.TensorType.GetElemType()); d.Valid() {
+		if d := tensor.DType(get(p.Tensor.ElemType)); d.Valid() {
 			t.DType = d
 		}
-		if s := v.TensorType.GetShape(); s != nil {
+		if s := p.Tensor.Shape; s != nil {
 			t.Ranked = true
-			t.Shape = make([]graph.Dim, len(s.GetDim()))
-			for i, d := range s.GetDim() {
-				t.Shape[i] = dimFromProto(d)
+			t.Shape = make([]graph.Dim, len(s.Dim))
+			for i, d := range s.Dim {
+				t.Shape[i] = dimFromWire(d)
 			}
 		}
 		return t
-	case *onnxpb.TypeProto_SequenceType:
-		return graph.Type{Kind: tensor.KindSequence, Elem: elemFromProto(v.SequenceType.GetElemType())}
-	case *onnxpb.TypeProto_OptionalType:
-		return graph.Type{Kind: tensor.KindOptional, Elem: elemFromProto(v.OptionalType.GetElemType())}
-	case *onnxpb.TypeProto_MapType:
+	case p.Sequence != nil:
+		return graph.Type{Kind: tensor.KindSequence, Elem: elemFromWire(p.Sequence.ElemType)}
+	case p.Optional != nil:
+		return graph.Type{Kind: tensor.KindOptional, Elem: elemFromWire(p.Optional.ElemType)}
+	case p.Map != nil:
 		return graph.Type{Kind: tensor.KindMap}
 	}
 	return graph.Type{}
 }
 
-func elemFromProto(p *onnxpb.TypeProto) *graph.Type {
+func elemFromWire(p *wire.Type) *graph.Type {
 	if p == nil {
 		return nil
 	}
-	t := typeFromProto(p)
+	t := typeFromWire(p)
 	return &t
 }
 
-// dimFromProto takes a negative number, as some exporters write for a dynamic
+// dimFromWire takes a negative number, as some exporters write for a dynamic
 // dimension, as unknown.
-func dimFromProto(d *onnxpb.TensorShapeProto_Dimension) graph.Dim {
-	switch v := d.GetValue().(type) {
-	case *onnxpb.TensorShapeProto_Dimension_DimValue:
-		if n := int(v.DimValue); n >= 0 && int64(n) == v.DimValue {
+func dimFromWire(d *wire.Dimension) graph.Dim {
+	switch {
+	case d.DimValue != nil:
+		if n := int(*d.DimValue); n >= 0 && int64(n) == *d.DimValue {
 			return graph.Size(n)
 		}
-	case *onnxpb.TensorShapeProto_Dimension_DimParam:
-		return graph.Symbol(v.DimParam)
+	case d.DimParam != nil:
+		return graph.Symbol(*d.DimParam)
 	}
 	return graph.Unknown
 }
 
-// typeToProto is the file's form of t; nil where t says nothing, or only that
+// typeToWire is the file's form of t; nil where t says nothing, or only that
 // the value is a map, whose key type the IR does not hold.
-func typeToProto(t graph.Type) *onnxpb.TypeProto {
+func typeToWire(t graph.Type) *wire.Type {
 	switch t.Kind {
 	case tensor.KindTensor:
-		v := &onnxpb.TypeProto_Tensor{ElemType: new(int32(t.DType))}
+		v := &wire.TensorType{ElemType: new(int32(t.DType))}
 		if t.Ranked {
-			v.Shape = &onnxpb.TensorShapeProto{}
+			v.Shape = &wire.TensorShape{}
 			for _, d := range t.Shape {
-				v.Shape.Dim = append(v.Shape.Dim, dimToProto(d))
+				v.Shape.Dim = append(v.Shape.Dim, dimToWire(d))
 			}
 		}
-		return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: v}}
+		return &wire.Type{Tensor: v}
 	case tensor.KindSequence:
-		v := &onnxpb.TypeProto_Sequence{ElemType: elemToProto(t.Elem)}
-		return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_SequenceType{SequenceType: v}}
+		return &wire.Type{Sequence: &wire.ElementType{ElemType: elemToWire(t.Elem)}}
 	case tensor.KindOptional:
-		v := &onnxpb.TypeProto_Optional{ElemType: elemToProto(t.Elem)}
-		return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_OptionalType{OptionalType: v}}
+		return &wire.Type{Optional: &wire.ElementType{ElemType: elemToWire(t.Elem)}}
 	}
 	return nil
 }
 
-func elemToProto(t *graph.Type) *onnxpb.TypeProto {
+func elemToWire(t *graph.Type) *wire.Type {
 	if t == nil {
 		return nil
 	}
-	return typeToProto(*t)
+	return typeToWire(*t)
 }
 
-func dimToProto(d graph.Dim) *onnxpb.TensorShapeProto_Dimension {
-	p := &onnxpb.TensorShapeProto_Dimension{}
+func dimToWire(d graph.Dim) *wire.Dimension {
+	p := &wire.Dimension{}
 	if n, ok := d.Const(); ok {
-		p.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(n)}
+		p.DimValue = new(int64(n))
 	} else if d.IsKnown() {
-		p.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d.String()}
+		p.DimParam = new(d.String())
 	}
 	return p
 }

@@ -1,7 +1,7 @@
 package onnx
 
 import (
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
 )
@@ -9,14 +9,14 @@ import (
 // ReadTensor reads a file that holds one TensorProto, such as the input_0.pb
 // of a test_data_set folder, with the name that it has there.
 func ReadTensor(path string) (name string, t *tensor.Tensor, err error) {
-	p := &onnxpb.TensorProto{}
+	p := &wire.Tensor{}
 	if err := message(path, p); err != nil {
 		return "", nil, err
 	}
-	if t, err = TensorFromProto(p); err != nil {
+	if t, err = tensorFromWire(p); err != nil {
 		return "", nil, &FormatError{Reason: "read " + path + ": " + tensorLabel(p, "the file"), Err: err}
 	}
-	return p.GetName(), t, nil
+	return get(p.Name), t, nil
 }
 
 // ReadValue reads a file that holds one value of the kind that t says: a
@@ -25,16 +25,16 @@ func ReadTensor(path string) (name string, t *tensor.Tensor, err error) {
 func ReadValue(path string, t graph.Type) (name string, v tensor.Value, err error) {
 	switch t.Kind {
 	case tensor.KindSequence:
-		p := &onnxpb.SequenceProto{}
+		p := &wire.Sequence{}
 		if err = message(path, p); err == nil {
-			v, err = sequenceFromProto(p)
-			name = p.GetName()
+			v, err = sequenceFromWire(p)
+			name = get(p.Name)
 		}
 	case tensor.KindOptional:
-		p := &onnxpb.OptionalProto{}
+		p := &wire.Optional{}
 		if err = message(path, p); err == nil {
-			v, err = optionalFromProto(p)
-			name = p.GetName()
+			v, err = optionalFromWire(p)
+			name = get(p.Name)
 		}
 	case tensor.KindMap:
 		return "", v, invalidf("read %s: maps are not supported", path)
@@ -49,52 +49,52 @@ func ReadValue(path string, t graph.Type) (name string, v tensor.Value, err erro
 	return name, v, nil
 }
 
-func sequenceFromProto(p *onnxpb.SequenceProto) (tensor.Value, error) {
+func sequenceFromWire(p *wire.Sequence) (tensor.Value, error) {
 	out := tensor.Value{Kind: tensor.KindSequence}
 	add := func(v tensor.Value, err error) error {
 		out.Elems = append(out.Elems, v)
 		return err
 	}
-	if len(p.GetSparseTensorValues()) > 0 || len(p.GetMapValues()) > 0 {
-		return out, invalidf("sequence %q: sparse tensors and maps as elements are not supported", p.GetName())
+	if len(p.SparseTensorValues) > 0 || len(p.MapValues) > 0 {
+		return out, invalidf("sequence %q: sparse tensors and maps as elements are not supported", get(p.Name))
 	}
-	for _, t := range p.GetTensorValues() {
-		v, err := TensorFromProto(t)
+	for _, t := range p.TensorValues {
+		v, err := tensorFromWire(t)
 		if err != nil {
 			return out, &FormatError{Reason: tensorLabel(t, "a sequence"), Err: err}
 		}
 		out.Elems = append(out.Elems, tensor.ValueOf(v))
 	}
-	for _, s := range p.GetSequenceValues() {
-		if err := add(sequenceFromProto(s)); err != nil {
+	for _, s := range p.SequenceValues {
+		if err := add(sequenceFromWire(s)); err != nil {
 			return out, err
 		}
 	}
-	for _, o := range p.GetOptionalValues() {
-		if err := add(optionalFromProto(o)); err != nil {
+	for _, o := range p.OptionalValues {
+		if err := add(optionalFromWire(o)); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
 }
 
-func optionalFromProto(p *onnxpb.OptionalProto) (tensor.Value, error) {
+func optionalFromWire(p *wire.Optional) (tensor.Value, error) {
 	out := tensor.Value{Kind: tensor.KindOptional}
 	var v tensor.Value
 	var err error
 	switch {
-	case p.GetSparseTensorValue() != nil || p.GetMapValue() != nil:
-		return out, invalidf("optional %q: sparse tensors and maps are not supported", p.GetName())
-	case p.GetTensorValue() != nil:
+	case p.SparseTensorValue != nil || p.MapValue != nil:
+		return out, invalidf("optional %q: sparse tensors and maps are not supported", get(p.Name))
+	case p.TensorValue != nil:
 		var t *tensor.Tensor
-		if t, err = TensorFromProto(p.GetTensorValue()); err != nil {
-			return out, &FormatError{Reason: tensorLabel(p.GetTensorValue(), "an optional"), Err: err}
+		if t, err = tensorFromWire(p.TensorValue); err != nil {
+			return out, &FormatError{Reason: tensorLabel(p.TensorValue, "an optional"), Err: err}
 		}
 		v = tensor.ValueOf(t)
-	case p.GetSequenceValue() != nil:
-		v, err = sequenceFromProto(p.GetSequenceValue())
-	case p.GetOptionalValue() != nil:
-		v, err = optionalFromProto(p.GetOptionalValue())
+	case p.SequenceValue != nil:
+		v, err = sequenceFromWire(p.SequenceValue)
+	case p.OptionalValue != nil:
+		v, err = optionalFromWire(p.OptionalValue)
 	default:
 		return out, nil
 	}

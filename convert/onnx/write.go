@@ -13,9 +13,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"google.golang.org/protobuf/proto"
-
-	"bilinc/convert/onnx/onnxpb"
+	"bilinc/convert/onnx/wire"
 	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 )
@@ -32,18 +30,14 @@ type WriteOptions struct {
 // Encode is the bytes of m as one message, equal for equal models. It fails for a
 // model over 2 GB, which only Write can store.
 func Encode(m *graph.Model) ([]byte, error) {
-	p, err := modelToProto(m)
+	p, err := modelToWire(m)
 	if err != nil {
 		return nil, err
 	}
-	if n := proto.Size(p); n > maxMessage {
+	if n := wire.Size(p); n > maxMessage {
 		return nil, fmt.Errorf("the model takes %d bytes, one message holds %d: it needs external data", n, maxMessage)
 	}
-	return marshal(p)
-}
-
-func marshal(p *onnxpb.ModelProto) ([]byte, error) {
-	return proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(p)
+	return wire.Marshal(p), nil
 }
 
 // Write writes m to path, all of it or nothing. A model over 2 GB, or any with
@@ -58,17 +52,17 @@ func WriteContext(ctx context.Context, m *graph.Model, path string, o WriteOptio
 	if _, _, err := file.CheckOutput(path, o.Force); err != nil {
 		return err
 	}
-	p, err := modelToProto(m)
+	p, err := modelToWire(m)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	remove := func() {}
-	if o.ExternalData || proto.Size(p) > maxMessage {
+	if o.ExternalData || wire.Size(p) > maxMessage {
 		if remove, err = writeExternal(ctx, p.Graph, path); err != nil {
 			return err
 		}
 	}
-	if n := proto.Size(p); n > maxMessage {
+	if n := wire.Size(p); n > maxMessage {
 		err = fmt.Errorf("write %s: %d bytes remain beside the external data, one message holds %d", path, n, maxMessage)
 	} else {
 		err = writeMessage(ctx, p, path, o.Force)
@@ -79,15 +73,8 @@ func WriteContext(ctx context.Context, m *graph.Model, path string, o WriteOptio
 	return err
 }
 
-func writeMessage(ctx context.Context, p *onnxpb.ModelProto, path string, force bool) error {
-	data, err := marshal(p)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return file.WriteAtomic(path, force, func(w io.Writer) error {
-		_, err := file.Writer(ctx, w).Write(data)
-		return err
-	})
+func writeMessage(ctx context.Context, p *wire.Model, path string, force bool) error {
+	return file.WriteAtomic(path, force, func(w io.Writer) error { return wire.Write(file.Writer(ctx, w), p) })
 }
 
 const (
@@ -147,9 +134,9 @@ func (d *dataFile) writeTo(w io.Writer) error {
 
 // writeExternal moves the larger initializers of g and its subgraphs to a file
 // beside path. remove takes away what was written.
-func writeExternal(ctx context.Context, g *onnxpb.GraphProto, path string) (remove func(), err error) {
+func writeExternal(ctx context.Context, g *wire.Graph, path string) (remove func(), err error) {
 	d := &dataFile{at: map[*byte]int{}}
-	var moved []*onnxpb.TensorProto
+	var moved []*wire.Tensor
 	if moved, err = moveOut(g, d, moved); err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
@@ -183,11 +170,11 @@ func writeExternal(ctx context.Context, g *onnxpb.GraphProto, path string) (remo
 
 // moveOut replaces the larger initializers in g's lists by messages without
 // elements; location, the first entry of their external data, is yet to be set.
-func moveOut(g *onnxpb.GraphProto, d *dataFile, moved []*onnxpb.TensorProto) ([]*onnxpb.TensorProto, error) {
+func moveOut(g *wire.Graph, d *dataFile, moved []*wire.Tensor) ([]*wire.Tensor, error) {
 	for i, t := range g.Initializer {
 		raw := t.RawData
-		if raw == nil && proto.Size(t) >= externalFrom && len(t.StringData) == 0 {
-			v, err := TensorFromProto(t)
+		if raw == nil && wire.Size(t) >= externalFrom && len(t.StringData) == 0 {
+			v, err := tensorFromWire(t)
 			if err != nil {
 				return nil, &FormatError{Reason: tensorLabel(t, "the graph"), Err: err}
 			}
@@ -198,8 +185,8 @@ func moveOut(g *onnxpb.GraphProto, d *dataFile, moved []*onnxpb.TensorProto) ([]
 		}
 		t = shallow(t)
 		t.RawData, t.FloatData, t.Int32Data, t.Int64Data, t.DoubleData, t.Uint64Data = nil, nil, nil, nil, nil, nil
-		t.DataLocation = onnxpb.TensorProto_EXTERNAL.Enum()
-		t.ExternalData = []*onnxpb.StringStringEntryProto{
+		t.DataLocation = new(wire.External)
+		t.ExternalData = []*wire.StringStringEntry{
 			{Key: new("location")},
 			{Key: new("offset"), Value: new(strconv.FormatInt(d.add(raw), 10))},
 			{Key: new("length"), Value: new(strconv.Itoa(len(raw)))},
@@ -211,11 +198,11 @@ func moveOut(g *onnxpb.GraphProto, d *dataFile, moved []*onnxpb.TensorProto) ([]
 	for _, n := range g.Node {
 		for _, a := range n.Attribute {
 			// Only the graphs of these types were made for this writing.
-			var inner []*onnxpb.GraphProto
-			switch a.GetType() {
-			case onnxpb.AttributeProto_GRAPH:
-				inner = []*onnxpb.GraphProto{a.G}
-			case onnxpb.AttributeProto_GRAPHS:
+			var inner []*wire.Graph
+			switch get(a.Type) {
+			case int32(graph.AttrGraph):
+				inner = []*wire.Graph{a.G}
+			case int32(graph.AttrGraphs):
 				inner = a.Graphs
 			}
 			for _, s := range inner {
