@@ -5,7 +5,6 @@ import (
 	"os"
 	goruntime "runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"sync"
 )
 
@@ -50,12 +49,12 @@ func afterEachCollection(f func(live uint64)) (stop func()) {
 	var arm func()
 	arm = func() {
 		goruntime.SetFinalizer(new([16]byte), func(*[16]byte) { // what nothing points to any more is the sign
-			live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-			metrics.Read(live)
+			var m goruntime.MemStats // runtime/metrics would have it too, and sorts all its names at start
+			goruntime.ReadMemStats(&m)
 			mu.Lock()
 			defer mu.Unlock()
 			if !stopped {
-				f(live[0].Value.Uint64())
+				f(m.HeapAlloc)
 				arm()
 			}
 		})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -60,7 +61,8 @@ func (t *table) print(w io.Writer) error {
 			width[i] = max(width[i], len([]rune(c)))
 		}
 	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var all bytes.Buffer // tabwriter writes cell by cell
+	tw := tabwriter.NewWriter(&all, 0, 0, 2, ' ', 0)
 	for _, row := range t.rows {
 		var cells []string
 		for i, c := range row {
@@ -75,7 +77,11 @@ func (t *table) print(w io.Writer) error {
 		}
 		fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), " \t"))
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err := w.Write(all.Bytes())
+	return err
 }
 
 // count prints a number with commas between thousands.

@@ -91,3 +91,19 @@ func TestCollector(t *testing.T) {
 		t.Error("sequences were joined")
 	}
 }
+
+// Help, completion and unknown commands see all commands, whichever of them the tree is built for.
+func TestTreeHasTheCommandsThatAreAskedFor(t *testing.T) {
+	count := func(args ...string) int { return len((&app{}).root(args).Commands()) }
+	all := count()
+	for _, args := range [][]string{{"help", "run"}, {"--help"}, {"__complete", "run", ""}, {"nonsense"}, {"--json", "run"}} {
+		if n := count(args...); n != all || n < 10 {
+			t.Errorf("%q: %d commands of %d", args, n, all)
+		}
+	}
+	for _, c := range (&app{}).root(nil).Commands() {
+		if got := (&app{}).root([]string{c.Name(), "x"}).Commands(); len(got) != 1 || got[0].Name() != c.Name() {
+			t.Errorf("%s: the tree has %v", c.Name(), got)
+		}
+	}
+}

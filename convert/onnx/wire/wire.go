@@ -37,7 +37,7 @@ var (
 	errTag   = errors.New("the tag is not valid")
 	errLong  = errors.New("a number takes more than 64 bits")
 	errGroup = errors.New("the end of a group does not match its beginning")
-	errDeep  = fmt.Errorf("messages nest deeper than %d levels", maxDepth)
+	errDeep  = errors.New("messages nest deeper than 200 levels")
 )
 
 // Options says how a message is read.

@@ -215,6 +215,9 @@ func TestMerging(t *testing.T) {
 // What package proto refuses is refused, and no cut of a message is read as a
 // whole one.
 func TestDamage(t *testing.T) {
+	if !strings.Contains(errDeep.Error(), fmt.Sprint(" ", maxDepth, " ")) {
+		t.Errorf("%v, it is %d", errDeep, maxDepth)
+	}
 	for _, c := range []struct {
 		name string
 		data []byte
