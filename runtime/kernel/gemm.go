@@ -14,6 +14,10 @@ const (
 	blockM = 120
 	// rowPanels is the number of panels that go together when A has one row.
 	rowPanels = 4
+	// nearA is the bytes of an A that stays in the second-level cache beside panels of B.
+	nearA = 512 << 10
+	// fetchAhead is how far ahead of its use a B is fetched that is used once, in bytes: some 130 ns.
+	fetchAhead = 8 << 10
 	// superN and superK bound the part of B that is packed at a time, superM that of A, together
 	// with blockK (4 and 8 MB of float64).
 	superM, superN, superK = 32 * blockM, 512, 4 * blockK
@@ -56,9 +60,13 @@ type impl[T float] struct {
 	// It reads and writes no other element. m, k and cols are at least 1. from may be c itself.
 	tile func(m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, from []T, ldf int, relu bool)
 
-	// row is tile for one row of rowPanels whole panels, a panel step elements after the other.
-	// It may be missing.
-	row func(k int, a []T, aks int, b []T, step, bks int, c, from []T, relu bool)
+	// stream is tile for whole panels that are read from end to end, from far away. With every term of
+	// every tile it asks for the two vectors at b plus ahead bytes, pace bytes after the last ones. It may
+	// be missing.
+	stream func(m, k int, a []T, ars, aks int, b []T, bks, ahead, pace int, c []T, ldc int, from []T, ldf int, relu bool)
+	// row is tile for one row of rowPanels whole panels, a panel step elements after the other. It asks
+	// for what lies ahead elements after what it reads. It may be missing.
+	row func(k int, a []T, aks int, b []T, step, bks, ahead int, c, from []T, relu bool)
 	// turn transposes: dst[l·ds+j] = src[j·ss+l], l < n, j < side; n is a positive multiple of side.
 	// It may be missing.
 	turn func(n int, dst []T, ds int, src []T, ss int)
@@ -386,39 +394,64 @@ func (j *job[T]) task(r, q0, q1 int) {
 	nr := j.im.nr
 	i := j.i0 + r*j.rows
 	m := min(j.rows, j.i1-i)
+	if m == 1 && j.im.row != nil {
+		for ; q0+rowPanels <= q1 && j.j0+(q0+rowPanels)*nr <= j.j1; q0 += rowPanels {
+			for k0 := j.k0; k0 < j.k1; k0 += blockK {
+				j.multiply(r, i, 1, q0, rowPanels, k0, 0)
+			}
+		}
+	}
+	if m <= j.im.mr || m*(j.k1-j.k0)*sizeOf[T]() <= nearA {
+		// A panel from end to end is one stream.
+		for q := q0; q < q1; q++ {
+			for k0 := j.k0; k0 < j.k1; k0 += blockK {
+				j.multiply(r, i, m, q, 1, k0, min(blockK, j.k1-k0)*j.bks)
+			}
+		}
+		return
+	}
 	for k0 := j.k0; k0 < j.k1; k0 += blockK {
-		k := min(blockK, j.k1-k0)
-		var a []T
-		ars, acs := j.ars, j.acs
-		if j.packedA != nil {
-			a, ars, acs = j.packedA[(r*(j.k1-j.k0)+k0-j.k0)*j.rows:], 1, j.rows
-		} else {
-			a = j.a[i*ars+k0*acs:]
+		for q := q0; q < q1; q++ {
+			j.multiply(r, i, m, q, 1, k0, j.step)
 		}
-		// Later terms are added to what is in C.
-		from, ldf := j.ends.from, j.ends.ldf
-		if k0 > 0 {
-			from, ldf = j.c, j.ldc
-		}
-		last := k0+k == j.k
-		q := q0
-		if m == 1 && j.im.row != nil {
-			for ; q+rowPanels <= q1 && j.j0+(q+rowPanels)*nr <= j.j1; q += rowPanels {
-				col := j.j0 + q*nr
-				c := j.c[i*j.ldc+col:]
-				j.im.row(k, a, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.step, j.bks, c, after(from, i*ldf+col), last && j.ends.relu)
-				if last {
-					j.ends.finish(1, rowPanels*nr, c, j.ldc, col)
-				}
-			}
-		}
-		for ; q < q1; q++ {
-			col := j.j0 + q*nr
-			n, c := min(nr, j.j1-col), j.c[i*j.ldc+col:]
-			j.im.tile(m, k, a, ars, acs, j.panels[q*j.step+(k0-j.base)*j.bks:], j.bks, c, j.ldc, n, after(from, i*ldf+col), ldf, last && j.ends.relu)
-			if last {
-				j.ends.finish(m, n, c, j.ldc, col)
-			}
-		}
+	}
+}
+
+// multiply adds up the terms from k0 on, blockK of them, of m rows from i on, which are of block r, and
+// of panels from q on. The part of B that comes next lies next elements after this one.
+func (j *job[T]) multiply(r, i, m, q, panels, k0, next int) {
+	im, k, col := j.im, min(blockK, j.k1-k0), j.j0+q*j.im.nr
+	var a []T
+	ars, acs := j.ars, j.acs
+	if j.packedA != nil {
+		a, ars, acs = j.packedA[(r*(j.k1-j.k0)+k0-j.k0)*j.rows:], 1, j.rows
+	} else {
+		a = j.a[i*ars+k0*acs:]
+	}
+	// Later terms are added to what is in C.
+	from, ldf := j.ends.from, j.ends.ldf
+	if k0 > 0 {
+		from, ldf = j.c, j.ldc
+	}
+	from = after(from, i*ldf+col)
+	n, c := min(panels*im.nr, j.j1-col), j.c[i*j.ldc+col:]
+	b := j.panels[q*j.step+(k0-j.base)*j.bks:]
+	last := k0+k == j.k
+	relu := last && j.ends.relu
+	line, packed := im.nr*sizeOf[T](), j.bks == im.nr
+	switch {
+	case panels > 1 && packed:
+		im.row(k, a, acs, b, j.step, j.bks, fetchAhead/2/sizeOf[T](), c, from, relu)
+	case panels > 1:
+		im.row(k, a, acs, b, j.step, j.bks, 0, c, from, relu)
+	case im.stream == nil || n < im.nr || !packed:
+		im.tile(m, k, a, ars, acs, b, j.bks, c, j.ldc, n, from, ldf, relu)
+	case m <= im.mr:
+		im.stream(m, k, a, ars, acs, b, j.bks, fetchAhead, line, c, j.ldc, from, ldf, relu)
+	default:
+		im.stream(m, k, a, ars, acs, b, j.bks, next*sizeOf[T](), (line*im.mr+m-1)/m, c, j.ldc, from, ldf, relu)
+	}
+	if last {
+		j.ends.finish(m, n, c, j.ldc, col)
 	}
 }

@@ -95,14 +95,25 @@ func (im *impl[T]) scatter(dst, b []T, brs, bcs, l0, l1, j0, j1 int) {
 	}
 }
 
-// aligned returns n zeros that start on a cache line: vector loads across two lines cost double.
+// hugePage is the size of a large page of memory in bytes, as most systems have it.
+const hugePage = 2 << 20
+
+// aligned returns n zeros that start on a cache line: vector loads across two lines cost double. Large
+// slices start on a large page, and are made of such where the system has them.
 func aligned[T float](n int) []T {
-	const line = 64
-	size := sizeOf[T]()
+	size, line := sizeOf[T](), 64
+	large := n*size >= 2*hugePage
+	if large {
+		line = hugePage
+	}
 	s := make([]T, n+line/size)
-	past := int(uintptr(unsafe.Pointer(&s[0])) % line)
+	past := int(uintptr(unsafe.Pointer(&s[0])) % uintptr(line))
 	off := (line - past) % line / size
-	return s[off : off+n : off+n]
+	s = s[off : off+n : off+n]
+	if large {
+		hugePages(unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), n*size))
+	}
+	return s
 }
 
 // sizeOf is the number of bytes of an element.

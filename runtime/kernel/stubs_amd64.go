@@ -15,40 +15,60 @@ func xgetbv() uint32
 //go:noescape
 func tileAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int, relu bool)
 
+// streamAVX2F32 is the tile of a whole panel of 16 columns that fetches ahead, with AVX2 and FMA.
+//
+//go:noescape
+func streamAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, ahead int, pace int, c []float32, ldc int, from []float32, ldf int, relu bool)
+
 // rowAVX2F32 computes one row of four panels of 16 columns, with AVX2 and FMA.
 //
 //go:noescape
-func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32, relu bool)
+func rowAVX2F32(k int, a []float32, aks int, b []float32, step int, bks int, ahead int, c []float32, from []float32, relu bool)
 
 // tileAVX2F64 is tileGeneric for panels of 8 columns, with AVX2 and FMA.
 //
 //go:noescape
 func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int, relu bool)
 
+// streamAVX2F64 is the tile of a whole panel of 8 columns that fetches ahead, with AVX2 and FMA.
+//
+//go:noescape
+func streamAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, ahead int, pace int, c []float64, ldc int, from []float64, ldf int, relu bool)
+
 // rowAVX2F64 computes one row of four panels of 8 columns, with AVX2 and FMA.
 //
 //go:noescape
-func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64, relu bool)
+func rowAVX2F64(k int, a []float64, aks int, b []float64, step int, bks int, ahead int, c []float64, from []float64, relu bool)
 
 // tileAVX512F32 is tileGeneric for panels of 32 columns, with AVX-512F.
 //
 //go:noescape
 func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, c []float32, ldc int, cols int, from []float32, ldf int, relu bool)
 
+// streamAVX512F32 is the tile of a whole panel of 32 columns that fetches ahead, with AVX-512F.
+//
+//go:noescape
+func streamAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, ahead int, pace int, c []float32, ldc int, from []float32, ldf int, relu bool)
+
 // rowAVX512F32 computes one row of four panels of 32 columns, with AVX-512F.
 //
 //go:noescape
-func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, c []float32, from []float32, relu bool)
+func rowAVX512F32(k int, a []float32, aks int, b []float32, step int, bks int, ahead int, c []float32, from []float32, relu bool)
 
 // tileAVX512F64 is tileGeneric for panels of 16 columns, with AVX-512F.
 //
 //go:noescape
 func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, c []float64, ldc int, cols int, from []float64, ldf int, relu bool)
 
+// streamAVX512F64 is the tile of a whole panel of 16 columns that fetches ahead, with AVX-512F.
+//
+//go:noescape
+func streamAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, ahead int, pace int, c []float64, ldc int, from []float64, ldf int, relu bool)
+
 // rowAVX512F64 computes one row of four panels of 16 columns, with AVX-512F.
 //
 //go:noescape
-func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, c []float64, from []float64, relu bool)
+func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, ahead int, c []float64, from []float64, relu bool)
 
 // addAVX2 is the zip function Add, with AVX2 and FMA.
 //

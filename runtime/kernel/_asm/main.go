@@ -13,6 +13,7 @@ func main() {
 	masks()
 	for _, v := range []vectors{avx2f32, avx2f64, avx512f32, avx512f64} {
 		v.tile()
+		v.stream()
 		v.row()
 	}
 	for _, v := range []vectors{avx2f32, avx512f32} {

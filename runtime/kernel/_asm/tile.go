@@ -49,6 +49,8 @@ type state struct {
 	m, a, ars, ars3, aks, b, bks, c, ldc, mask Register
 
 	from Mem // where the sums start, 0 for zeros: the rows at hand of it
+
+	next Register // what to fetch, if not nil
 }
 
 // tile writes the function that impl.tile in gemm.go describes. Blocks of mr rows run down C; the
@@ -89,6 +91,28 @@ func (v vectors) tile() {
 	JLE(LabelRef("half"))
 	v.blocks(s, columns{tag: "part", halves: 2, masked: true})
 	v.blocks(s, columns{tag: "half", halves: 1, masked: true})
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// stream writes the function that impl.stream in gemm.go describes.
+func (v vectors) stream() {
+	el, name := map[int]string{4: "float32", 8: "float64"}[v.size], "stream"+v.name[len("tile"):]
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks, ahead, pace int, c []%[1]s, ldc int, from []%[1]s, ldf int, relu bool)", el))
+	Doc(fmt.Sprintf("%s is the tile of a whole panel of %d columns that fetches ahead, with %s.", name, 2*v.lanes(), v.set))
+	Pragma("noescape")
+	s := state{m: Load(Param("m"), GP64()), next: GP64()}
+	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), v.bytes("ars"), v.bytes("aks")
+	s.b, s.bks = Load(Param("b").Base(), GP64()), v.bytes("bks")
+	s.c, s.ldc = Load(Param("c").Base(), GP64()), v.bytes("ldc")
+	s.ars3, s.from = GP64(), AllocLocal(8)
+	Load(Param("ahead"), s.next)
+	ADDQ(s.b, s.next)
+	start := Load(Param("from").Base(), GP64())
+	MOVQ(start, s.from)
+	LEAQ(Mem{Base: s.ars, Index: s.ars, Scale: 2}, s.ars3)
+	v.blocks(s, columns{tag: "full", halves: 2})
 	Label("done")
 	VZEROUPPER()
 	RET()
@@ -167,6 +191,12 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 			v.fma(b[h], x, acc(i, h))
 		}
 	}
+	if s.next != nil {
+		for h := 0; h < halves*v.width; h += 64 {
+			PREFETCHNTA(Mem{Base: s.next, Disp: h})
+		}
+		ADDQ(param("pace"), s.next)
+	}
 	ADDQ(s.bks, pb)
 	ADDQ(s.aks, pa)
 	if rows > 4 {
@@ -206,6 +236,15 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 		}
 		ADDQ(s.ldc, s.c)
 	}
+}
+
+// param is where a parameter lies.
+func param(name string) Mem {
+	at, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return at.Addr
 }
 
 // load reads a half of a row of the panel. Elements outside of the mask are not touched.
