@@ -103,7 +103,6 @@ type convJob struct {
 	rows, pitch, phase int
 	depth              depth
 	weights            []float32 // W in another order, see arrange
-	ars, aks           int       // from one row of weights to the next, and between elements
 
 	pointsFn, planesFn, stripsFn func(lo, hi int)
 }
@@ -287,28 +286,28 @@ func depthGeneric(k, sx, sy, rows, cols int, x []float32, xs, phase int, w, y []
 
 // arrange lays out rows of all channels after each other. A convolution is a product over the channels
 // for each element of the window then, or, where the channels are few, one for each column of it, over
-// its rows too, which takes weights in another order.
+// its rows too. The weights of each product are laid out together: where they stand in W they would fill
+// a cache line each, and all of W would go through the cache for each element of the window.
 func (j *convJob) arrange() {
 	j.layOut(1)
 	rows, taps := j.joined(), j.KH*j.KW
-	if rows == 1 {
-		j.ars, j.aks = j.C*taps, taps
-		return
-	}
-	j.ars, j.aks = rows*j.C, 1
 	n := j.Groups * j.M * j.C * taps
 	if cap(j.weights) < n {
 		j.weights = make([]float32, n)
 	}
 	j.weights = j.weights[:n]
-	k := rows * j.C
+	k, products := rows*j.C, taps/rows
 	for g := range j.Groups {
 		for m := range j.M {
-			w := j.w[(g*j.M+m)*j.C*taps:]
+			w := j.w[(g*j.M+m)*j.C*taps : (g*j.M+m+1)*j.C*taps]
 			for t := range taps {
-				to := j.weights[((g*j.KW+t%j.KW)*j.M+m)*k+t/j.KW*j.C:]
-				for c := range j.C {
-					to[c] = w[c*taps+t]
+				q, row := t, 0
+				if rows > 1 {
+					q, row = t%j.KW, t/j.KW
+				}
+				to := j.weights[((g*products+q)*j.M+m)*k+row*j.C:][:j.C]
+				for c, i := 0, t; c < len(to); c, i = c+1, i+taps {
+					to[c] = w[i]
 				}
 			}
 		}
@@ -352,14 +351,11 @@ func (j *convJob) strips(lo, hi int) {
 				from, ldf := starts, im.nr
 				for q := range products {
 					ty, tx := q/j.KW, q%j.KW*j.DX
-					w := j.w[g*j.M*j.C*j.KH*j.KW+q:]
-					if joined > 1 {
-						w = j.weights[(g*j.KW+q)*j.M*k:]
-					}
+					w := j.weights[(g*products+q)*j.M*k:]
 					x := c.buf[(i*j.SY+ty*j.DY)*j.C*j.pitch+tx%j.SX*j.phase+tx/j.SX+ox:]
 					for k0 := 0; k0 < k; k0 += blockK {
 						last := q == products-1 && k0+blockK >= k
-						im.tile(j.M, min(blockK, k-k0), w[k0*j.aks:], j.ars, j.aks, x[k0*j.pitch:], j.pitch, y, places, cols, from, ldf, last && j.f == Relu)
+						im.tile(j.M, min(blockK, k-k0), w[k0:], k, 1, x[k0*j.pitch:], j.pitch, y, places, cols, from, ldf, last && j.f == Relu)
 						from, ldf = y, places
 					}
 				}
