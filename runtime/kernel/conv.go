@@ -41,7 +41,7 @@ func Conv32(p *Pool, s Conv, y, x, w, bias []float32, f Function, alpha, beta fl
 	j, _ := convJobs.Get().(*convJob)
 	if j == nil {
 		j = &convJob{}
-		j.pointsFn, j.planesFn, j.stripsFn = j.points, j.planes, j.strips
+		j.pointsFn, j.planesFn, j.stripsFn, j.flatsFn = j.points, j.planes, j.strips, j.flats
 	}
 	in := active.Load()
 	j.Conv, j.path, j.y, j.x, j.w, j.bias = s, in, y, x, w, bias
@@ -65,6 +65,9 @@ func Conv32(p *Pool, s Conv, y, x, w, bias []float32, f Function, alpha, beta fl
 		}
 		j.layOut((s.OH + depthBlock - 1) / depthBlock * depthBlock)
 		p.For(s.Images*s.Groups, max(1, convGrain/8/(work+1)), j.planesFn)
+	case j.isFlat():
+		tasks := j.flatTasks(work)
+		p.For(tasks, max(1, convGrain/(work/(j.cuts*j.split)+1)), j.flatsFn)
 	default:
 		j.arrange()
 		j.cut = max(1, min(s.OH, convStrip/(s.C*j.pitch)/s.SY-s.KH*s.DY/s.SY))
@@ -73,7 +76,7 @@ func Conv32(p *Pool, s Conv, y, x, w, bias []float32, f Function, alpha, beta fl
 		j.rows = (j.cut-1)*s.SY + (s.KH-1)*s.DY + 1
 		p.For(s.Images*s.Groups*j.cuts, max(1, convGrain/(work/j.cuts+1)), j.stripsFn)
 	}
-	*j = convJob{pointsFn: j.pointsFn, planesFn: j.planesFn, stripsFn: j.stripsFn, weights: j.weights}
+	*j = convJob{pointsFn: j.pointsFn, planesFn: j.planesFn, stripsFn: j.stripsFn, flatsFn: j.flatsFn, weights: j.weights}
 	convJobs.Put(j)
 }
 
@@ -104,7 +107,7 @@ type convJob struct {
 	depth              depth
 	weights            []float32 // W in another order, see arrange
 
-	pointsFn, planesFn, stripsFn func(lo, hi int)
+	pointsFn, planesFn, stripsFn, flatsFn func(lo, hi int)
 }
 
 var convJobs sync.Pool

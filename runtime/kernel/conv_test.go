@@ -61,6 +61,12 @@ func convCases() []Conv {
 		convCase(1, 2, 1, 3, 6, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1),
 		convCase(1, 1, 2, 2, 1, 1, 3, 3, 1, 1, 1, 1, 5, 6, 7, 4), // more padding than input
 		convCase(1, 1, 40, 2, 6, 6, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0),
+		convCase(1, 1, 32, 5, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1), // rows of Y in one product, from here on
+		convCase(2, 1, 300, 33, 7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1),
+		convCase(1, 2, 40, 90, 13, 14, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1),
+		convCase(1, 1, 200, 70, 21, 10, 3, 5, 1, 1, 2, 2, 1, 3, 2, 4), // in strips
+		convCase(1, 1, 70, 3, 9, 36, 1, 3, 1, 1, 1, 1, 0, 0, 0, 0),
+		convCase(1, 1, 33, 8, 4, 5, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1),
 	}
 	for _, k := range []int{3, 5} {
 		for sy := 1; sy <= 2; sy++ {
