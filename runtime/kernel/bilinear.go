@@ -153,7 +153,7 @@ func (w *PackedBilinear32) Mul(p *Pool, m int, x []float32, ldx int, y []float32
 	j.w, j.x, j.y, j.ldx, j.ldy, j.samples = w, x, y, ldx, ldy, m
 	e.ends(&j.ends, w.path, m, ny)
 	j.block = min(m, w.block)
-	if m*w.work < minSplit {
+	if !p.worth(m * w.work) {
 		for s := 0; s < m; s += j.block {
 			for t := range w.cuts {
 				j.task(s, min(m, s+j.block), t, &j.scratch)

@@ -47,7 +47,11 @@ func Conv32(p *Pool, s Conv, y, x, w, bias []float32, f Function, alpha, beta fl
 	j.Conv, j.path, j.y, j.x, j.w, j.bias = s, in, y, x, w, bias
 	j.f, j.alpha, j.beta, j.act = f, alpha, beta, in.unary[f]
 	work := s.M * s.OH * s.OW * s.C * s.KH * s.KW // of an image and group
-	if all := work * s.Images * s.Groups; all < minSplit/8 || all < minSplit && s.C*s.M > 1 {
+	all := work * s.Images * s.Groups
+	if s.C*s.M == 1 {
+		all *= 8 // a sum of few terms waits for memory
+	}
+	if !p.worth(all) {
 		p = nil
 	}
 	switch {

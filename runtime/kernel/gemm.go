@@ -36,10 +36,11 @@ const (
 	fewPanels, fewPanelsRows = 8, 48
 	// nearBytes is a B, or nearRows rows of it, that needs no packing: its panels lie close together.
 	nearBytes, nearRows = 32 << 10, 32
-	// minSplit is the number of multiplications below which a product is not worth sharing out
-	// (about 50 µs), minTask the one below which a share is not. Small tasks let cores finish
-	// together, even if one is slower than the others; maxTasks are enough for any CPU.
-	minSplit, minTask, maxTasks = 6 << 20, 512 << 10, 64
+	// minSplit is the number of multiplications below which a product is not worth waking a helper for
+	// (about 50 µs), minAwake the one below which it is not worth sharing out with one that is awake,
+	// minTask the one below which a share is not. Small tasks let cores finish together, even if one is
+	// slower than the others; maxTasks are enough for any CPU.
+	minSplit, minAwake, minTask, maxTasks = 6 << 20, 1 << 20, 512 << 10, 64
 	// strips is how often a block of A is read: so cores that begin at both ends of a product read
 	// different panels of B, their own half of a B that would not fit one core's caches.
 	strips = 2
@@ -315,7 +316,11 @@ func (j *job[T]) split(p *Pool, gather bool) {
 	blocks = (m + j.rows - 1) / j.rows
 	j.group = panels
 	each := max(mr/2, min(m, j.rows)) * nr * k // one row costs as much as four: it waits for memory
-	if each*blocks*panels >= minSplit {
+	work := each * blocks * panels
+	if !p.worth(work) {
+		p = nil
+	}
+	if p != nil || work >= minSplit {
 		j.group = min(panels, max(minTask/each, blocks*panels/maxTasks, 1))
 		if j.rows <= fewPanelsRows && panels <= fewPanels {
 			j.group = panels
@@ -323,8 +328,6 @@ func (j *job[T]) split(p *Pool, gather bool) {
 		if j.gathers {
 			j.group = (j.group + gatherPanels - 1) / gatherPanels * gatherPanels
 		}
-	} else {
-		p = nil
 	}
 	j.cuts = (panels + j.group - 1) / j.group
 	j.wide = (j.cuts + strips - 1) / strips

@@ -46,7 +46,7 @@ func GemmBatch32(p *Pool, count, m, n, k int, a, b Matrices32, c []float32, step
 	mustHold("C", len(c)-(count-1)*step, m, n, ldc, 1)
 	j := newBatchJob(count, m, n, k, a, b)
 	j.c, j.step, j.ldc, j.add = c, step, ldc, add
-	if count*m*n*k < minSplit {
+	if !p.worth(count * m * n * k) {
 		j.products(0, count)
 	} else {
 		p.For(count, max(1, minTask/(m*n*k)), j.productsFn)

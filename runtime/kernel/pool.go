@@ -21,6 +21,7 @@ type Pool struct {
 	rest    atomic.Int64 // share nothing before this moment
 	suspect atomic.Bool  // that a helper is on its caller's core
 	account account
+	streak  streak
 }
 
 // NewPool returns a pool of the given number of threads; 0 or less means all that Go may use.
@@ -38,6 +39,36 @@ func (p *Pool) Threads() int {
 	}
 	return p.threads
 }
+
+// worth tells whether a product of so many multiplications is worth sharing out: a large one always, a
+// small one if a helper is awake. To wake one costs as much as it takes. So
+// that is done when small ones have followed on each other for so long that the next ones are likely to
+// have something of it.
+func (p *Pool) worth(work int) bool {
+	switch {
+	case p.Threads() == 1 || work < minAwake:
+		return false
+	case work >= minSplit || awake(1):
+		return true
+	default:
+		return p.streak.goesOn(now())
+	}
+}
+
+// A streak is small products in a row, times in nanoseconds.
+type streak struct{ began, last atomic.Int64 }
+
+// goesOn tells whether one that begins now is part of a streak that is long already.
+func (s *streak) goesOn(now int64) bool {
+	if now-s.last.Swap(now) > streakGap {
+		s.began.Store(now)
+		return false
+	}
+	return now-s.began.Load() > streakLength
+}
+
+// streakGap ends a streak, after streakLength it counts.
+const streakGap, streakLength = int64(100 * time.Microsecond), int64(200 * time.Microsecond)
 
 // For calls f(lo, hi) once for every chunk [i·grain, min(n, (i+1)·grain)) and returns when all are
 // done. Chunks run in any order and at the same time; their bounds depend on n and grain alone. A

@@ -196,3 +196,73 @@ func firstDifference[T float](x, y []T) int {
 	}
 	return -1
 }
+
+// TestWorth is what is shared out: nothing on one thread and nothing tiny, everything large, and what lies
+// between while helpers look for work, or after a while of it.
+func TestWorth(t *testing.T) {
+	moreThreads(t)
+	var none *Pool
+	for _, p := range []*Pool{none, NewPool(1)} {
+		if p.worth(1 << 40) {
+			t.Errorf("a pool of %d threads shares out", p.Threads())
+		}
+	}
+	p := NewPool(2)
+	if p.worth(minAwake - 1) {
+		t.Error("shares out less than minAwake")
+	}
+	if !p.worth(minSplit) {
+		t.Error("keeps minSplit to itself")
+	}
+	for start := time.Now(); !p.worth(minAwake); {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("small products in a row are never shared out")
+		}
+	}
+}
+
+func TestStreak(t *testing.T) {
+	const us = int64(time.Microsecond)
+	var s streak
+	now := 5000 * us
+	for i, want := range []bool{false, false, false, false, true, true} {
+		if got := s.goesOn(now); got != want {
+			t.Errorf("product %d, 60 µs after the last: %v", i, got)
+		}
+		now += 60 * us
+	}
+	if now += streakGap; s.goesOn(now) {
+		t.Error("goes on after a gap")
+	}
+	for range 20 { // runs of two products, a while apart
+		if now += 30 * us; s.goesOn(now) {
+			t.Error("two products are a streak")
+		}
+		if now += 2 * streakGap; s.goesOn(now) {
+			t.Error("goes on after a gap")
+		}
+	}
+}
+
+// TestSameBitsOfSmallProducts multiplies what is shared out only while helpers are awake, over and over:
+// it is, sooner or later, and the bits stay.
+func TestSameBitsOfSmallProducts(t *testing.T) {
+	moreThreads(t)
+	inEveryPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		k, n := 700, 1100
+		w := Pack32(k, n, random[float32](r, k*n), n, 1)
+		p := NewPool(2)
+		for _, m := range []int{1, 2, 5} {
+			x, want, got := random[float32](r, m*k), make([]float32, m*n), make([]float32, m*n)
+			GemmPacked32(nil, m, x, k, 1, w, want, n, false)
+			for range 50 {
+				clear(got)
+				GemmPacked32(p, m, x, k, 1, w, got, n, false)
+				if i := firstDifference(got, want); i >= 0 {
+					t.Fatalf("m=%d: element %d is %v on two threads, %v on one", m, i, got[i], want[i])
+				}
+			}
+		}
+	})
+}
