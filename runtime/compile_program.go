@@ -24,8 +24,10 @@ type compiler struct {
 func (c *compiler) node(n *graph.Node) {
 	in := instr{dst: len(c.code), a: c.operand(n.Input(0))}
 	switch {
-	case n.OpType == "Pow": // squares alone
+	case n.OpType == "Pow" && *c.l.scalar(n.Input(1)) == 2:
 		in.op, in.b = opMul, in.a
+	case n.OpType == "Pow":
+		in.f, in.cube = cubes, true
 	default:
 		var ok bool
 		if in.op, ok = binaries[n.OpType]; ok {
@@ -113,6 +115,7 @@ func (c *compiler) uses() []int {
 // recognise replaces what exporters write out by the kernel's function:
 //
 //	x·Sigmoid(x)  x·HardSigmoid(x; 1/6, ½)  x·Clip(x+3, 0, 6)/6  ½·x·(1+Erf(x/√2))
+//	½·x·(1+Tanh(√(2/π)·(x+0.044715·x³)))
 func (c *compiler) recognise() {
 	for i := range c.code {
 		uses := c.uses()
@@ -126,7 +129,7 @@ func (c *compiler) recognise() {
 			if f == nil || uses[g.i] != 1 || x == g {
 				continue
 			}
-			is := func(fn kernel.Function, of operand) bool { return !f.binary() && f.fn == fn && f.a == of }
+			is := func(fn kernel.Function, of operand) bool { return !f.binary() && f.f == nil && f.fn == fn && f.a == of }
 			var fn kernel.Function
 			switch {
 			case is(kernel.Sigmoid, x) && k == 1:
@@ -137,6 +140,8 @@ func (c *compiler) recognise() {
 				fn = kernel.HardSwish
 			case near(k, 0.5) && c.isErf(g, x, uses):
 				fn = kernel.Gelu
+			case near(k, 0.5) && c.isTanh(g, x, uses):
+				fn = kernel.GeluTanh
 			default:
 				continue
 			}
@@ -202,27 +207,93 @@ func (c *compiler) isSum(o, x operand, k float32, uses []int) bool {
 	return d.a == x && d.b == constant || d.b == x && d.a == constant
 }
 
+// beside is what is added to the constant k to give o; false where o is no such sum.
+func (c *compiler) beside(o operand, k float32) (operand, bool) {
+	d := c.definition(o)
+	if d == nil || !d.binary() || d.op != opAdd {
+		return o, false
+	}
+	switch constant := (operand{kind: fromConst, c: k}); constant {
+	case d.a:
+		return d.b, true
+	case d.b:
+		return d.a, true
+	}
+	return o, false
+}
+
+// onePlus is the product that o is f(product) + 1 of, as its factors and that of
+// its constants; none where o is something else.
+func (c *compiler) onePlus(o operand, f kernel.Function, uses []int) (rest []operand, k float32) {
+	e, ok := c.beside(o, 1)
+	in := c.definition(e)
+	if !ok || in == nil || uses[e.i] != 1 || in.binary() || in.f != nil || in.fn != f {
+		return nil, 0
+	}
+	u := c.definition(in.a)
+	if u == nil || uses[in.a.i] != 1 || !u.isProduct() {
+		return nil, 0
+	}
+	return c.factors(in.a.i, uses)
+}
+
 // isErf reports whether o is 1 + Erf(x/√2).
 func (c *compiler) isErf(o, x operand, uses []int) bool {
-	d := c.definition(o)
-	one := operand{kind: fromConst, c: 1}
-	if d == nil || !d.binary() || d.op != opAdd || d.a != one && d.b != one {
-		return false
-	}
-	e := d.a
-	if e == one {
-		e = d.b
-	}
-	f := c.definition(e)
-	if f == nil || uses[e.i] != 1 || f.binary() || f.fn != kernel.Erf {
-		return false
-	}
-	u := c.definition(f.a)
-	if u == nil || uses[f.a.i] != 1 || !u.isProduct() {
-		return false
-	}
-	rest, k := c.factors(f.a.i, uses)
+	rest, k := c.onePlus(o, kernel.Erf, uses)
 	return len(rest) == 1 && rest[0] == x && near(k, 1/math.Sqrt2)
+}
+
+// isTanh reports whether o is 1 + Tanh(√(2/π)·(x + 0.044715·x³)), or the same
+// with x taken out of the sum.
+func (c *compiler) isTanh(o, x operand, uses []int) bool {
+	const cubic = 0.044715
+	rest, k := c.onePlus(o, kernel.Tanh, uses)
+	if !near(k, float32(math.Sqrt(2/math.Pi))) {
+		return false
+	}
+	switch {
+	case len(rest) == 1: // x + 0.044715·x³
+		d := c.definition(rest[0])
+		if d == nil || uses[rest[0].i] != 1 || !d.binary() || d.op != opAdd {
+			return false
+		}
+		return d.a == x && c.isPower(d.b, x, 3, cubic, uses) || d.b == x && c.isPower(d.a, x, 3, cubic, uses)
+	case len(rest) == 2 && rest[0] == x, len(rest) == 2 && rest[1] == x: // x, and 1 + 0.044715·x²
+		s := rest[0]
+		if s == x {
+			s = rest[1]
+		}
+		square, ok := c.beside(s, 1)
+		return ok && uses[s.i] == 1 && c.isPower(square, x, 2, cubic, uses)
+	}
+	return false
+}
+
+// isPower reports whether o is k·xⁿ, which nothing else reads.
+func (c *compiler) isPower(o, x operand, n int, k float32, uses []int) bool {
+	d := c.definition(o)
+	if d == nil || uses[o.i] != 1 || !d.isProduct() {
+		return false
+	}
+	rest, have := c.factors(o.i, uses)
+	for _, r := range rest {
+		if f := c.definition(r); r == x {
+			n--
+		} else if f != nil && f.cube && f.a == x && uses[r.i] == 1 {
+			n -= 3
+		} else {
+			return false
+		}
+	}
+	return n == 0 && near(have, k)
+}
+
+// cubes is Pow with the exponent 3.
+func cubes(y, x []float32) {
+	for i, v := range x {
+		w := float64(v)
+		y[i] = float32(w * w * w)
+	}
 }
 
 // sweep drops instructions whose register nothing reads, the last one apart.

@@ -21,11 +21,12 @@ var passes = []pass{
 	{"fold", (*lowerer).fold},           // 2: what does not depend on the inputs
 	{"tidy", (*lowerer).tidy},           // 3: nodes that give out what they read
 	{"affine", (*lowerer).affine},       // 4: scales and shifts of channels into convolutions
-	{"attention", (*lowerer).attention}, // 5: softmax between two products
-	{"bilinear", (*lowerer).bilinear},   // 6: sums of Kronecker products
-	{"linear", (*lowerer).linear},       // 7: products with constant weights
-	{"pointwise", (*lowerer).pointwise}, // 8: element-wise nodes, behind products too
-	{"movement", (*lowerer).movement},   // 9: what is left of Transpose and ReduceMean
+	{"norm", (*lowerer).norm},           // 5: layer-norms that are written out
+	{"attention", (*lowerer).attention}, // 6: softmax between two products
+	{"bilinear", (*lowerer).bilinear},   // 7: sums of Kronecker products
+	{"linear", (*lowerer).linear},       // 8: products with constant weights
+	{"pointwise", (*lowerer).pointwise}, // 9: element-wise nodes, behind products too
+	{"movement", (*lowerer).movement},   // 10: what is left of Transpose and ReduceMean
 }
 
 // checkPasses makes lowering check the graph after each pass; tests set it.

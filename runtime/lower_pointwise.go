@@ -57,7 +57,7 @@ func (l *lowerer) isPointwise(n *graph.Node) bool {
 		return ok
 	case n.OpType == "Pow":
 		e := l.scalar(n.Input(1))
-		return e != nil && *e == 2
+		return e != nil && (*e == 2 || *e == 3)
 	}
 	if _, ok := binaries[n.OpType]; ok {
 		return len(n.Inputs()) == 2 && n.Input(0) != nil && n.Input(1) != nil

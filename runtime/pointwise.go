@@ -27,7 +27,8 @@ type instr struct {
 	fn          kernel.Function
 	alpha, beta float32 // the parameters of fn
 	f           func(y, x []float32)
-	dst         int // a register, or resultReg
+	cube        bool // f is cubes
+	dst         int  // a register, or resultReg
 	a, b        operand
 }
 
