@@ -49,7 +49,12 @@ func TestPeerTimes(t *testing.T) {
 			} else if !ok {
 				continue
 			}
+			free := func() {}
+			if threads == 1 {
+				free = onOneCore(t)
+			}
 			ours, theirs, ratio, v := c.measure(t, harness, lib, threads)
+			free()
 			version = v
 			fmt.Fprintf(&table, "| %s | %d | %d | %s | %s | %.2f |\n", c.name, c.samples, threads, micros(ours), micros(theirs), ratio)
 			key := fmt.Sprintf("%s, threads=%d", strings.Fields(c.name)[0], threads)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -12,10 +13,19 @@ import (
 
 // TestTwoCores times operations on one thread and, in turns, on two, first with two cores for them,
 // then while another process keeps the second one busy. It is a measurement, not a check: what it
-// fails on is nothing. It takes half a minute, so BILINC_BENCH must ask for it.
+// fails on is nothing. It takes half a minute, so BILINC_BENCH=1 must ask for it, or a regular expression
+// of the operations to measure.
 func TestTwoCores(t *testing.T) {
-	if os.Getenv("BILINC_BENCH") == "" {
+	which := os.Getenv("BILINC_BENCH")
+	if which == "" {
 		t.Skip("BILINC_BENCH is not set")
+	}
+	if which == "1" {
+		which = "."
+	}
+	wanted, err := regexp.Compile(which)
+	if err != nil {
+		t.Fatal(err)
 	}
 	taskset, err := exec.LookPath("taskset")
 	if err != nil {
@@ -23,6 +33,9 @@ func TestTwoCores(t *testing.T) {
 	}
 	fmt.Printf("| operation (%s) | one thread, µs | two | ratio | other core busy |\n|---|---|---|---|---|\n", Path())
 	for _, o := range sharedOperations() {
+		if !wanted.MatchString(o.name) {
+			continue
+		}
 		one, two, ratio := inTurns(o.run)
 		hog := exec.Command(taskset, "-c", "1", "sh", "-c", "while :; do :; done")
 		if err := hog.Start(); err != nil {
