@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -148,6 +150,19 @@ func TestFileCutShort(t *testing.T) {
 	}
 }
 
+// A large weight that is packed is read from the file in parts.
+func TestFileCutShortInLargeWeight(t *testing.T) {
+	path := wideFile(t, 2100, 1, false)
+	p := compileModel(t, read(t, path), 1)
+	if err := os.Truncate(path, 9<<20); err != nil {
+		t.Fatal(err)
+	}
+	var e *file.CutError
+	if _, err := p.Run(context.Background(), []tensor.Value{noise(1, 20, 2100)}); !errors.As(err, &e) || e.Now != 9<<20 {
+		t.Errorf("%v", err)
+	}
+}
+
 // Helpers of the pool read the file too: products with a weight that is not
 // packed, since it is the left factor.
 func TestFileCutShortUnderHelpers(t *testing.T) {
@@ -197,8 +212,66 @@ func TestMemoryOfMappedModel(t *testing.T) {
 	}
 }
 
+// A model that is one weight gives its pages back while that is packed, in rows
+// or in columns.
+func TestPeakOfOneWeight(t *testing.T) {
+	// Memory that is used again is cleared, and counts, before anything is packed into it: a process of its own has
+	// none, as long as it keeps what it has.
+	if os.Getenv("BILINC_TEST_ALONE") == "" {
+		alone := exec.Command(os.Args[0], "-test.run=^TestPeakOfOneWeight$", "-test.v")
+		alone.Env = append(os.Environ(), "BILINC_TEST_ALONE=1")
+		out, err := alone.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		} else if strings.Contains(string(out), "--- SKIP") {
+			t.Skipf("%s", out)
+		}
+		return
+	}
+	var kept []any
+	for _, transposed := range []bool{false, true} {
+		b := newModel(t)
+		const k, n = 3000, 5000
+		w := tensor.New(tensor.Float32, k, n)
+		attrs := []*graph.Attr{intAttr("transB", 0)}
+		if transposed {
+			w, attrs[0].I = tensor.New(tensor.Float32, n, k), 1
+		}
+		b.outputs(b.node("Gemm", "y", vals(b.input("x", tensor.Float32, "N", k), b.g.NewConst("w", w)), attrs...))
+		path := filepath.Join(t.TempDir(), "one.onnx")
+		if err := onnx.Write(b.Model, path, onnx.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		debug.FreeOSMemory()
+		before := rss(t)
+		p := compileModel(t, read(t, path), 1)
+		kept = append(kept, b, p)
+		resetPeak(t)
+		for _, rows := range []int{1, 1, 20} { // as it lies, packed
+			if _, err := p.Run(context.Background(), []tensor.Value{noise(1, rows, k)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if share := float64(inStatus(t, "VmHWM")-before) / (4 * k * n); share > 1.3 || share < 0.9 {
+			t.Errorf("transposed %v: the process has taken %.2f times the file, wanted about 1", transposed, share)
+		}
+	}
+	goruntime.KeepAlive(kept)
+}
+
+// resetPeak makes the peak of memory what the process has now.
+func resetPeak(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o200); err != nil {
+		t.Skip(err)
+	}
+}
+
 // rss is the bytes of memory that the process has.
-func rss(t *testing.T) int {
+func rss(t *testing.T) int { return inStatus(t, "VmRSS") }
+
+// inStatus is a number of bytes that the system says of the process.
+func inStatus(t *testing.T, name string) int {
 	t.Helper()
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
@@ -207,10 +280,10 @@ func rss(t *testing.T) int {
 	defer func() { _ = f.Close() }()
 	for s := bufio.NewScanner(f); s.Scan(); {
 		var kb int
-		if _, err := fmt.Sscanf(s.Text(), "VmRSS: %d kB", &kb); err == nil {
+		if _, err := fmt.Sscanf(s.Text(), name+": %d kB", &kb); err == nil {
 			return kb << 10
 		}
 	}
-	t.Skip("no VmRSS")
+	t.Skip("no " + name)
 	return 0
 }

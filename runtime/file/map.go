@@ -160,6 +160,23 @@ func GiveBack(b []byte) {
 	}
 }
 
+// ReadMapped copies the beginning of from, which lies in a mapped file, to all
+// of dst, from the file itself: no page of the mapping is touched.
+func ReadMapped(dst, from []byte) error {
+	m := mappingOf(from)
+	if m == nil || len(from) < len(dst) {
+		return fmt.Errorf("%d of %d bytes are to be read again, which lie in no mapped file", len(dst), len(from))
+	}
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(from))) - m.start()
+	if _, err := m.f.ReadAt(dst, int64(at)); err != nil {
+		if cut := Check(from); cut != nil {
+			return cut
+		}
+		return fmt.Errorf("%s: %w", m.path, cause(err))
+	}
+	return nil
+}
+
 // Check fails where the bytes lie in a mapped file that has become shorter than
 // it was. What was read from behind its new end before may be zeros.
 func Check(b []byte) error {

@@ -83,6 +83,26 @@ func sumOf(data []byte) {
 	sink.Store(int64(n))
 }
 
+func TestReadMapped(t *testing.T) {
+	path, data := mapLarge(t)
+	got := make([]byte, 1000)
+	for _, at := range []int{0, 4095, len(data) - len(got)} {
+		if err := ReadMapped(got, data[at:]); err != nil || !bytes.Equal(got, large()[at:at+len(got)]) {
+			t.Errorf("from byte %d: other bytes (%v)", at, err)
+		}
+	}
+	if ReadMapped(got, data[len(data)-len(got)+1:]) == nil || ReadMapped(got, make([]byte, 2000)) == nil {
+		t.Error("read what is in no mapped file")
+	}
+	if err := os.Truncate(path, 5000); err != nil {
+		t.Fatal(err)
+	}
+	var cut *CutError
+	if err := ReadMapped(got, data[4500:]); !errors.As(err, &cut) || cut.Now != 5000 {
+		t.Errorf("behind the file's new end: %v", err)
+	}
+}
+
 func TestCutShort(t *testing.T) {
 	path, data := mapLarge(t)
 	if err := os.Truncate(path, 100); err != nil {

@@ -13,18 +13,35 @@ type Packed32 struct {
 
 // Pack32 packs B[l·brs+j·bcs], l < k, j < n.
 func Pack32(k, n int, b []float32, brs, bcs int) *Packed32 {
+	p, _ := PackColumns32(k, n, n, func(int, int) ([]float32, int, int, error) { return b, brs, bcs, nil })
+	return p
+}
+
+// PackColumns32 is [Pack32] of a matrix that need not be in memory as a whole: columns is asked for
+// columns j0 ≤ j < j1, in turn and each once, and returns them as B[l·brs+(j-j0)·bcs], for as long as
+// it is not called again. They are about as many as width, which is rounded to panels. The first error
+// ends it.
+func PackColumns32(k, n, width int, columns func(j0, j1 int) (b []float32, brs, bcs int, err error)) (*Packed32, error) {
 	in := active.Load()
 	im := in.f32
 	p := &Packed32{path: in, k: max(k, 0), n: max(n, 0)}
 	if k <= 0 || n <= 0 {
-		return p
+		return p, nil
 	}
-	mustHold("B", len(b), k, n, brs, bcs)
 	p.data = aligned[float32]((n + im.nr - 1) / im.nr * im.nr * k)
-	for j := 0; j < n; j += im.nr {
-		im.packPanel(p.data[j*k:], b[j*bcs:], brs, bcs, k, min(im.nr, n-j))
+	width = max(1, (width+im.nr-1)/im.nr) * im.nr
+	for j0 := 0; j0 < n; j0 += width {
+		j1 := min(n, j0+width)
+		b, brs, bcs, err := columns(j0, j1)
+		if err != nil {
+			return nil, err
+		}
+		mustHold("B", len(b), k, j1-j0, brs, bcs)
+		for j := j0; j < j1; j += im.nr {
+			im.packPanel(p.data[j*k:], b[(j-j0)*bcs:], brs, bcs, k, min(im.nr, n-j))
+		}
 	}
-	return p
+	return p, nil
 }
 
 // Dims returns the matrix's rows and columns.
