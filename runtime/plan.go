@@ -46,7 +46,7 @@ type planStep struct {
 	drop []int
 }
 
-// A buffer is memory that one or, with views, several slots share.
+// A buffer is memory that one or, with views and what is overwritten, several slots share.
 type buffer struct {
 	source source
 	index  int // of the block's input or output
@@ -65,6 +65,7 @@ const (
 	ownAlloc        // strings, which have no bytes
 	inInput
 	inOutput
+	merged // in another buffer, to which all of its slots belong now
 )
 
 // maxPlans bounds the plans that a block keeps; the oldest one goes first.
@@ -177,6 +178,7 @@ func (b *block) newPlan(in []tensor.Value) (p *plan, err error) {
 	}
 	p.lifetimes()
 	p.bindOutputs()
+	p.overwrite()
 	for k, u := range p.bufferOf {
 		if u >= 0 && (p.buffers[u].source == inOutput || p.buffers[u].source == inInput && p.buffers[u].root != k) {
 			p.external = append(p.external, k)
