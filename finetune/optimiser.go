@@ -40,10 +40,10 @@ type update struct {
 	scale    float64 // what gradients are multiplied by
 }
 
-// apply makes the step of one weight with the gradient g.
-func (u *update) apply(pool *kernel.Pool, s *slot, g *tensor.Tensor) error {
-	if g.DType() != s.x.DType() || g.Len() != s.x.Len() {
-		return fmt.Errorf("weight %q is %v, its gradient %v", s.Value.Name(), s.x, g)
+// apply makes the step of a weight's elements from the at-th on, with their gradient g.
+func (u *update) apply(pool *kernel.Pool, s *slot, at int, g *tensor.Tensor) error {
+	if g.DType() != s.x.DType() || at+g.Len() > s.x.Len() {
+		return fmt.Errorf("weight %q is %v, its gradient from element %d on %v", s.Value.Name(), s.x, at, g)
 	}
 	lr, decay := u.lr*s.rate, 0.0
 	if s.Kind == Matrix {
@@ -53,30 +53,35 @@ func (u *update) apply(pool *kernel.Pool, s *slot, g *tensor.Tensor) error {
 		Decoupled: u.rule == AdamW, Step: u.step, Scale: u.scale}
 	b := kernel.SGDStep{Rate: lr, Momentum: u.momentum, Nesterov: u.nesterov, WeightDecay: decay, Scale: u.scale}
 	if s.x.DType() == tensor.Float64 {
-		x, dx, m := tensor.Data[float64](s.x), tensor.Data[float64](g), tensor.Data[float64](s.mean)
+		x, dx, m := piece[float64](s.x, at, g), tensor.Data[float64](g), piece[float64](s.mean, at, g)
 		if u.rule == SGD {
 			sgd64(x, dx, m, b)
 		} else {
-			adam64(x, dx, m, tensor.Data[float64](s.square), a)
+			adam64(x, dx, m, piece[float64](s.square, at, g), a)
 		}
 		if s.average != nil {
-			y, keep := tensor.Data[float64](s.average), u.averaging()
+			y, keep := piece[float64](s.average, at, g), u.averaging()
 			for i, w := range x {
 				y[i] += (1 - keep) * (w - y[i])
 			}
 		}
 		return nil
 	}
-	x, dx, m := tensor.Data[float32](s.x), tensor.Data[float32](g), tensor.Data[float32](s.mean)
+	x, dx, m := piece[float32](s.x, at, g), tensor.Data[float32](g), piece[float32](s.mean, at, g)
 	if u.rule == SGD {
 		kernel.SGD32(pool, x, dx, m, b)
 	} else {
-		kernel.Adam32(pool, x, dx, m, tensor.Data[float32](s.square), a)
+		kernel.Adam32(pool, x, dx, m, piece[float32](s.square, at, g), a)
 	}
 	if s.average != nil {
-		kernel.Blend32(pool, tensor.Data[float32](s.average), float32(1-u.averaging()), x)
+		kernel.Blend32(pool, piece[float32](s.average, at, g), float32(1-u.averaging()), x)
 	}
 	return nil
+}
+
+// piece is as many elements of t as g has, from the at-th on.
+func piece[T float](t *tensor.Tensor, at int, g *tensor.Tensor) []T {
+	return tensor.Data[T](t)[at : at+g.Len()]
 }
 
 // averaging is the decay of the running mean of the weights in this step:

@@ -130,12 +130,13 @@ func (t *Trainer) directly(ctx context.Context, units []int) (loss float64, sum 
 
 var errNotFinite = errors.New("a gradient is not finite")
 
-// move makes the update of the i-th weight with the gradient g.
-func (t *Trainer) move(i int, g *tensor.Tensor) error {
+// move makes the update of the elements of the i-th weight from the at-th on, with
+// their gradient g.
+func (t *Trainer) move(i, at int, g *tensor.Tensor) error {
 	if !finite(sumOfSquares(t.o.Pool, g)) {
 		return errNotFinite
 	}
-	return t.update.apply(t.o.Pool, t.slots[i], g)
+	return t.update.apply(t.o.Pool, t.slots[i], at, g)
 }
 
 // together makes a step that needs all gradients before the first weight moves.
@@ -156,7 +157,7 @@ func (t *Trainer) together(ctx context.Context, units []int) (loss float64, sum 
 		if !s.reached {
 			continue
 		}
-		if err := t.update.apply(t.o.Pool, s, t.grads[next]); err != nil {
+		if err := t.update.apply(t.o.Pool, s, 0, t.grads[next]); err != nil {
 			return 0, sum, err
 		}
 		next++

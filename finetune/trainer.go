@@ -57,7 +57,7 @@ type Trainer struct {
 	out     []*tensor.Tensor // of the last run
 	args    []tensor.Value   // those of the last call
 	update  update           // of the step
-	moveFn  func(i int, g *tensor.Tensor) error
+	moveFn  func(i, at int, g *tensor.Tensor) error
 	mixer   mixer
 	clock   clock
 	kept    bool // there is a checkpoint

@@ -181,8 +181,14 @@ func TestUpdates(t *testing.T) {
 					u.step, u.lr, u.momentum, u.scale = step, 0.01, 0.9, 0.5
 					g := tensor.New(d, n)
 					fill(g, r.NormFloat64)
-					if err := u.apply(pool, s, g); err != nil {
-						t.Fatal(err)
+					for at := 0; at < n; at += n / 2 { // in two pieces
+						half := tensor.New(d, n/2)
+						if err := half.SeeFrom(g, at); err != nil {
+							t.Fatal(err)
+						}
+						if err := u.apply(pool, s, at, half); err != nil {
+							t.Fatal(err)
+						}
 					}
 					gs, _ := tensor.Float64s(g)
 					lr, decay := 0.03, c.decay

@@ -32,20 +32,28 @@ func (s *State) Backward(ctx context.Context, dout []tensor.Value) error {
 	return s.back(ctx, dout, nil)
 }
 
-// BackwardEach is Backward for whoever needs the gradients of constants one at a
-// time: it calls take with each gradient of Options.Wrt, by its place there, as
-// soon as it is whole, and takes its memory back when take returns. Nothing that
-// comes later reads the value's elements, so that take may change them: an
-// optimiser finds the gradient where it has just been written, in a cache. Those
-// of values that are no constants come last. Grad gives out nothing afterwards.
-func (s *State) BackwardEach(ctx context.Context, dout []tensor.Value, take func(i int, g *tensor.Tensor) error) error {
+// BackwardEach is Backward for whoever needs each element of a gradient once: it calls
+// take with the gradients of Options.Wrt in pieces, g being the elements from the at-th
+// on, in order, of the one at place i there, as soon as they are whole, and takes their
+// memory back when take returns. Nothing that comes later reads the same elements of
+// the value, so that take may change them: an optimiser finds the gradient where it has
+// just been written, in a cache. Pieces come in any order, several at a time perhaps
+// from as many goroutines; those of values that are no constants come last. Grad gives
+// out nothing afterwards.
+func (s *State) BackwardEach(ctx context.Context, dout []tensor.Value, take func(i, at int, g *tensor.Tensor) error) error {
 	return s.back(ctx, dout, take)
 }
 
-func (s *State) back(ctx context.Context, dout []tensor.Value, take func(i int, g *tensor.Tensor) error) error {
+func (s *State) back(ctx context.Context, dout []tensor.Value, take func(i, at int, g *tensor.Tensor) error) error {
 	p := s.p
-	s.borrow = take != nil
-	if s.borrow && s.loans == nil {
+	if s.cut != nil {
+		return s.cut.back(ctx, dout, take)
+	}
+	switch s.borrow = take != nil || s.part.of > 0; {
+	case s.loans != nil || !s.borrow:
+	case s.part.of > 0:
+		s.own()
+	default:
 		s.lend()
 	}
 	if len(dout) > len(p.outputs) {
@@ -106,11 +114,11 @@ func (s *State) back(ctx context.Context, dout []tensor.Value, take func(i int, 
 }
 
 // give calls take with a gradient that is whole, and takes its memory back.
-func (s *State) give(w want, take func(i int, g *tensor.Tensor) error) error {
+func (s *State) give(w want, take func(i, at int, g *tensor.Tensor) error) error {
 	if err := s.begin(w.slot); err != nil {
 		return err
 	}
-	if err := take(w.place, s.grads[w.slot].head); err != nil {
+	if err := take(w.place, 0, s.grads[w.slot].head); err != nil {
 		return err
 	}
 	s.drop(w.slot)

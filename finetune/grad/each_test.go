@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -46,18 +47,29 @@ func TestBackwardEach(t *testing.T) {
 			for range 2 {
 				s := forward(t, p, x)
 				got, kept := make([]*tensor.Tensor, len(wrt)), map[int][]byte{}
-				err := s.BackwardEach(context.Background(), dout, func(i int, g *tensor.Tensor) error {
-					if got[i] != nil {
-						t.Errorf("%v comes twice", wrt[i])
-					}
-					got[i] = g.Clone()
+				var mu sync.Mutex
+				err := s.BackwardEach(context.Background(), dout, func(i, at int, g *tensor.Tensor) error {
+					mu.Lock()
+					defer mu.Unlock()
 					c := wrt[i].Const()
-					if c == nil {
-						return nil
+					if got[i] == nil {
+						got[i] = tensor.New(g.DType(), s.Value(wrt[i]).Tensor.Shape()...)
+						for k, v := 0, tensor.Data[float64](got[i]); k < len(v); k++ {
+							v[k] = math.NaN()
+						}
+						if c != nil {
+							kept[i] = slices.Clone(c.Bytes())
+						}
 					}
-					kept[i] = slices.Clone(c.Bytes())
-					for k, v := 0, tensor.Data[float64](c); k < len(v); k++ {
-						v[k] = math.NaN()
+					piece := tensor.Data[float64](got[i])[at : at+g.Len()]
+					if slices.ContainsFunc(piece, func(v float64) bool { return v == v }) {
+						t.Errorf("some of %v comes twice", wrt[i])
+					}
+					copy(piece, tensor.Data[float64](g))
+					if c != nil {
+						for k, v := at, tensor.Data[float64](c); k < at+g.Len(); k++ {
+							v[k] = math.NaN()
+						}
 					}
 					return nil
 				})
@@ -94,7 +106,7 @@ func TestBackwardEachShares(t *testing.T) {
 		t.Fatal(err)
 	}
 	lowest, highest, total := uintptr(math.MaxUint), uintptr(0), uintptr(0)
-	err = s.BackwardEach(context.Background(), tr.out, func(_ int, g *tensor.Tensor) error {
+	err = s.BackwardEach(context.Background(), tr.out, func(_, _ int, g *tensor.Tensor) error {
 		at := address(g)
 		n := uintptr(len(g.Bytes()))
 		lowest, highest, total = min(lowest, at), max(highest, at+n), total+n
@@ -136,7 +148,7 @@ func TestBackwardEachEnds(t *testing.T) {
 	p := program(t, m, Options{Wrt: wrt})
 	s := forward(t, p, x)
 	count := 0
-	err := s.BackwardEach(context.Background(), nil, func(i int, g *tensor.Tensor) error {
+	err := s.BackwardEach(context.Background(), nil, func(i, _ int, g *tensor.Tensor) error {
 		count++
 		if slices.ContainsFunc(tensor.Data[float64](g), func(v float64) bool { return v != 0 }) {
 			t.Errorf("%v: %v where nothing is differentiated", wrt[i], tensor.Data[float64](g))
@@ -147,7 +159,7 @@ func TestBackwardEachEnds(t *testing.T) {
 		t.Errorf("%d gradients, error %v", count, err)
 	}
 	stop, calls := errors.New("stop"), 0
-	err = s.BackwardEach(context.Background(), nil, func(int, *tensor.Tensor) error {
+	err = s.BackwardEach(context.Background(), nil, func(int, int, *tensor.Tensor) error {
 		calls++
 		return stop
 	})

@@ -53,6 +53,7 @@ type Program struct {
 	// the others.
 	whole [][]want
 	rest  []want
+	rows  *rows // how batches are cut in parts; nil: they are not
 
 	mu   sync.Mutex
 	runs uint64
@@ -141,6 +142,7 @@ func New(m *graph.Model, o Options) (*Program, error) {
 	}
 	p.lifetimes(dtype, o.Keep)
 	p.completions(o.Wrt)
+	p.rows = p.byRows(o)
 	return p, nil
 }
 

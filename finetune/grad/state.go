@@ -33,8 +33,10 @@ type State struct {
 	bufs           []*buffer // of what steps made
 	unread         []int     // inputs of steps that have still to read it
 	grads          []gradient
-	loans          []*buffer // by slot, of gradients that BackwardEach gives out; nil before the first
+	loans          []*buffer // by slot, of gradients that have memory of their own; nil before the first
 	borrow         bool      // gradients take them
+	part           part      // where the state is one of a batch's parts
+	cut            *cut      // where it is a whole batch, run in parts; else nil
 }
 
 // memory is what a state keeps of a step for the next run.
@@ -63,12 +65,30 @@ func (p *Program) Forward(ctx context.Context, in []tensor.Value) (*State, error
 		}
 	}
 	s := p.state(in)
-	for i, v := range p.inputs {
-		s.values[p.slots[v]] = in[i]
+	run := s.through
+	if s.cut != nil {
+		run = s.cut.forward
 	}
-	for _, v := range p.consts {
-		s.values[p.slots[v]] = tensor.ValueOf(v.Const())
+	if err := run(ctx, in); err != nil {
+		return nil, err
 	}
+	return s, nil
+}
+
+// bind gives the inputs and constants their values.
+func (s *State) bind(in []tensor.Value) {
+	for i, v := range s.p.inputs {
+		s.values[s.p.slots[v]] = in[i]
+	}
+	for _, v := range s.p.consts {
+		s.values[s.p.slots[v]] = tensor.ValueOf(v.Const())
+	}
+}
+
+// through is Forward in one piece.
+func (s *State) through(ctx context.Context, in []tensor.Value) error {
+	p := s.p
+	s.bind(in)
 	copy(s.unread, p.readers)
 	for i := range p.steps {
 		if s.steps[i].settled {
@@ -76,17 +96,17 @@ func (p *Program) Forward(ctx context.Context, in []tensor.Value) (*State, error
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		if err := s.forward(i); err != nil {
-			return nil, fmt.Errorf("%v: %w", p.steps[i].node, err)
+			return fmt.Errorf("%v: %w", p.steps[i].node, err)
 		}
 		if !s.seen {
 			s.settle(i)
 		}
 	}
 	s.seen = true
-	return s, nil
+	return nil
 }
 
 // settle finds out what of the i-th step follows from the types of the model's
@@ -158,13 +178,18 @@ func (p *Program) state(in []tensor.Value) (s *State) {
 			same = same && alike(s.values[p.slots[v]], in[i])
 		}
 		if same {
-			s.clear()
-			s.run = run
+			s.again(run)
 			return s
 		}
 	}
+	s = p.newState(run)
+	s.split(in)
+	return s
+}
+
+func (p *Program) newState(run uint64) *State {
 	n := len(p.slots)
-	s = &State{p: p, pcg: rand.NewPCG(0, 0), steps: make([]memory, len(p.steps)), values: make([]tensor.Value, n),
+	s := &State{p: p, run: run, pcg: rand.NewPCG(0, 0), steps: make([]memory, len(p.steps)), values: make([]tensor.Value, n),
 		bufs: make([]*buffer, n), unread: make([]int, n), grads: make([]gradient, n), mem: arena{}}
 	s.ctx = op.Ctx{Pool: p.pool, Rand: rand.New(s.pcg)}
 	s.typed, s.settled = make([]bool, n), make([]bool, n)
@@ -175,14 +200,13 @@ func (p *Program) state(in []tensor.Value) (s *State) {
 		k := p.slots[v]
 		s.typed[k], s.settled[k] = true, !v.Const().DType().IsFloat()
 	}
-	s.run = run
 	return s
 }
 
 // seedStep has a random step draw what it draws in this run, forward and back.
 func (s *State) seedStep(st *step) {
 	if st.random {
-		s.pcg.Seed(s.p.seed, st.seed+s.run*0x9e3779b97f4a7c15)
+		s.pcg.Seed(s.p.seed, st.seed+s.run*0x9e3779b97f4a7c15+uint64(s.part.number)*0xbf58476d1ce4e5b9)
 	}
 }
 
@@ -194,8 +218,12 @@ func (p *Program) Seek(run uint64) {
 	p.runs = run
 }
 
-// clear gives back the memory of the last run.
-func (s *State) clear() {
+// again prepares the state for another run.
+func (s *State) again(run uint64) {
+	s.run = run
+	if s.cut != nil {
+		return // its parts are, each by the thread that runs it
+	}
 	for k := range s.bufs {
 		if !s.settled[k] {
 			s.bufs[k] = s.mem.release(s.bufs[k])

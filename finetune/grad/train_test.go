@@ -111,7 +111,7 @@ type training struct {
 	labels  []byte
 	loss    float64
 
-	updateFn func(i int, g *tensor.Tensor) error // update, bound once
+	updateFn func(i, at int, g *tensor.Tensor) error // update, bound once
 }
 
 func newTraining(t testing.TB, m *graph.Model, rows, inputs, classes, threads int) *training {
@@ -149,8 +149,9 @@ func (tr *training) step() error {
 	return err
 }
 
-func (tr *training) update(i int, g *tensor.Tensor) error {
-	kernel.Adam32(tr.pool, tensor.Data[float32](tr.params[i].Init()), tensor.Data[float32](g), tr.m[i], tr.s[i],
+func (tr *training) update(i, at int, g *tensor.Tensor) error {
+	end := at + g.Len()
+	kernel.Adam32(tr.pool, tensor.Data[float32](tr.params[i].Init())[at:end], tensor.Data[float32](g), tr.m[i][at:end], tr.s[i][at:end],
 		kernel.AdamStep{Rate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Decoupled: true, Step: tr.steps, Scale: 1})
 	return nil
 }

@@ -14,6 +14,7 @@ type BilinearStep32 struct {
 	A, B                  []float32
 	Bias                  []float32 // nil: none
 	Relu                  bool
+	Whole                 bool // all samples are one task
 }
 
 // StepGradients32 is where the way back through a [BilinearStep32] goes. Those that are nil are not
@@ -50,7 +51,7 @@ func (b BilinearStep32) Forward(p *Pool, samples int, x, t, y []float32) {
 	j := newStepJob(b, samples)
 	j.x, j.t, j.y = x, t, y
 	each := j.block
-	if w := b.work(); samples*w >= minSplit/2 {
+	if w := b.work(); !b.Whole && samples*w >= minSplit/2 {
 		each = min(each, max(1, samples/stepTasks))
 	} else {
 		p = nil
@@ -83,7 +84,7 @@ func (b BilinearStep32) Backward(p *Pool, samples int, x, t, y, dy []float32, d 
 	k := b.N1 * b.Terms
 	j.lda = (b.M1 + nr - 1) / nr * nr
 	j.each = samples
-	if 2*samples*b.work() >= minSplit/2 {
+	if !b.Whole && 2*samples*b.work() >= minSplit/2 {
 		j.each = (samples + stepTasks - 1) / stepTasks
 	}
 	tasks := (samples + j.each - 1) / j.each
@@ -104,15 +105,8 @@ func (b BilinearStep32) Backward(p *Pool, samples int, x, t, y, dy []float32, d 
 	for i := 1; i < tasks; i++ {
 		Axpy32(nil, total, 1, j.sums[i*j.size:(i+1)*j.size])
 	}
-	for i := 0; i < b.M1 && d.A != nil; i++ {
-		row := d.A[i*k : (i+1)*k]
-		for l := range row {
-			v := total[l*j.lda+i]
-			if !d.Fresh[1] {
-				v += row[l]
-			}
-			row[l] = v
-		}
+	if d.A != nil {
+		j.turnInto(d.A, total, d.Fresh[1])
 	}
 	put := func(to, sum []float32, fresh bool) {
 		switch {
@@ -126,6 +120,24 @@ func (b BilinearStep32) Backward(p *Pool, samples int, x, t, y, dy []float32, d 
 	put(d.B, total[k*j.lda:bias], d.Fresh[2])
 	put(d.Bias, total[bias:], d.Fresh[3])
 	j.done()
+}
+
+// turnInto adds the transpose of dAᵀ to dA, or overwrites it.
+func (j *stepJob) turnInto(to, sum []float32, fresh bool) {
+	k, l := j.N1*j.Terms, 0
+	if side := j.im.side; fresh && j.im.turn != nil && j.M1%side == 0 {
+		for ; l+side <= k; l += side {
+			j.im.turn(j.M1, to[l:], k, sum[l*j.lda:], j.lda)
+		}
+	}
+	for ; l < k; l++ {
+		for i, v := range sum[l*j.lda : l*j.lda+j.M1] {
+			if !fresh {
+				v += to[i*k+l]
+			}
+			to[i*k+l] = v
+		}
+	}
 }
 
 // grown is s with room for n elements.

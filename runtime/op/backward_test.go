@@ -100,6 +100,7 @@ func checkGradient(t *testing.T, o Op, c gradTest) {
 		}
 	}
 	checkSaves(t, ctx, d, in, out, dout, start, whole)
+	checkByRows(t, ctx, o, in, out, dout, start)
 	if w, ok := d.(Overwriter); ok {
 		checkOverwrites(t, ctx, w, in, out, dout, start, whole, 1e-12)
 	}

@@ -44,8 +44,8 @@ func (o *BilinearStep) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 }
 
 // step is the kernel's layer, and the number of samples.
-func (o *BilinearStep) step(in []tensor.Value) (kernel.BilinearStep32, int) {
-	s := kernel.BilinearStep32{N1: o.N1, N2: o.N2, M1: o.M1, M2: o.M2, Terms: o.Terms, Relu: o.Relu,
+func (o *BilinearStep) step(ctx *Ctx, in []tensor.Value) (kernel.BilinearStep32, int) {
+	s := kernel.BilinearStep32{N1: o.N1, N2: o.N2, M1: o.M1, M2: o.M2, Terms: o.Terms, Relu: o.Relu, Whole: ctx.Part,
 		A: tensor.Data[float32](in[2].Tensor), B: tensor.Data[float32](in[1].Tensor)}
 	if present(in, 3) {
 		s.Bias = tensor.Data[float32](in[3].Tensor)
@@ -55,7 +55,7 @@ func (o *BilinearStep) step(in []tensor.Value) (kernel.BilinearStep32, int) {
 
 // Forward computes both outputs.
 func (o *BilinearStep) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	s, samples := o.step(in)
+	s, samples := o.step(ctx, in)
 	s.Forward(ctx.Pool, samples, tensor.Data[float32](in[0].Tensor), tensor.Data[float32](out[1].Tensor), tensor.Data[float32](out[0].Tensor))
 	return nil
 }
@@ -93,7 +93,7 @@ func (o *BilinearStep) BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value,
 		clearFresh(din, fresh)
 		return nil
 	}
-	s, samples := o.step(in)
+	s, samples := o.step(ctx, in)
 	d := kernel.StepGradients32{X: gradient[float32](din, 0), B: gradient[float32](din, 1), A: gradient[float32](din, 2), Bias: gradient[float32](din, 3)}
 	for i, k := range [4]int{0, 2, 1, 3} {
 		d.Fresh[i] = isFresh(din, fresh, k)

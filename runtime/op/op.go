@@ -97,6 +97,9 @@ func clearFresh(din []tensor.Value, fresh []bool) {
 type Ctx struct {
 	Pool *kernel.Pool // nil: the caller's goroutine alone
 	Rand *rand.Rand   // for Random ops
+	// Part: the run is on a part of a batch, beside others on the other parts. There is
+	// nothing to be gained by cutting it further.
+	Part bool
 	// Call runs a subgraph of the node, with in as its inputs; the values it
 	// captures from around it are bound by the caller of the op.
 	Call func(g *graph.Graph, in []tensor.Value) ([]tensor.Value, error)

@@ -234,6 +234,21 @@ func (t *Tensor) See(src *Tensor) error {
 	return nil
 }
 
+// SeeFrom makes t share as many elements of src, of the same element type, as t has,
+// from the at-th on, like See. It fails where they do not begin and end with a byte.
+func (t *Tensor) SeeFrom(src *Tensor, at int) error {
+	n, bits := t.Len(), t.dtype.Bits()
+	if src.dtype != t.dtype || at < 0 || at+n > src.Len() || at*bits%8 != 0 || n*bits%8 != 0 {
+		return fmt.Errorf("cannot see %v as %v from element %d on", src, t, at)
+	}
+	if t.dtype == String {
+		t.strs = src.strs[at : at+n]
+		return nil
+	}
+	t.data = src.data[at*bits/8 : (at+n)*bits/8]
+	return nil
+}
+
 // Clone is a copy that shares nothing with t.
 func (t *Tensor) Clone() *Tensor {
 	c := New(t.dtype, t.shape...)

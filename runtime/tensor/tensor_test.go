@@ -217,6 +217,30 @@ func TestViewsAndCopies(t *testing.T) {
 	}
 }
 
+// Parts of a tensor, seen in shapes of their own.
+func TestSeeFrom(t *testing.T) {
+	x := Of([]int32{1, 2, 3, 4, 5, 6}, 3, 2)
+	y := New(Int32, 2, 1)
+	if err := y.SeeFrom(x, 3); err != nil || Data[int32](y)[0] != 4 || Data[int32](y)[1] != 5 {
+		t.Errorf("found %v, error %v", Data[int32](y), err)
+	}
+	Data[int32](y)[0] = 9
+	if Data[int32](x)[3] != 9 {
+		t.Error("the elements are not shared")
+	}
+	words := New(String, 1)
+	if err := words.SeeFrom(Of([]string{"a", "b"}, 2), 1); err != nil || Data[string](words)[0] != "b" {
+		t.Errorf("found %v, error %v", words, err)
+	}
+	wantErr(t, y.SeeFrom(x, 5), "from element 5 on")
+	wantErr(t, y.SeeFrom(x, -1), "from element -1 on")
+	wantErr(t, New(Float32, 1).SeeFrom(x, 0), "cannot see")
+	wantErr(t, New(Int4, 2).SeeFrom(New(Int4, 4), 1), "from element 1 on")
+	if err := New(Int4, 2).SeeFrom(New(Int4, 4), 2); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEqual(t *testing.T) {
 	x := Of([]float32{1, 0}, 2)
 	for _, c := range []struct {
