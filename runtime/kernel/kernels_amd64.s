@@ -88,6 +88,9 @@ fulllast:
 	JMP  done
 
 full6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -100,10 +103,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full6k:
 	VMOVUPS      (R13), Y12
@@ -211,6 +211,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -221,10 +224,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full5k:
 	VMOVUPS      (R13), Y12
@@ -319,6 +319,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -327,9 +330,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full4k:
 	VMOVUPS      (DX), Y12
@@ -410,15 +410,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full3k:
 	VMOVUPS      (DX), Y12
@@ -486,13 +486,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full2k:
 	VMOVUPS      (DX), Y12
@@ -547,11 +547,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (DX), Y12
@@ -625,6 +625,9 @@ partlast:
 	JMP  done
 
 part6:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -637,10 +640,7 @@ part6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 part6k:
 	VMOVUPS      (DX), Y14
@@ -774,6 +774,9 @@ part6store:
 	JMP        part
 
 part5:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -784,10 +787,7 @@ part5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 part5k:
 	VMOVUPS      (DX), Y14
@@ -904,6 +904,9 @@ part5store:
 	JMP        part
 
 part4:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -912,9 +915,6 @@ part4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 part4k:
 	VMOVUPS      (DX), Y14
@@ -1013,15 +1013,15 @@ part4store:
 	JMP        part
 
 part3:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 part3k:
 	VMOVUPS      (DX), Y14
@@ -1103,13 +1103,13 @@ part3store:
 	JMP        part
 
 part2:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 part2k:
 	VMOVUPS      (DX), Y14
@@ -1174,11 +1174,11 @@ part2store:
 	JMP        part
 
 part1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 part1k:
 	VMOVUPS      (DX), Y14
@@ -1250,16 +1250,16 @@ halflast:
 	JMP  done
 
 half6:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 half6k:
 	VMOVUPS      (DX), Y14
@@ -1349,15 +1349,15 @@ half6store:
 	JMP        half
 
 half5:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 half5k:
 	VMOVUPS      (DX), Y14
@@ -1437,13 +1437,13 @@ half5store:
 	JMP        half
 
 half4:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 half4k:
 	VMOVUPS      (DX), Y14
@@ -1512,12 +1512,12 @@ half4store:
 	JMP        half
 
 half3:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
-	VXORPS X2, X2, X2
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 half3k:
 	VMOVUPS      (DX), Y14
@@ -1576,11 +1576,11 @@ half3store:
 	JMP        half
 
 half2:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 half2k:
 	VMOVUPS      (DX), Y14
@@ -1629,10 +1629,10 @@ half2store:
 	JMP        half
 
 half1:
-	VXORPS X0, X0, X0
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
 
 half1k:
 	VMOVUPS      (DX), Y14
@@ -1720,6 +1720,9 @@ fulllast:
 	JMP  done
 
 full6:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -1732,10 +1735,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full6k:
 	VMOVUPS      (R14), Y12
@@ -1845,6 +1845,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -1855,10 +1858,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full5k:
 	VMOVUPS      (R14), Y12
@@ -1955,6 +1955,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -1963,9 +1966,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full4k:
 	VMOVUPS      (R13), Y12
@@ -2048,15 +2048,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full3k:
 	VMOVUPS      (R13), Y12
@@ -2126,13 +2126,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full2k:
 	VMOVUPS      (R13), Y12
@@ -2189,11 +2189,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   DX, R12
 	MOVQ   DI, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (R13), Y12
@@ -2235,6 +2235,677 @@ full1store:
 	ADDQ    R10, R9
 	SUBQ    $0x00000001, AX
 	JMP     full
+
+done:
+	VZEROUPPER
+	RET
+
+// func fewAVX2F32(m int, k int, most int, panels int, a []float32, ars int, aks int, b []float32, ahead int, c []float32, ldc int, from []float32, ldf int, relu bool)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F32(SB), NOSPLIT, $16-169
+	MOVQ ars+56(FP), AX
+	SHLQ $0x02, AX
+	MOVQ aks+64(FP), CX
+	SHLQ $0x02, CX
+	MOVQ c_base+104(FP), BX
+	MOVQ b_base+72(FP), SI
+	MOVQ ahead+96(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (AX)(AX*2), DX
+	MOVQ from_base+136(FP), R8
+	MOVQ R8, (SP)
+	MOVQ panels+24(FP), R8
+	MOVQ R8, 8(SP)
+	MOVQ m+0(FP), R8
+	CMPQ R8, $0x00000001
+	JEQ  rows1
+	CMPQ R8, $0x00000002
+	JEQ  rows2
+	CMPQ R8, $0x00000003
+	JEQ  rows3
+	CMPQ R8, $0x00000004
+	JEQ  rows4
+	CMPQ R8, $0x00000005
+	JEQ  rows5
+	CMPQ R8, $0x00000006
+	JEQ  rows6
+	JMP  done
+
+rows1:
+	MOVQ k+8(FP), R9
+	MOVQ a_base+32(FP), AX
+
+rows1block:
+	MOVQ    most+16(FP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+
+rows1k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (AX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, AX
+	DECQ         R8
+	JNZ          rows1k
+	LEAQ         (R9), R10
+	ADDQ         most+16(FP), R10
+	MOVQ         BX, R8
+	MOVQ         ldc+128(FP), DX
+	CMPQ         R10, k+8(FP)
+	JLT          rows1add
+	MOVQ         ldf+160(FP), DX
+	MOVQ         (SP), R8
+	TESTQ        R8, R8
+	JZ           rows1clip
+
+rows1add:
+	SHLQ   $0x02, DX
+	VADDPS (R8), Y0, Y0
+	VADDPS 32(R8), Y1, Y1
+	ADDQ   DX, R8
+
+rows1clip:
+	TESTQ  R9, R9
+	JNZ    rows1store
+	MOVB   relu+168(FP), DL
+	TESTB  DL, DL
+	JZ     rows1store
+	VXORPS X12, X12, X12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+
+rows1store:
+	MOVQ    BX, R8
+	MOVQ    ldc+128(FP), DX
+	SHLQ    $0x02, DX
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    DX, R8
+	TESTQ   R9, R9
+	JNZ     rows1block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R8
+	TESTQ R8, R8
+	JZ    rows1next
+	ADDQ  $0x00000040, R8
+	MOVQ  R8, (SP)
+
+rows1next:
+	DECQ 8(SP)
+	JNZ  rows1
+	JMP  done
+
+rows2:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows2block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+
+rows2k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DX)(AX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows2k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows2add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows2clip
+
+rows2add:
+	SHLQ   $0x02, R8
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	ADDQ   R8, R9
+	VADDPS (R9), Y2, Y2
+	VADDPS 32(R9), Y3, Y3
+	ADDQ   R8, R9
+
+rows2clip:
+	TESTQ  R10, R10
+	JNZ    rows2store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows2store
+	VXORPS X12, X12, X12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+
+rows2store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x02, R8
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows2block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows2next
+	ADDQ  $0x00000040, R9
+	MOVQ  R9, (SP)
+
+rows2next:
+	DECQ 8(SP)
+	JNZ  rows2
+	JMP  done
+
+rows3:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows3block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+
+rows3k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DX)(AX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (DX)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows3k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows3add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows3clip
+
+rows3add:
+	SHLQ   $0x02, R8
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	ADDQ   R8, R9
+	VADDPS (R9), Y2, Y2
+	VADDPS 32(R9), Y3, Y3
+	ADDQ   R8, R9
+	VADDPS (R9), Y4, Y4
+	VADDPS 32(R9), Y5, Y5
+	ADDQ   R8, R9
+
+rows3clip:
+	TESTQ  R10, R10
+	JNZ    rows3store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows3store
+	VXORPS X12, X12, X12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+
+rows3store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x02, R8
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows3block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows3next
+	ADDQ  $0x00000040, R9
+	MOVQ  R9, (SP)
+
+rows3next:
+	DECQ 8(SP)
+	JNZ  rows3
+	JMP  done
+
+rows4:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows4block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+
+rows4k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R8)(AX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R8)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R8)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, R8
+	DECQ         R10
+	JNZ          rows4k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows4add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows4clip
+
+rows4add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Y0, Y0
+	VADDPS 32(R10), Y1, Y1
+	ADDQ   R9, R10
+	VADDPS (R10), Y2, Y2
+	VADDPS 32(R10), Y3, Y3
+	ADDQ   R9, R10
+	VADDPS (R10), Y4, Y4
+	VADDPS 32(R10), Y5, Y5
+	ADDQ   R9, R10
+	VADDPS (R10), Y6, Y6
+	VADDPS 32(R10), Y7, Y7
+	ADDQ   R9, R10
+
+rows4clip:
+	TESTQ  R11, R11
+	JNZ    rows4store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows4store
+	VXORPS X12, X12, X12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+
+rows4store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows4block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows4next
+	ADDQ  $0x00000040, R10
+	MOVQ  R10, (SP)
+
+rows4next:
+	DECQ 8(SP)
+	JNZ  rows4
+	JMP  done
+
+rows5:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows5block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	LEAQ    (R8)(AX*4), R9
+
+rows5k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R8)(AX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R8)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R8)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows5k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows5add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows5clip
+
+rows5add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Y0, Y0
+	VADDPS 32(R10), Y1, Y1
+	ADDQ   R9, R10
+	VADDPS (R10), Y2, Y2
+	VADDPS 32(R10), Y3, Y3
+	ADDQ   R9, R10
+	VADDPS (R10), Y4, Y4
+	VADDPS 32(R10), Y5, Y5
+	ADDQ   R9, R10
+	VADDPS (R10), Y6, Y6
+	VADDPS 32(R10), Y7, Y7
+	ADDQ   R9, R10
+	VADDPS (R10), Y8, Y8
+	VADDPS 32(R10), Y9, Y9
+	ADDQ   R9, R10
+
+rows5clip:
+	TESTQ  R11, R11
+	JNZ    rows5store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows5store
+	VXORPS X12, X12, X12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+
+rows5store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y8, (R10)
+	VMOVUPS Y9, 32(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows5block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows5next
+	ADDQ  $0x00000040, R10
+	MOVQ  R10, (SP)
+
+rows5next:
+	DECQ 8(SP)
+	JNZ  rows5
+	JMP  done
+
+rows6:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows6block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	LEAQ    (R8)(AX*4), R9
+
+rows6k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R8)(AX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R8)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R8)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R9)(AX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows6k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows6add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows6clip
+
+rows6add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Y0, Y0
+	VADDPS 32(R10), Y1, Y1
+	ADDQ   R9, R10
+	VADDPS (R10), Y2, Y2
+	VADDPS 32(R10), Y3, Y3
+	ADDQ   R9, R10
+	VADDPS (R10), Y4, Y4
+	VADDPS 32(R10), Y5, Y5
+	ADDQ   R9, R10
+	VADDPS (R10), Y6, Y6
+	VADDPS 32(R10), Y7, Y7
+	ADDQ   R9, R10
+	VADDPS (R10), Y8, Y8
+	VADDPS 32(R10), Y9, Y9
+	ADDQ   R9, R10
+	VADDPS (R10), Y10, Y10
+	VADDPS 32(R10), Y11, Y11
+	ADDQ   R9, R10
+
+rows6clip:
+	TESTQ  R11, R11
+	JNZ    rows6store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows6store
+	VXORPS X12, X12, X12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+	VMAXPS Y10, Y12, Y10
+	VMAXPS Y11, Y12, Y11
+
+rows6store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y8, (R10)
+	VMOVUPS Y9, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y10, (R10)
+	VMOVUPS Y11, 32(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows6block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows6next
+	ADDQ  $0x00000040, R10
+	MOVQ  R10, (SP)
+
+rows6next:
+	DECQ 8(SP)
+	JNZ  rows6
 
 done:
 	VZEROUPPER
@@ -2371,6 +3042,9 @@ fulllast:
 	JMP  done
 
 full6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -2383,10 +3057,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full6k:
 	VMOVUPS      (R13), Y12
@@ -2494,6 +3165,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -2504,10 +3178,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full5k:
 	VMOVUPS      (R13), Y12
@@ -2602,6 +3273,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -2610,9 +3284,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full4k:
 	VMOVUPS      (DX), Y12
@@ -2693,15 +3364,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full3k:
 	VMOVUPS      (DX), Y12
@@ -2769,13 +3440,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full2k:
 	VMOVUPS      (DX), Y12
@@ -2830,11 +3501,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (DX), Y12
@@ -2908,6 +3579,9 @@ partlast:
 	JMP  done
 
 part6:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -2920,10 +3594,7 @@ part6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 part6k:
 	VMOVUPS      (DX), Y14
@@ -3057,6 +3728,9 @@ part6store:
 	JMP        part
 
 part5:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -3067,10 +3741,7 @@ part5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 part5k:
 	VMOVUPS      (DX), Y14
@@ -3187,6 +3858,9 @@ part5store:
 	JMP        part
 
 part4:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -3195,9 +3869,6 @@ part4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 part4k:
 	VMOVUPS      (DX), Y14
@@ -3296,15 +3967,15 @@ part4store:
 	JMP        part
 
 part3:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 part3k:
 	VMOVUPS      (DX), Y14
@@ -3386,13 +4057,13 @@ part3store:
 	JMP        part
 
 part2:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 part2k:
 	VMOVUPS      (DX), Y14
@@ -3457,11 +4128,11 @@ part2store:
 	JMP        part
 
 part1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 part1k:
 	VMOVUPS      (DX), Y14
@@ -3533,16 +4204,16 @@ halflast:
 	JMP  done
 
 half6:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 half6k:
 	VMOVUPS      (DX), Y14
@@ -3632,15 +4303,15 @@ half6store:
 	JMP        half
 
 half5:
+	MOVQ   k+8(FP), R15
+	MOVQ   BX, CX
+	MOVQ   R8, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
-	MOVQ   k+8(FP), R15
-	MOVQ   BX, CX
-	MOVQ   R8, R14
-	LEAQ   (BX)(SI*4), R13
+	LEAQ   (CX)(SI*4), R13
 
 half5k:
 	VMOVUPS      (DX), Y14
@@ -3720,13 +4391,13 @@ half5store:
 	JMP        half
 
 half4:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
 
 half4k:
 	VMOVUPS      (DX), Y14
@@ -3795,12 +4466,12 @@ half4store:
 	JMP        half
 
 half3:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
-	VXORPS X2, X2, X2
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 half3k:
 	VMOVUPS      (DX), Y14
@@ -3859,11 +4530,11 @@ half3store:
 	JMP        half
 
 half2:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 half2k:
 	VMOVUPS      (DX), Y14
@@ -3912,10 +4583,10 @@ half2store:
 	JMP        half
 
 half1:
-	VXORPS X0, X0, X0
 	MOVQ   k+8(FP), R14
 	MOVQ   BX, CX
 	MOVQ   R8, R13
+	VXORPS X0, X0, X0
 
 half1k:
 	VMOVUPS      (DX), Y14
@@ -4003,6 +4674,9 @@ fulllast:
 	JMP  done
 
 full6:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -4015,10 +4689,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full6k:
 	VMOVUPS      (R14), Y12
@@ -4128,6 +4799,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -4138,10 +4812,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full5k:
 	VMOVUPS      (R14), Y12
@@ -4238,6 +4909,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -4246,9 +4920,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full4k:
 	VMOVUPS      (R13), Y12
@@ -4331,15 +5002,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full3k:
 	VMOVUPS      (R13), Y12
@@ -4409,13 +5080,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full2k:
 	VMOVUPS      (R13), Y12
@@ -4472,11 +5143,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   DX, R12
 	MOVQ   DI, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (R13), Y12
@@ -4518,6 +5189,677 @@ full1store:
 	ADDQ    R10, R9
 	SUBQ    $0x00000001, AX
 	JMP     full
+
+done:
+	VZEROUPPER
+	RET
+
+// func fewAVX2F64(m int, k int, most int, panels int, a []float64, ars int, aks int, b []float64, ahead int, c []float64, ldc int, from []float64, ldf int, relu bool)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fewAVX2F64(SB), NOSPLIT, $16-169
+	MOVQ ars+56(FP), AX
+	SHLQ $0x03, AX
+	MOVQ aks+64(FP), CX
+	SHLQ $0x03, CX
+	MOVQ c_base+104(FP), BX
+	MOVQ b_base+72(FP), SI
+	MOVQ ahead+96(FP), DI
+	SHLQ $0x03, DI
+	LEAQ (AX)(AX*2), DX
+	MOVQ from_base+136(FP), R8
+	MOVQ R8, (SP)
+	MOVQ panels+24(FP), R8
+	MOVQ R8, 8(SP)
+	MOVQ m+0(FP), R8
+	CMPQ R8, $0x00000001
+	JEQ  rows1
+	CMPQ R8, $0x00000002
+	JEQ  rows2
+	CMPQ R8, $0x00000003
+	JEQ  rows3
+	CMPQ R8, $0x00000004
+	JEQ  rows4
+	CMPQ R8, $0x00000005
+	JEQ  rows5
+	CMPQ R8, $0x00000006
+	JEQ  rows6
+	JMP  done
+
+rows1:
+	MOVQ k+8(FP), R9
+	MOVQ a_base+32(FP), AX
+
+rows1block:
+	MOVQ    most+16(FP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+
+rows1k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSD (AX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  Y13, Y14, Y1
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, AX
+	DECQ         R8
+	JNZ          rows1k
+	LEAQ         (R9), R10
+	ADDQ         most+16(FP), R10
+	MOVQ         BX, R8
+	MOVQ         ldc+128(FP), DX
+	CMPQ         R10, k+8(FP)
+	JLT          rows1add
+	MOVQ         ldf+160(FP), DX
+	MOVQ         (SP), R8
+	TESTQ        R8, R8
+	JZ           rows1clip
+
+rows1add:
+	SHLQ   $0x03, DX
+	VADDPD (R8), Y0, Y0
+	VADDPD 32(R8), Y1, Y1
+	ADDQ   DX, R8
+
+rows1clip:
+	TESTQ  R9, R9
+	JNZ    rows1store
+	MOVB   relu+168(FP), DL
+	TESTB  DL, DL
+	JZ     rows1store
+	VXORPS X12, X12, X12
+	VMAXPD Y0, Y12, Y0
+	VMAXPD Y1, Y12, Y1
+
+rows1store:
+	MOVQ    BX, R8
+	MOVQ    ldc+128(FP), DX
+	SHLQ    $0x03, DX
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    DX, R8
+	TESTQ   R9, R9
+	JNZ     rows1block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R8
+	TESTQ R8, R8
+	JZ    rows1next
+	ADDQ  $0x00000040, R8
+	MOVQ  R8, (SP)
+
+rows1next:
+	DECQ 8(SP)
+	JNZ  rows1
+	JMP  done
+
+rows2:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows2block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+
+rows2k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSD (DX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (DX)(AX*1), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y3
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows2k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows2add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows2clip
+
+rows2add:
+	SHLQ   $0x03, R8
+	VADDPD (R9), Y0, Y0
+	VADDPD 32(R9), Y1, Y1
+	ADDQ   R8, R9
+	VADDPD (R9), Y2, Y2
+	VADDPD 32(R9), Y3, Y3
+	ADDQ   R8, R9
+
+rows2clip:
+	TESTQ  R10, R10
+	JNZ    rows2store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows2store
+	VXORPS X12, X12, X12
+	VMAXPD Y0, Y12, Y0
+	VMAXPD Y1, Y12, Y1
+	VMAXPD Y2, Y12, Y2
+	VMAXPD Y3, Y12, Y3
+
+rows2store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x03, R8
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows2block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows2next
+	ADDQ  $0x00000040, R9
+	MOVQ  R9, (SP)
+
+rows2next:
+	DECQ 8(SP)
+	JNZ  rows2
+	JMP  done
+
+rows3:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows3block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+
+rows3k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSD (DX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (DX)(AX*1), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (DX)(AX*2), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  Y13, Y14, Y5
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows3k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows3add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows3clip
+
+rows3add:
+	SHLQ   $0x03, R8
+	VADDPD (R9), Y0, Y0
+	VADDPD 32(R9), Y1, Y1
+	ADDQ   R8, R9
+	VADDPD (R9), Y2, Y2
+	VADDPD 32(R9), Y3, Y3
+	ADDQ   R8, R9
+	VADDPD (R9), Y4, Y4
+	VADDPD 32(R9), Y5, Y5
+	ADDQ   R8, R9
+
+rows3clip:
+	TESTQ  R10, R10
+	JNZ    rows3store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows3store
+	VXORPS X12, X12, X12
+	VMAXPD Y0, Y12, Y0
+	VMAXPD Y1, Y12, Y1
+	VMAXPD Y2, Y12, Y2
+	VMAXPD Y3, Y12, Y3
+	VMAXPD Y4, Y12, Y4
+	VMAXPD Y5, Y12, Y5
+
+rows3store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x03, R8
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows3block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows3next
+	ADDQ  $0x00000040, R9
+	MOVQ  R9, (SP)
+
+rows3next:
+	DECQ 8(SP)
+	JNZ  rows3
+	JMP  done
+
+rows4:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows4block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+
+rows4k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSD (R8), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R8)(AX*1), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R8)(AX*2), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R8)(DX*1), Y14
+	VFMADD231PD  Y12, Y14, Y6
+	VFMADD231PD  Y13, Y14, Y7
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, R8
+	DECQ         R10
+	JNZ          rows4k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows4add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows4clip
+
+rows4add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Y0, Y0
+	VADDPD 32(R10), Y1, Y1
+	ADDQ   R9, R10
+	VADDPD (R10), Y2, Y2
+	VADDPD 32(R10), Y3, Y3
+	ADDQ   R9, R10
+	VADDPD (R10), Y4, Y4
+	VADDPD 32(R10), Y5, Y5
+	ADDQ   R9, R10
+	VADDPD (R10), Y6, Y6
+	VADDPD 32(R10), Y7, Y7
+	ADDQ   R9, R10
+
+rows4clip:
+	TESTQ  R11, R11
+	JNZ    rows4store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows4store
+	VXORPS X12, X12, X12
+	VMAXPD Y0, Y12, Y0
+	VMAXPD Y1, Y12, Y1
+	VMAXPD Y2, Y12, Y2
+	VMAXPD Y3, Y12, Y3
+	VMAXPD Y4, Y12, Y4
+	VMAXPD Y5, Y12, Y5
+	VMAXPD Y6, Y12, Y6
+	VMAXPD Y7, Y12, Y7
+
+rows4store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows4block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows4next
+	ADDQ  $0x00000040, R10
+	MOVQ  R10, (SP)
+
+rows4next:
+	DECQ 8(SP)
+	JNZ  rows4
+	JMP  done
+
+rows5:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows5block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	LEAQ    (R8)(AX*4), R9
+
+rows5k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSD (R8), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R8)(AX*1), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R8)(AX*2), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R8)(DX*1), Y14
+	VFMADD231PD  Y12, Y14, Y6
+	VFMADD231PD  Y13, Y14, Y7
+	VBROADCASTSD (R9), Y14
+	VFMADD231PD  Y12, Y14, Y8
+	VFMADD231PD  Y13, Y14, Y9
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows5k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows5add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows5clip
+
+rows5add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Y0, Y0
+	VADDPD 32(R10), Y1, Y1
+	ADDQ   R9, R10
+	VADDPD (R10), Y2, Y2
+	VADDPD 32(R10), Y3, Y3
+	ADDQ   R9, R10
+	VADDPD (R10), Y4, Y4
+	VADDPD 32(R10), Y5, Y5
+	ADDQ   R9, R10
+	VADDPD (R10), Y6, Y6
+	VADDPD 32(R10), Y7, Y7
+	ADDQ   R9, R10
+	VADDPD (R10), Y8, Y8
+	VADDPD 32(R10), Y9, Y9
+	ADDQ   R9, R10
+
+rows5clip:
+	TESTQ  R11, R11
+	JNZ    rows5store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows5store
+	VXORPS X12, X12, X12
+	VMAXPD Y0, Y12, Y0
+	VMAXPD Y1, Y12, Y1
+	VMAXPD Y2, Y12, Y2
+	VMAXPD Y3, Y12, Y3
+	VMAXPD Y4, Y12, Y4
+	VMAXPD Y5, Y12, Y5
+	VMAXPD Y6, Y12, Y6
+	VMAXPD Y7, Y12, Y7
+	VMAXPD Y8, Y12, Y8
+	VMAXPD Y9, Y12, Y9
+
+rows5store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y8, (R10)
+	VMOVUPS Y9, 32(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows5block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows5next
+	ADDQ  $0x00000040, R10
+	MOVQ  R10, (SP)
+
+rows5next:
+	DECQ 8(SP)
+	JNZ  rows5
+	JMP  done
+
+rows6:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows6block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	LEAQ    (R8)(AX*4), R9
+
+rows6k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSD (R8), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R8)(AX*1), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R8)(AX*2), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R8)(DX*1), Y14
+	VFMADD231PD  Y12, Y14, Y6
+	VFMADD231PD  Y13, Y14, Y7
+	VBROADCASTSD (R9), Y14
+	VFMADD231PD  Y12, Y14, Y8
+	VFMADD231PD  Y13, Y14, Y9
+	VBROADCASTSD (R9)(AX*1), Y14
+	VFMADD231PD  Y12, Y14, Y10
+	VFMADD231PD  Y13, Y14, Y11
+	PREFETCHNTA  (SI)(DI*1)
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows6k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows6add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows6clip
+
+rows6add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Y0, Y0
+	VADDPD 32(R10), Y1, Y1
+	ADDQ   R9, R10
+	VADDPD (R10), Y2, Y2
+	VADDPD 32(R10), Y3, Y3
+	ADDQ   R9, R10
+	VADDPD (R10), Y4, Y4
+	VADDPD 32(R10), Y5, Y5
+	ADDQ   R9, R10
+	VADDPD (R10), Y6, Y6
+	VADDPD 32(R10), Y7, Y7
+	ADDQ   R9, R10
+	VADDPD (R10), Y8, Y8
+	VADDPD 32(R10), Y9, Y9
+	ADDQ   R9, R10
+	VADDPD (R10), Y10, Y10
+	VADDPD 32(R10), Y11, Y11
+	ADDQ   R9, R10
+
+rows6clip:
+	TESTQ  R11, R11
+	JNZ    rows6store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows6store
+	VXORPS X12, X12, X12
+	VMAXPD Y0, Y12, Y0
+	VMAXPD Y1, Y12, Y1
+	VMAXPD Y2, Y12, Y2
+	VMAXPD Y3, Y12, Y3
+	VMAXPD Y4, Y12, Y4
+	VMAXPD Y5, Y12, Y5
+	VMAXPD Y6, Y12, Y6
+	VMAXPD Y7, Y12, Y7
+	VMAXPD Y8, Y12, Y8
+	VMAXPD Y9, Y12, Y9
+	VMAXPD Y10, Y12, Y10
+	VMAXPD Y11, Y12, Y11
+
+rows6store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y8, (R10)
+	VMOVUPS Y9, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y10, (R10)
+	VMOVUPS Y11, 32(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows6block
+	ADDQ    $0x00000040, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows6next
+	ADDQ  $0x00000040, R10
+	MOVQ  R10, (SP)
+
+rows6next:
+	DECQ 8(SP)
+	JNZ  rows6
 
 done:
 	VZEROUPPER
@@ -4658,6 +6000,9 @@ fulllast:
 	JMP  done
 
 full8:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -4674,10 +6019,7 @@ full8:
 	VXORPS X13, X13, X13
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full8k:
 	VMOVUPS      (R13), Z16
@@ -4811,6 +6153,9 @@ full8store:
 	JMP     full
 
 full7:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -4825,10 +6170,7 @@ full7:
 	VXORPS X11, X11, X11
 	VXORPS X12, X12, X12
 	VXORPS X13, X13, X13
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full7k:
 	VMOVUPS      (R13), Z16
@@ -4949,6 +6291,9 @@ full7store:
 	JMP     full
 
 full6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -4961,10 +6306,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full6k:
 	VMOVUPS      (R13), Z16
@@ -5072,6 +6414,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -5082,10 +6427,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full5k:
 	VMOVUPS      (R13), Z16
@@ -5180,6 +6522,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -5188,9 +6533,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full4k:
 	VMOVUPS      (DX), Z16
@@ -5271,15 +6613,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full3k:
 	VMOVUPS      (DX), Z16
@@ -5347,13 +6689,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full2k:
 	VMOVUPS      (DX), Z16
@@ -5408,11 +6750,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (DX), Z16
@@ -5492,6 +6834,9 @@ partlast:
 	JMP  done
 
 part8:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -5508,10 +6853,7 @@ part8:
 	VXORPS X13, X13, X13
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part8k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -5645,6 +6987,9 @@ part8store:
 	JMP     part
 
 part7:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -5659,10 +7004,7 @@ part7:
 	VXORPS X11, X11, X11
 	VXORPS X12, X12, X12
 	VXORPS X13, X13, X13
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part7k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -5783,6 +7125,9 @@ part7store:
 	JMP     part
 
 part6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -5795,10 +7140,7 @@ part6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part6k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -5906,6 +7248,9 @@ part6store:
 	JMP     part
 
 part5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -5916,10 +7261,7 @@ part5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part5k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -6014,6 +7356,9 @@ part5store:
 	JMP     part
 
 part4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -6022,9 +7367,6 @@ part4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 part4k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6105,15 +7447,15 @@ part4store:
 	JMP     part
 
 part3:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 part3k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6181,13 +7523,13 @@ part3store:
 	JMP     part
 
 part2:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 part2k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6242,11 +7584,11 @@ part2store:
 	JMP     part
 
 part1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 part1k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6316,6 +7658,9 @@ halflast:
 	JMP  done
 
 half8:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -6324,10 +7669,7 @@ half8:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half8k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -6420,6 +7762,9 @@ half8store:
 	JMP     half
 
 half7:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -6427,10 +7772,7 @@ half7:
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half7k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -6515,16 +7857,16 @@ half7store:
 	JMP     half
 
 half6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half6k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -6601,15 +7943,15 @@ half6store:
 	JMP     half
 
 half5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half5k:
 	VMOVUPS.Z    (R13), K1, Z16
@@ -6678,13 +8020,13 @@ half5store:
 	JMP     half
 
 half4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 half4k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6744,12 +8086,12 @@ half4store:
 	JMP     half
 
 half3:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
-	VXORPS X2, X2, X2
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 half3k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6801,11 +8143,11 @@ half3store:
 	JMP     half
 
 half2:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 half2k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6849,10 +8191,10 @@ half2store:
 	JMP     half
 
 half1:
-	VXORPS X0, X0, X0
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
 
 half1k:
 	VMOVUPS.Z    (DX), K1, Z16
@@ -6941,6 +8283,9 @@ fulllast:
 	JMP  done
 
 full8:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -6957,10 +8302,7 @@ full8:
 	VXORPS X13, X13, X13
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full8k:
 	VMOVUPS      (R14), Z16
@@ -7097,6 +8439,9 @@ full8store:
 	JMP     full
 
 full7:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -7111,10 +8456,7 @@ full7:
 	VXORPS X11, X11, X11
 	VXORPS X12, X12, X12
 	VXORPS X13, X13, X13
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full7k:
 	VMOVUPS      (R14), Z16
@@ -7238,6 +8580,9 @@ full7store:
 	JMP     full
 
 full6:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -7250,10 +8595,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full6k:
 	VMOVUPS      (R14), Z16
@@ -7364,6 +8706,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -7374,10 +8719,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full5k:
 	VMOVUPS      (R14), Z16
@@ -7475,6 +8817,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -7483,9 +8828,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full4k:
 	VMOVUPS      (R13), Z16
@@ -7569,15 +8911,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full3k:
 	VMOVUPS      (R13), Z16
@@ -7648,13 +8990,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full2k:
 	VMOVUPS      (R13), Z16
@@ -7712,11 +9054,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   DX, R12
 	MOVQ   DI, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (R13), Z16
@@ -7759,6 +9101,1008 @@ full1store:
 	ADDQ    R10, R9
 	SUBQ    $0x00000001, AX
 	JMP     full
+
+done:
+	VZEROUPPER
+	RET
+
+// func fewAVX512F32(m int, k int, most int, panels int, a []float32, ars int, aks int, b []float32, ahead int, c []float32, ldc int, from []float32, ldf int, relu bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F32(SB), NOSPLIT, $16-169
+	MOVQ ars+56(FP), AX
+	SHLQ $0x02, AX
+	MOVQ aks+64(FP), CX
+	SHLQ $0x02, CX
+	MOVQ c_base+104(FP), BX
+	MOVQ b_base+72(FP), SI
+	MOVQ ahead+96(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (AX)(AX*2), DX
+	MOVQ from_base+136(FP), R8
+	MOVQ R8, (SP)
+	MOVQ panels+24(FP), R8
+	MOVQ R8, 8(SP)
+	MOVQ m+0(FP), R8
+	CMPQ R8, $0x00000001
+	JEQ  rows1
+	CMPQ R8, $0x00000002
+	JEQ  rows2
+	CMPQ R8, $0x00000003
+	JEQ  rows3
+	CMPQ R8, $0x00000004
+	JEQ  rows4
+	CMPQ R8, $0x00000005
+	JEQ  rows5
+	CMPQ R8, $0x00000006
+	JEQ  rows6
+	CMPQ R8, $0x00000007
+	JEQ  rows7
+	CMPQ R8, $0x00000008
+	JEQ  rows8
+	JMP  done
+
+rows1:
+	MOVQ k+8(FP), R9
+	MOVQ a_base+32(FP), AX
+
+rows1block:
+	MOVQ    most+16(FP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+
+rows1k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (AX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, AX
+	DECQ         R8
+	JNZ          rows1k
+	LEAQ         (R9), R10
+	ADDQ         most+16(FP), R10
+	MOVQ         BX, R8
+	MOVQ         ldc+128(FP), DX
+	CMPQ         R10, k+8(FP)
+	JLT          rows1add
+	MOVQ         ldf+160(FP), DX
+	MOVQ         (SP), R8
+	TESTQ        R8, R8
+	JZ           rows1clip
+
+rows1add:
+	SHLQ   $0x02, DX
+	VADDPS (R8), Z0, Z0
+	VADDPS 64(R8), Z1, Z1
+	ADDQ   DX, R8
+
+rows1clip:
+	TESTQ  R9, R9
+	JNZ    rows1store
+	MOVB   relu+168(FP), DL
+	TESTB  DL, DL
+	JZ     rows1store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+
+rows1store:
+	MOVQ    BX, R8
+	MOVQ    ldc+128(FP), DX
+	SHLQ    $0x02, DX
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    DX, R8
+	TESTQ   R9, R9
+	JNZ     rows1block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R8
+	TESTQ R8, R8
+	JZ    rows1next
+	ADDQ  $0x00000080, R8
+	MOVQ  R8, (SP)
+
+rows1next:
+	DECQ 8(SP)
+	JNZ  rows1
+	JMP  done
+
+rows2:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows2block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+
+rows2k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows2k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows2add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows2clip
+
+rows2add:
+	SHLQ   $0x02, R8
+	VADDPS (R9), Z0, Z0
+	VADDPS 64(R9), Z1, Z1
+	ADDQ   R8, R9
+	VADDPS (R9), Z2, Z2
+	VADDPS 64(R9), Z3, Z3
+	ADDQ   R8, R9
+
+rows2clip:
+	TESTQ  R10, R10
+	JNZ    rows2store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows2store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+
+rows2store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x02, R8
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows2block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows2next
+	ADDQ  $0x00000080, R9
+	MOVQ  R9, (SP)
+
+rows2next:
+	DECQ 8(SP)
+	JNZ  rows2
+	JMP  done
+
+rows3:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows3block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+
+rows3k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows3k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows3add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows3clip
+
+rows3add:
+	SHLQ   $0x02, R8
+	VADDPS (R9), Z0, Z0
+	VADDPS 64(R9), Z1, Z1
+	ADDQ   R8, R9
+	VADDPS (R9), Z2, Z2
+	VADDPS 64(R9), Z3, Z3
+	ADDQ   R8, R9
+	VADDPS (R9), Z4, Z4
+	VADDPS 64(R9), Z5, Z5
+	ADDQ   R8, R9
+
+rows3clip:
+	TESTQ  R10, R10
+	JNZ    rows3store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows3store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+
+rows3store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x02, R8
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, 64(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows3block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows3next
+	ADDQ  $0x00000080, R9
+	MOVQ  R9, (SP)
+
+rows3next:
+	DECQ 8(SP)
+	JNZ  rows3
+	JMP  done
+
+rows4:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows4block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+
+rows4k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (R8)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (R8)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R8)(DX*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	DECQ         R10
+	JNZ          rows4k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows4add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows4clip
+
+rows4add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Z0, Z0
+	VADDPS 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPS (R10), Z2, Z2
+	VADDPS 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPS (R10), Z4, Z4
+	VADDPS 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPS (R10), Z6, Z6
+	VADDPS 64(R10), Z7, Z7
+	ADDQ   R9, R10
+
+rows4clip:
+	TESTQ  R11, R11
+	JNZ    rows4store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows4store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+
+rows4store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows4block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows4next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows4next:
+	DECQ 8(SP)
+	JNZ  rows4
+	JMP  done
+
+rows5:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows5block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	LEAQ    (R8)(AX*4), R9
+
+rows5k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (R8)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (R8)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R8)(DX*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows5k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows5add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows5clip
+
+rows5add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Z0, Z0
+	VADDPS 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPS (R10), Z2, Z2
+	VADDPS 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPS (R10), Z4, Z4
+	VADDPS 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPS (R10), Z6, Z6
+	VADDPS 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPS (R10), Z8, Z8
+	VADDPS 64(R10), Z9, Z9
+	ADDQ   R9, R10
+
+rows5clip:
+	TESTQ  R11, R11
+	JNZ    rows5store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows5store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+	VMAXPS Z8, Z16, Z8
+	VMAXPS Z9, Z16, Z9
+
+rows5store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows5block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows5next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows5next:
+	DECQ 8(SP)
+	JNZ  rows5
+	JMP  done
+
+rows6:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows6block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	LEAQ    (R8)(AX*4), R9
+
+rows6k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (R8)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (R8)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R8)(DX*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R9)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows6k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows6add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows6clip
+
+rows6add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Z0, Z0
+	VADDPS 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPS (R10), Z2, Z2
+	VADDPS 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPS (R10), Z4, Z4
+	VADDPS 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPS (R10), Z6, Z6
+	VADDPS 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPS (R10), Z8, Z8
+	VADDPS 64(R10), Z9, Z9
+	ADDQ   R9, R10
+	VADDPS (R10), Z10, Z10
+	VADDPS 64(R10), Z11, Z11
+	ADDQ   R9, R10
+
+rows6clip:
+	TESTQ  R11, R11
+	JNZ    rows6store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows6store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+	VMAXPS Z8, Z16, Z8
+	VMAXPS Z9, Z16, Z9
+	VMAXPS Z10, Z16, Z10
+	VMAXPS Z11, Z16, Z11
+
+rows6store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows6block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows6next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows6next:
+	DECQ 8(SP)
+	JNZ  rows6
+	JMP  done
+
+rows7:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows7block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	VXORPS  X12, X12, X12
+	VXORPS  X13, X13, X13
+	LEAQ    (R8)(AX*4), R9
+
+rows7k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (R8)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (R8)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R8)(DX*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R9)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R9)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows7k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows7add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows7clip
+
+rows7add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Z0, Z0
+	VADDPS 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPS (R10), Z2, Z2
+	VADDPS 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPS (R10), Z4, Z4
+	VADDPS 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPS (R10), Z6, Z6
+	VADDPS 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPS (R10), Z8, Z8
+	VADDPS 64(R10), Z9, Z9
+	ADDQ   R9, R10
+	VADDPS (R10), Z10, Z10
+	VADDPS 64(R10), Z11, Z11
+	ADDQ   R9, R10
+	VADDPS (R10), Z12, Z12
+	VADDPS 64(R10), Z13, Z13
+	ADDQ   R9, R10
+
+rows7clip:
+	TESTQ  R11, R11
+	JNZ    rows7store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows7store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+	VMAXPS Z8, Z16, Z8
+	VMAXPS Z9, Z16, Z9
+	VMAXPS Z10, Z16, Z10
+	VMAXPS Z11, Z16, Z11
+	VMAXPS Z12, Z16, Z12
+	VMAXPS Z13, Z16, Z13
+
+rows7store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows7block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows7next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows7next:
+	DECQ 8(SP)
+	JNZ  rows7
+	JMP  done
+
+rows8:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows8block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	VXORPS  X12, X12, X12
+	VXORPS  X13, X13, X13
+	VXORPS  X14, X14, X14
+	VXORPS  X15, X15, X15
+	LEAQ    (R8)(AX*4), R9
+
+rows8k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (R8)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (R8)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R8)(DX*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R9)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R9)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (R9)(DX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows8k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows8add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows8clip
+
+rows8add:
+	SHLQ   $0x02, R9
+	VADDPS (R10), Z0, Z0
+	VADDPS 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPS (R10), Z2, Z2
+	VADDPS 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPS (R10), Z4, Z4
+	VADDPS 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPS (R10), Z6, Z6
+	VADDPS 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPS (R10), Z8, Z8
+	VADDPS 64(R10), Z9, Z9
+	ADDQ   R9, R10
+	VADDPS (R10), Z10, Z10
+	VADDPS 64(R10), Z11, Z11
+	ADDQ   R9, R10
+	VADDPS (R10), Z12, Z12
+	VADDPS 64(R10), Z13, Z13
+	ADDQ   R9, R10
+	VADDPS (R10), Z14, Z14
+	VADDPS 64(R10), Z15, Z15
+	ADDQ   R9, R10
+
+rows8clip:
+	TESTQ  R11, R11
+	JNZ    rows8store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows8store
+	VXORPS X16, X16, X16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+	VMAXPS Z8, Z16, Z8
+	VMAXPS Z9, Z16, Z9
+	VMAXPS Z10, Z16, Z10
+	VMAXPS Z11, Z16, Z11
+	VMAXPS Z12, Z16, Z12
+	VMAXPS Z13, Z16, Z13
+	VMAXPS Z14, Z16, Z14
+	VMAXPS Z15, Z16, Z15
+
+rows8store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z14, (R10)
+	VMOVUPS Z15, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows8block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows8next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows8next:
+	DECQ 8(SP)
+	JNZ  rows8
 
 done:
 	VZEROUPPER
@@ -7903,6 +10247,9 @@ fulllast:
 	JMP  done
 
 full8:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -7919,10 +10266,7 @@ full8:
 	VXORPS X13, X13, X13
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full8k:
 	VMOVUPS      (R13), Z16
@@ -8056,6 +10400,9 @@ full8store:
 	JMP     full
 
 full7:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -8070,10 +10417,7 @@ full7:
 	VXORPS X11, X11, X11
 	VXORPS X12, X12, X12
 	VXORPS X13, X13, X13
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full7k:
 	VMOVUPS      (R13), Z16
@@ -8194,6 +10538,9 @@ full7store:
 	JMP     full
 
 full6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -8206,10 +10553,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full6k:
 	VMOVUPS      (R13), Z16
@@ -8317,6 +10661,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -8327,10 +10674,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 full5k:
 	VMOVUPS      (R13), Z16
@@ -8425,6 +10769,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -8433,9 +10780,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full4k:
 	VMOVUPS      (DX), Z16
@@ -8516,15 +10860,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full3k:
 	VMOVUPS      (DX), Z16
@@ -8592,13 +10936,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 full2k:
 	VMOVUPS      (DX), Z16
@@ -8653,11 +10997,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (DX), Z16
@@ -8737,6 +11081,9 @@ partlast:
 	JMP  done
 
 part8:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -8753,10 +11100,7 @@ part8:
 	VXORPS X13, X13, X13
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part8k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -8890,6 +11234,9 @@ part8store:
 	JMP     part
 
 part7:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -8904,10 +11251,7 @@ part7:
 	VXORPS X11, X11, X11
 	VXORPS X12, X12, X12
 	VXORPS X13, X13, X13
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part7k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9028,6 +11372,9 @@ part7store:
 	JMP     part
 
 part6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -9040,10 +11387,7 @@ part6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part6k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9151,6 +11495,9 @@ part6store:
 	JMP     part
 
 part5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -9161,10 +11508,7 @@ part5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 part5k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9259,6 +11603,9 @@ part5store:
 	JMP     part
 
 part4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -9267,9 +11614,6 @@ part4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 part4k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -9350,15 +11694,15 @@ part4store:
 	JMP     part
 
 part3:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 part3k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -9426,13 +11770,13 @@ part3store:
 	JMP     part
 
 part2:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 part2k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -9487,11 +11831,11 @@ part2store:
 	JMP     part
 
 part1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 part1k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -9561,6 +11905,9 @@ halflast:
 	JMP  done
 
 half8:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -9569,10 +11916,7 @@ half8:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half8k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9665,6 +12009,9 @@ half8store:
 	JMP     half
 
 half7:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -9672,10 +12019,7 @@ half7:
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half7k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9760,16 +12104,16 @@ half7store:
 	JMP     half
 
 half6:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half6k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9846,15 +12190,15 @@ half6store:
 	JMP     half
 
 half5:
+	MOVQ   k+8(FP), R14
+	MOVQ   BX, CX
+	MOVQ   R8, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
-	MOVQ   k+8(FP), R14
-	MOVQ   BX, CX
-	MOVQ   R8, R13
-	LEAQ   (BX)(SI*4), DX
+	LEAQ   (CX)(SI*4), DX
 
 half5k:
 	VMOVUPD.Z    (R13), K1, Z16
@@ -9923,13 +12267,13 @@ half5store:
 	JMP     half
 
 half4:
+	MOVQ   k+8(FP), R13
+	MOVQ   BX, CX
+	MOVQ   R8, DX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R13
-	MOVQ   BX, CX
-	MOVQ   R8, DX
 
 half4k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -9989,12 +12333,12 @@ half4store:
 	JMP     half
 
 half3:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
-	VXORPS X2, X2, X2
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 half3k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -10046,11 +12390,11 @@ half3store:
 	JMP     half
 
 half2:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 half2k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -10094,10 +12438,10 @@ half2store:
 	JMP     half
 
 half1:
-	VXORPS X0, X0, X0
 	MOVQ   k+8(FP), R13
 	MOVQ   BX, CX
 	MOVQ   R8, DX
+	VXORPS X0, X0, X0
 
 half1k:
 	VMOVUPD.Z    (DX), K1, Z16
@@ -10186,6 +12530,9 @@ fulllast:
 	JMP  done
 
 full8:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -10202,10 +12549,7 @@ full8:
 	VXORPS X13, X13, X13
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full8k:
 	VMOVUPS      (R14), Z16
@@ -10342,6 +12686,9 @@ full8store:
 	JMP     full
 
 full7:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -10356,10 +12703,7 @@ full7:
 	VXORPS X11, X11, X11
 	VXORPS X12, X12, X12
 	VXORPS X13, X13, X13
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full7k:
 	VMOVUPS      (R14), Z16
@@ -10483,6 +12827,9 @@ full7store:
 	JMP     full
 
 full6:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -10495,10 +12842,7 @@ full6:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full6k:
 	VMOVUPS      (R14), Z16
@@ -10609,6 +12953,9 @@ full6store:
 	JMP     full
 
 full5:
+	MOVQ   k+8(FP), R15
+	MOVQ   DX, R12
+	MOVQ   DI, R14
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -10619,10 +12966,7 @@ full5:
 	VXORPS X7, X7, X7
 	VXORPS X8, X8, X8
 	VXORPS X9, X9, X9
-	MOVQ   k+8(FP), R15
-	MOVQ   DX, R12
-	MOVQ   DI, R14
-	LEAQ   (DX)(BX*4), R13
+	LEAQ   (R12)(BX*4), R13
 
 full5k:
 	VMOVUPS      (R14), Z16
@@ -10720,6 +13064,9 @@ full5store:
 	JMP     full
 
 full4:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -10728,9 +13075,6 @@ full4:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full4k:
 	VMOVUPS      (R13), Z16
@@ -10814,15 +13158,15 @@ full4store:
 	JMP     full
 
 full3:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full3k:
 	VMOVUPS      (R13), Z16
@@ -10893,13 +13237,13 @@ full3store:
 	JMP     full
 
 full2:
+	MOVQ   k+8(FP), R14
+	MOVQ   DX, R12
+	MOVQ   DI, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	MOVQ   k+8(FP), R14
-	MOVQ   DX, R12
-	MOVQ   DI, R13
 
 full2k:
 	VMOVUPS      (R13), Z16
@@ -10957,11 +13301,11 @@ full2store:
 	JMP     full
 
 full1:
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
 	MOVQ   k+8(FP), R14
 	MOVQ   DX, R12
 	MOVQ   DI, R13
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
 
 full1k:
 	VMOVUPS      (R13), Z16
@@ -11004,6 +13348,1008 @@ full1store:
 	ADDQ    R10, R9
 	SUBQ    $0x00000001, AX
 	JMP     full
+
+done:
+	VZEROUPPER
+	RET
+
+// func fewAVX512F64(m int, k int, most int, panels int, a []float64, ars int, aks int, b []float64, ahead int, c []float64, ldc int, from []float64, ldf int, relu bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·fewAVX512F64(SB), NOSPLIT, $16-169
+	MOVQ ars+56(FP), AX
+	SHLQ $0x03, AX
+	MOVQ aks+64(FP), CX
+	SHLQ $0x03, CX
+	MOVQ c_base+104(FP), BX
+	MOVQ b_base+72(FP), SI
+	MOVQ ahead+96(FP), DI
+	SHLQ $0x03, DI
+	LEAQ (AX)(AX*2), DX
+	MOVQ from_base+136(FP), R8
+	MOVQ R8, (SP)
+	MOVQ panels+24(FP), R8
+	MOVQ R8, 8(SP)
+	MOVQ m+0(FP), R8
+	CMPQ R8, $0x00000001
+	JEQ  rows1
+	CMPQ R8, $0x00000002
+	JEQ  rows2
+	CMPQ R8, $0x00000003
+	JEQ  rows3
+	CMPQ R8, $0x00000004
+	JEQ  rows4
+	CMPQ R8, $0x00000005
+	JEQ  rows5
+	CMPQ R8, $0x00000006
+	JEQ  rows6
+	CMPQ R8, $0x00000007
+	JEQ  rows7
+	CMPQ R8, $0x00000008
+	JEQ  rows8
+	JMP  done
+
+rows1:
+	MOVQ k+8(FP), R9
+	MOVQ a_base+32(FP), AX
+
+rows1block:
+	MOVQ    most+16(FP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, R9
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+
+rows1k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (AX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, AX
+	DECQ         R8
+	JNZ          rows1k
+	LEAQ         (R9), R10
+	ADDQ         most+16(FP), R10
+	MOVQ         BX, R8
+	MOVQ         ldc+128(FP), DX
+	CMPQ         R10, k+8(FP)
+	JLT          rows1add
+	MOVQ         ldf+160(FP), DX
+	MOVQ         (SP), R8
+	TESTQ        R8, R8
+	JZ           rows1clip
+
+rows1add:
+	SHLQ   $0x03, DX
+	VADDPD (R8), Z0, Z0
+	VADDPD 64(R8), Z1, Z1
+	ADDQ   DX, R8
+
+rows1clip:
+	TESTQ  R9, R9
+	JNZ    rows1store
+	MOVB   relu+168(FP), DL
+	TESTB  DL, DL
+	JZ     rows1store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+
+rows1store:
+	MOVQ    BX, R8
+	MOVQ    ldc+128(FP), DX
+	SHLQ    $0x03, DX
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    DX, R8
+	TESTQ   R9, R9
+	JNZ     rows1block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R8
+	TESTQ R8, R8
+	JZ    rows1next
+	ADDQ  $0x00000080, R8
+	MOVQ  R8, (SP)
+
+rows1next:
+	DECQ 8(SP)
+	JNZ  rows1
+	JMP  done
+
+rows2:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows2block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+
+rows2k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (DX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (DX)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows2k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows2add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows2clip
+
+rows2add:
+	SHLQ   $0x03, R8
+	VADDPD (R9), Z0, Z0
+	VADDPD 64(R9), Z1, Z1
+	ADDQ   R8, R9
+	VADDPD (R9), Z2, Z2
+	VADDPD 64(R9), Z3, Z3
+	ADDQ   R8, R9
+
+rows2clip:
+	TESTQ  R10, R10
+	JNZ    rows2store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows2store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+
+rows2store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x03, R8
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows2block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows2next
+	ADDQ  $0x00000080, R9
+	MOVQ  R9, (SP)
+
+rows2next:
+	DECQ 8(SP)
+	JNZ  rows2
+	JMP  done
+
+rows3:
+	MOVQ k+8(FP), R10
+	MOVQ a_base+32(FP), DX
+
+rows3block:
+	MOVQ    most+16(FP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, R10
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+
+rows3k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (DX), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (DX)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	VBROADCASTSD (DX)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VFMADD231PD  Z17, Z18, Z5
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, DX
+	DECQ         R9
+	JNZ          rows3k
+	LEAQ         (R10), R11
+	ADDQ         most+16(FP), R11
+	MOVQ         BX, R9
+	MOVQ         ldc+128(FP), R8
+	CMPQ         R11, k+8(FP)
+	JLT          rows3add
+	MOVQ         ldf+160(FP), R8
+	MOVQ         (SP), R9
+	TESTQ        R9, R9
+	JZ           rows3clip
+
+rows3add:
+	SHLQ   $0x03, R8
+	VADDPD (R9), Z0, Z0
+	VADDPD 64(R9), Z1, Z1
+	ADDQ   R8, R9
+	VADDPD (R9), Z2, Z2
+	VADDPD 64(R9), Z3, Z3
+	ADDQ   R8, R9
+	VADDPD (R9), Z4, Z4
+	VADDPD 64(R9), Z5, Z5
+	ADDQ   R8, R9
+
+rows3clip:
+	TESTQ  R10, R10
+	JNZ    rows3store
+	MOVB   relu+168(FP), R8
+	TESTB  R8, R8
+	JZ     rows3store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+	VMAXPD Z4, Z16, Z4
+	VMAXPD Z5, Z16, Z5
+
+rows3store:
+	MOVQ    BX, R9
+	MOVQ    ldc+128(FP), R8
+	SHLQ    $0x03, R8
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, 64(R9)
+	ADDQ    R8, R9
+	TESTQ   R10, R10
+	JNZ     rows3block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R9
+	TESTQ R9, R9
+	JZ    rows3next
+	ADDQ  $0x00000080, R9
+	MOVQ  R9, (SP)
+
+rows3next:
+	DECQ 8(SP)
+	JNZ  rows3
+	JMP  done
+
+rows4:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows4block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+
+rows4k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (R8), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (R8)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	VBROADCASTSD (R8)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VFMADD231PD  Z17, Z18, Z5
+	VBROADCASTSD (R8)(DX*1), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	VFMADD231PD  Z17, Z18, Z7
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	DECQ         R10
+	JNZ          rows4k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows4add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows4clip
+
+rows4add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Z0, Z0
+	VADDPD 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPD (R10), Z2, Z2
+	VADDPD 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPD (R10), Z4, Z4
+	VADDPD 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPD (R10), Z6, Z6
+	VADDPD 64(R10), Z7, Z7
+	ADDQ   R9, R10
+
+rows4clip:
+	TESTQ  R11, R11
+	JNZ    rows4store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows4store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+	VMAXPD Z4, Z16, Z4
+	VMAXPD Z5, Z16, Z5
+	VMAXPD Z6, Z16, Z6
+	VMAXPD Z7, Z16, Z7
+
+rows4store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows4block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows4next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows4next:
+	DECQ 8(SP)
+	JNZ  rows4
+	JMP  done
+
+rows5:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows5block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	LEAQ    (R8)(AX*4), R9
+
+rows5k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (R8), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (R8)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	VBROADCASTSD (R8)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VFMADD231PD  Z17, Z18, Z5
+	VBROADCASTSD (R8)(DX*1), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	VFMADD231PD  Z17, Z18, Z7
+	VBROADCASTSD (R9), Z18
+	VFMADD231PD  Z16, Z18, Z8
+	VFMADD231PD  Z17, Z18, Z9
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows5k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows5add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows5clip
+
+rows5add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Z0, Z0
+	VADDPD 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPD (R10), Z2, Z2
+	VADDPD 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPD (R10), Z4, Z4
+	VADDPD 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPD (R10), Z6, Z6
+	VADDPD 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPD (R10), Z8, Z8
+	VADDPD 64(R10), Z9, Z9
+	ADDQ   R9, R10
+
+rows5clip:
+	TESTQ  R11, R11
+	JNZ    rows5store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows5store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+	VMAXPD Z4, Z16, Z4
+	VMAXPD Z5, Z16, Z5
+	VMAXPD Z6, Z16, Z6
+	VMAXPD Z7, Z16, Z7
+	VMAXPD Z8, Z16, Z8
+	VMAXPD Z9, Z16, Z9
+
+rows5store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows5block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows5next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows5next:
+	DECQ 8(SP)
+	JNZ  rows5
+	JMP  done
+
+rows6:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows6block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	LEAQ    (R8)(AX*4), R9
+
+rows6k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (R8), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (R8)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	VBROADCASTSD (R8)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VFMADD231PD  Z17, Z18, Z5
+	VBROADCASTSD (R8)(DX*1), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	VFMADD231PD  Z17, Z18, Z7
+	VBROADCASTSD (R9), Z18
+	VFMADD231PD  Z16, Z18, Z8
+	VFMADD231PD  Z17, Z18, Z9
+	VBROADCASTSD (R9)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z10
+	VFMADD231PD  Z17, Z18, Z11
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows6k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows6add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows6clip
+
+rows6add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Z0, Z0
+	VADDPD 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPD (R10), Z2, Z2
+	VADDPD 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPD (R10), Z4, Z4
+	VADDPD 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPD (R10), Z6, Z6
+	VADDPD 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPD (R10), Z8, Z8
+	VADDPD 64(R10), Z9, Z9
+	ADDQ   R9, R10
+	VADDPD (R10), Z10, Z10
+	VADDPD 64(R10), Z11, Z11
+	ADDQ   R9, R10
+
+rows6clip:
+	TESTQ  R11, R11
+	JNZ    rows6store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows6store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+	VMAXPD Z4, Z16, Z4
+	VMAXPD Z5, Z16, Z5
+	VMAXPD Z6, Z16, Z6
+	VMAXPD Z7, Z16, Z7
+	VMAXPD Z8, Z16, Z8
+	VMAXPD Z9, Z16, Z9
+	VMAXPD Z10, Z16, Z10
+	VMAXPD Z11, Z16, Z11
+
+rows6store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows6block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows6next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows6next:
+	DECQ 8(SP)
+	JNZ  rows6
+	JMP  done
+
+rows7:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows7block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	VXORPS  X12, X12, X12
+	VXORPS  X13, X13, X13
+	LEAQ    (R8)(AX*4), R9
+
+rows7k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (R8), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (R8)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	VBROADCASTSD (R8)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VFMADD231PD  Z17, Z18, Z5
+	VBROADCASTSD (R8)(DX*1), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	VFMADD231PD  Z17, Z18, Z7
+	VBROADCASTSD (R9), Z18
+	VFMADD231PD  Z16, Z18, Z8
+	VFMADD231PD  Z17, Z18, Z9
+	VBROADCASTSD (R9)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z10
+	VFMADD231PD  Z17, Z18, Z11
+	VBROADCASTSD (R9)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z12
+	VFMADD231PD  Z17, Z18, Z13
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows7k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows7add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows7clip
+
+rows7add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Z0, Z0
+	VADDPD 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPD (R10), Z2, Z2
+	VADDPD 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPD (R10), Z4, Z4
+	VADDPD 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPD (R10), Z6, Z6
+	VADDPD 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPD (R10), Z8, Z8
+	VADDPD 64(R10), Z9, Z9
+	ADDQ   R9, R10
+	VADDPD (R10), Z10, Z10
+	VADDPD 64(R10), Z11, Z11
+	ADDQ   R9, R10
+	VADDPD (R10), Z12, Z12
+	VADDPD 64(R10), Z13, Z13
+	ADDQ   R9, R10
+
+rows7clip:
+	TESTQ  R11, R11
+	JNZ    rows7store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows7store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+	VMAXPD Z4, Z16, Z4
+	VMAXPD Z5, Z16, Z5
+	VMAXPD Z6, Z16, Z6
+	VMAXPD Z7, Z16, Z7
+	VMAXPD Z8, Z16, Z8
+	VMAXPD Z9, Z16, Z9
+	VMAXPD Z10, Z16, Z10
+	VMAXPD Z11, Z16, Z11
+	VMAXPD Z12, Z16, Z12
+	VMAXPD Z13, Z16, Z13
+
+rows7store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows7block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows7next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows7next:
+	DECQ 8(SP)
+	JNZ  rows7
+	JMP  done
+
+rows8:
+	MOVQ k+8(FP), R11
+	MOVQ a_base+32(FP), R8
+
+rows8block:
+	MOVQ    most+16(FP), R10
+	CMPQ    R11, R10
+	CMOVQLT R11, R10
+	SUBQ    R10, R11
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VXORPS  X2, X2, X2
+	VXORPS  X3, X3, X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+	VXORPS  X8, X8, X8
+	VXORPS  X9, X9, X9
+	VXORPS  X10, X10, X10
+	VXORPS  X11, X11, X11
+	VXORPS  X12, X12, X12
+	VXORPS  X13, X13, X13
+	VXORPS  X14, X14, X14
+	VXORPS  X15, X15, X15
+	LEAQ    (R8)(AX*4), R9
+
+rows8k:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSD (R8), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z1
+	VBROADCASTSD (R8)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z3
+	VBROADCASTSD (R8)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z4
+	VFMADD231PD  Z17, Z18, Z5
+	VBROADCASTSD (R8)(DX*1), Z18
+	VFMADD231PD  Z16, Z18, Z6
+	VFMADD231PD  Z17, Z18, Z7
+	VBROADCASTSD (R9), Z18
+	VFMADD231PD  Z16, Z18, Z8
+	VFMADD231PD  Z17, Z18, Z9
+	VBROADCASTSD (R9)(AX*1), Z18
+	VFMADD231PD  Z16, Z18, Z10
+	VFMADD231PD  Z17, Z18, Z11
+	VBROADCASTSD (R9)(AX*2), Z18
+	VFMADD231PD  Z16, Z18, Z12
+	VFMADD231PD  Z17, Z18, Z13
+	VBROADCASTSD (R9)(DX*1), Z18
+	VFMADD231PD  Z16, Z18, Z14
+	VFMADD231PD  Z17, Z18, Z15
+	PREFETCHNTA  (SI)(DI*1)
+	PREFETCHNTA  64(SI)(DI*1)
+	ADDQ         $0x00000080, SI
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          rows8k
+	LEAQ         (R11), R12
+	ADDQ         most+16(FP), R12
+	MOVQ         BX, R10
+	MOVQ         ldc+128(FP), R9
+	CMPQ         R12, k+8(FP)
+	JLT          rows8add
+	MOVQ         ldf+160(FP), R9
+	MOVQ         (SP), R10
+	TESTQ        R10, R10
+	JZ           rows8clip
+
+rows8add:
+	SHLQ   $0x03, R9
+	VADDPD (R10), Z0, Z0
+	VADDPD 64(R10), Z1, Z1
+	ADDQ   R9, R10
+	VADDPD (R10), Z2, Z2
+	VADDPD 64(R10), Z3, Z3
+	ADDQ   R9, R10
+	VADDPD (R10), Z4, Z4
+	VADDPD 64(R10), Z5, Z5
+	ADDQ   R9, R10
+	VADDPD (R10), Z6, Z6
+	VADDPD 64(R10), Z7, Z7
+	ADDQ   R9, R10
+	VADDPD (R10), Z8, Z8
+	VADDPD 64(R10), Z9, Z9
+	ADDQ   R9, R10
+	VADDPD (R10), Z10, Z10
+	VADDPD 64(R10), Z11, Z11
+	ADDQ   R9, R10
+	VADDPD (R10), Z12, Z12
+	VADDPD 64(R10), Z13, Z13
+	ADDQ   R9, R10
+	VADDPD (R10), Z14, Z14
+	VADDPD 64(R10), Z15, Z15
+	ADDQ   R9, R10
+
+rows8clip:
+	TESTQ  R11, R11
+	JNZ    rows8store
+	MOVB   relu+168(FP), R9
+	TESTB  R9, R9
+	JZ     rows8store
+	VXORPS X16, X16, X16
+	VMAXPD Z0, Z16, Z0
+	VMAXPD Z1, Z16, Z1
+	VMAXPD Z2, Z16, Z2
+	VMAXPD Z3, Z16, Z3
+	VMAXPD Z4, Z16, Z4
+	VMAXPD Z5, Z16, Z5
+	VMAXPD Z6, Z16, Z6
+	VMAXPD Z7, Z16, Z7
+	VMAXPD Z8, Z16, Z8
+	VMAXPD Z9, Z16, Z9
+	VMAXPD Z10, Z16, Z10
+	VMAXPD Z11, Z16, Z11
+	VMAXPD Z12, Z16, Z12
+	VMAXPD Z13, Z16, Z13
+	VMAXPD Z14, Z16, Z14
+	VMAXPD Z15, Z16, Z15
+
+rows8store:
+	MOVQ    BX, R10
+	MOVQ    ldc+128(FP), R9
+	SHLQ    $0x03, R9
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z14, (R10)
+	VMOVUPS Z15, 64(R10)
+	ADDQ    R9, R10
+	TESTQ   R11, R11
+	JNZ     rows8block
+	ADDQ    $0x00000080, BX
+
+	// from stays 0
+	MOVQ  (SP), R10
+	TESTQ R10, R10
+	JZ    rows8next
+	ADDQ  $0x00000080, R10
+	MOVQ  R10, (SP)
+
+rows8next:
+	DECQ 8(SP)
+	JNZ  rows8
 
 done:
 	VZEROUPPER

@@ -20,6 +20,11 @@ func tileAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks i
 //go:noescape
 func streamAVX2F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, ahead int, pace int, c []float32, ldc int, from []float32, ldf int, relu bool)
 
+// fewAVX2F32 computes at most 6 rows of packed panels of 16 columns, with AVX2 and FMA.
+//
+//go:noescape
+func fewAVX2F32(m int, k int, most int, panels int, a []float32, ars int, aks int, b []float32, ahead int, c []float32, ldc int, from []float32, ldf int, relu bool)
+
 // rowAVX2F32 computes one row of four panels of 16 columns, with AVX2 and FMA.
 //
 //go:noescape
@@ -34,6 +39,11 @@ func tileAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks i
 //
 //go:noescape
 func streamAVX2F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, ahead int, pace int, c []float64, ldc int, from []float64, ldf int, relu bool)
+
+// fewAVX2F64 computes at most 6 rows of packed panels of 8 columns, with AVX2 and FMA.
+//
+//go:noescape
+func fewAVX2F64(m int, k int, most int, panels int, a []float64, ars int, aks int, b []float64, ahead int, c []float64, ldc int, from []float64, ldf int, relu bool)
 
 // rowAVX2F64 computes one row of four panels of 8 columns, with AVX2 and FMA.
 //
@@ -50,6 +60,11 @@ func tileAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks
 //go:noescape
 func streamAVX512F32(m int, k int, a []float32, ars int, aks int, b []float32, bks int, ahead int, pace int, c []float32, ldc int, from []float32, ldf int, relu bool)
 
+// fewAVX512F32 computes at most 8 rows of packed panels of 32 columns, with AVX-512F.
+//
+//go:noescape
+func fewAVX512F32(m int, k int, most int, panels int, a []float32, ars int, aks int, b []float32, ahead int, c []float32, ldc int, from []float32, ldf int, relu bool)
+
 // rowAVX512F32 computes one row of four panels of 32 columns, with AVX-512F.
 //
 //go:noescape
@@ -64,6 +79,11 @@ func tileAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks
 //
 //go:noescape
 func streamAVX512F64(m int, k int, a []float64, ars int, aks int, b []float64, bks int, ahead int, pace int, c []float64, ldc int, from []float64, ldf int, relu bool)
+
+// fewAVX512F64 computes at most 8 rows of packed panels of 16 columns, with AVX-512F.
+//
+//go:noescape
+func fewAVX512F64(m int, k int, most int, panels int, a []float64, ars int, aks int, b []float64, ahead int, c []float64, ldc int, from []float64, ldf int, relu bool)
 
 // rowAVX512F64 computes one row of four panels of 16 columns, with AVX-512F.
 //

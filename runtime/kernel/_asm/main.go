@@ -14,6 +14,8 @@ func main() {
 	for _, v := range []vectors{avx2f32, avx2f64, avx512f32, avx512f64} {
 		v.tile()
 		v.stream()
+		v.few()
+
 		v.row()
 	}
 	for _, v := range []vectors{avx2f32, avx512f32} {

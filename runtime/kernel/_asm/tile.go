@@ -157,53 +157,20 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 	halves := part.halves
 	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
 	acc := func(row, half int) VecPhysical { return v.reg(row*halves + half) }
-	for i := range halves * rows {
-		VXORPS(v.reg(i).AsX(), v.reg(i).AsX(), v.reg(i).AsX())
-	}
-	pa, pa4, pb, n := GP64(), GP64(), GP64(), GP64()
-	Load(Param("k"), n)
-	MOVQ(s.a, pa)
-	MOVQ(s.b, pb)
-	if rows > 4 {
-		LEAQ(Mem{Base: s.a, Index: s.ars, Scale: 4}, pa4)
-	}
-
-	Label(label + "k")
-	for h := range halves {
-		v.load(Mem{Base: pb, Disp: h * v.width}, b[h], h, s, part.masked, x)
-	}
-	for i := range rows {
-		base := pa
-		if i >= 4 {
-			base = pa4
-		}
-		at := Mem{Base: base}
-		switch i % 4 {
-		case 1:
-			at = Mem{Base: base, Index: s.ars, Scale: 1}
-		case 2:
-			at = Mem{Base: base, Index: s.ars, Scale: 2}
-		case 3:
-			at = Mem{Base: base, Index: s.ars3, Scale: 1}
-		}
-		v.broadcast(at, x)
-		for h := range halves {
-			v.fma(b[h], x, acc(i, h))
-		}
-	}
+	at := cursor{a: GP64(), a4: GP64(), b: GP64(), n: GP64(), step: s.bks}
+	Load(Param("k"), at.n)
+	MOVQ(s.a, at.a)
+	MOVQ(s.b, at.b)
 	if s.next != nil {
-		for h := 0; h < halves*v.width; h += 64 {
-			PREFETCHNTA(Mem{Base: s.next, Disp: h})
+		at.fetch = func() {
+			for h := 0; h < halves*v.width; h += 64 {
+				PREFETCHNTA(Mem{Base: s.next, Disp: h})
+			}
+			ADDQ(param("pace"), s.next)
 		}
-		ADDQ(param("pace"), s.next)
 	}
-	ADDQ(s.bks, pb)
-	ADDQ(s.aks, pa)
-	if rows > 4 {
-		ADDQ(s.aks, pa4)
-	}
-	DECQ(n)
-	JNZ(LabelRef(label + "k"))
+	v.dots(s, rows, label, part, at)
+	n, pa := at.n, at.a
 
 	// The way on to the next block, while the last sums end.
 	IMUL3Q(U32(rows), s.ars, n)
@@ -236,6 +203,58 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 		}
 		ADDQ(s.ldc, s.c)
 	}
+}
+
+// cursor is where a loop over terms begins in A (also four rows further down) and in B, how many terms
+// there are, how many bytes it is from one row of B to the next, and what to do with every term.
+type cursor struct {
+	a, a4, b, n Register
+	step        Op
+	fetch       func()
+}
+
+// dots writes the loop over terms, which starts from zeros and leaves the cursor at its end.
+func (v vectors) dots(s state, rows int, label string, part columns, to cursor) {
+	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
+	for i := range part.halves * rows {
+		VXORPS(v.reg(i).AsX(), v.reg(i).AsX(), v.reg(i).AsX())
+	}
+	if rows > 4 {
+		LEAQ(Mem{Base: to.a, Index: s.ars, Scale: 4}, to.a4)
+	}
+	Label(label + "k")
+	for h := range part.halves {
+		v.load(Mem{Base: to.b, Disp: h * v.width}, b[h], h, s, part.masked, x)
+	}
+	for i := range rows {
+		base := to.a
+		if i >= 4 {
+			base = to.a4
+		}
+		at := Mem{Base: base}
+		switch i % 4 {
+		case 1:
+			at = Mem{Base: base, Index: s.ars, Scale: 1}
+		case 2:
+			at = Mem{Base: base, Index: s.ars, Scale: 2}
+		case 3:
+			at = Mem{Base: base, Index: s.ars3, Scale: 1}
+		}
+		v.broadcast(at, x)
+		for h := range part.halves {
+			v.fma(b[h], x, v.reg(i*part.halves+h))
+		}
+	}
+	if to.fetch != nil {
+		to.fetch()
+	}
+	ADDQ(to.step, to.b)
+	ADDQ(s.aks, to.a)
+	if rows > 4 {
+		ADDQ(s.aks, to.a4)
+	}
+	DECQ(to.n)
+	JNZ(LabelRef(label + "k"))
 }
 
 // param is where a parameter lies.
