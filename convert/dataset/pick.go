@@ -141,9 +141,9 @@ func (p *Picker) column(units []int, i int, batch *Batch) error {
 		}
 		held := rowBytes(c.src, row)
 		if at, ok := p.table[c]; ok && held != nil {
-			dst := tensor.Data[float32](to)[k*len(held):]
+			dst, table := tensor.Data[float32](to)[k*len(held):][:len(held)], &p.bytes[at]
 			for j, v := range held {
-				dst[j] = p.bytes[at][v]
+				dst[j] = table[v] // no bounds to check
 			}
 			continue
 		}
