@@ -3,7 +3,8 @@
 
     finetune/grad/testdata/bench-training.py [ROUNDS]
 
-A step is forward, cross-entropy, backward and AdamW on a batch of 128. Needs Go and
+A step is forward, cross-entropy, backward and AdamW on a batch of 128; a run's figure is
+its median step, of both. Needs Go and
 Debian's python3-torch (1.13.1), which runs on one thread (with two, Debian's
 build is slower than with one); bilinc on one and on two.
 """

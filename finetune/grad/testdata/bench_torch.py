@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Training steps of PyTorch, for bench-training.sh: prints "NET samples/s" lines.
+"""Training steps of PyTorch, for bench-training.py: prints "NET samples/s" lines.
 
     bench_torch.py SECONDS NET...
 
-A step is forward, cross-entropy, backward and AdamW on a batch of 128 rows of testdata/data.
+A step is forward, cross-entropy, backward and AdamW on a batch of 128 rows of testdata/data;
+samples/s are those of the median step.
 Nets: dense is 784-1024-1024-10 of nn.Linear with ReLU; bilinearR has R pairs of
 factors instead of each of the two big layers, as two products: of the forms that
 say the same, the one that was the fastest here.
