@@ -101,7 +101,7 @@ func TestPartsAgree(t *testing.T) {
 // the number of threads.
 func TestPartsOfBatches(t *testing.T) {
 	for _, c := range []struct{ terms, rows, parts int }{
-		{1, 128, 2}, {1, 125, 2}, {4, 128, 4}, {4, 1024, 8},
+		{1, 128, 2}, {1, 125, 2}, {4, 128, 2}, {4, 256, 4}, {4, 1024, 8},
 		{1, 16, 0}, {1, 60, 0}, // small parts
 		{0, 128, 0}, {0, 512, 0}, // more weights than half of the activations
 	} {

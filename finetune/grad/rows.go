@@ -15,11 +15,11 @@ import (
 // parts follow from the sizes alone, so that the bits do not depend on the threads.
 
 const (
-	// A part costs some 8 µs that the whole would not; more parts share out better where a
+	// A part costs some 10 µs that the whole would not; more parts share out better where a
 	// thread is held up. A batch is run in mostParts or fewParts if each has largePart
-	// elements of activations, some 0.2 ms of work, or in two of leastPart.
+	// elements of activations, some 0.25 ms of work, or in two of leastPart.
 	mostParts, fewParts = 8, 4
-	largePart           = 1 << 18
+	largePart           = 5 << 16
 	leastPart           = 1 << 17
 	// leastRows is the rows of a part: products of fewer do not fill their tiles.
 	leastRows = 8
