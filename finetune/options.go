@@ -79,7 +79,10 @@ type Options struct {
 	Init    Init
 	Frozen  bool // BatchNormalizations keep their running statistics and normalise by them in training too
 
-	Holdout float64 // the share of the data to choose the best state by; 0: a tenth; negative: none, the last state is kept
+	// Holdout is the share of the data to choose the best state by; 0:
+	// DefaultHoldout, of Seen data MostSeen samples at most; negative: none, the
+	// last state is kept.
+	Holdout float64
 	// Seen says that the teacher has been trained on the data. It knows rows by
 	// heart then, and so does a start that was made of it: on the hold-out it looks
 	// better than it is. Trained states are then held against it by another measure;
@@ -115,6 +118,10 @@ const (
 	DefaultEpochs  = 10
 	DefaultBatch   = 128
 	DefaultHoldout = 0.1
+	// MostSeen is samples enough to tell that training has gone wrong (a standard
+	// error of accuracy of 1.1 % at most), which is all that a hold-out tells of a
+	// start that was made to know it: the others are better trained on.
+	MostSeen = 2000
 	// DefaultSmoothing is from C. Szegedy et al., "Rethinking the Inception
 	// Architecture" (arXiv 1512.00567).
 	DefaultSmoothing = 0.1
@@ -150,7 +157,6 @@ func (o *Options) fill() error {
 	deff(&o.Momentum, 0.9)
 	deff(&o.Temperature, 1)
 	deff(&o.MatchWeight, 1)
-	deff(&o.Holdout, DefaultHoldout)
 	deff(&o.Smoothing, DefaultSmoothing)
 	o.keptRate = o.LR == 0 && !o.fresh()
 	switch o.Rule {

@@ -67,7 +67,7 @@ func rootMeanSquare(t *tensor.Tensor) float64 {
 
 // A split has every number once, and depends on the seed.
 func TestSplit(t *testing.T) {
-	rows, held := Split(50, 0.2, 1)
+	rows, held := (&Options{Holdout: 0.2, Seed: 1}).Split(50)
 	seen := map[int]bool{}
 	for _, k := range append(append([]int{}, rows...), held...) {
 		seen[k] = k >= 0 && k < 50
@@ -75,13 +75,26 @@ func TestSplit(t *testing.T) {
 	if len(held) != 10 || len(rows) != 40 || len(seen) != 50 {
 		t.Errorf("%d rows, %d held out, %d numbers", len(rows), len(held), len(seen))
 	}
-	if _, other := Split(50, 0.2, 2); slices.Equal(held, other) {
+	if _, other := (&Options{Holdout: 0.2, Seed: 2}).Split(50); slices.Equal(held, other) {
 		t.Error("two seeds hold out the same rows")
 	}
-	if rows, held := Split(1, 0.2, 0); len(rows) != 0 || len(held) != 1 {
+	if rows, held := (&Options{Holdout: 0.2}).Split(1); len(rows) != 0 || len(held) != 1 {
 		t.Errorf("of one unit %v are trained on, %v held out", rows, held)
 	}
-	if rows, held := Split(3, -1, 0); len(rows) != 3 || len(held) != 0 {
+	if rows, held := (&Options{Holdout: -1}).Split(3); len(rows) != 3 || len(held) != 0 {
 		t.Errorf("without hold-out %v are trained on, %v held out", rows, held)
+	}
+	for _, c := range []struct {
+		o       Options
+		n, held int
+	}{
+		{Options{}, 50000, 5000},
+		{Options{Seen: true}, 50000, MostSeen},
+		{Options{Seen: true}, 50, 5},
+		{Options{Seen: true, Holdout: 0.1}, 50000, 5000},
+	} {
+		if rows, held := c.o.Split(c.n); len(held) != c.held || len(rows) != c.n-c.held {
+			t.Errorf("hold-out %g, seen %v: of %d units %d are held out, wanted %d", c.o.Holdout, c.o.Seen, c.n, len(held), c.held)
+		}
 	}
 }

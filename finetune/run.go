@@ -247,7 +247,8 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 		e.TrainMetric = &m
 	}
 	h := &t.History
-	better := t.o.Holdout < 0
+	keep := t.o.Holdout < 0
+	best := keep
 	if t.o.Holdout >= 0 {
 		sum, err := t.evaluate(ctx)
 		if err != nil {
@@ -256,9 +257,9 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 		loss, metric := sum.mean(), sum.metric(t.obj.classes())
 		if finite(loss) {
 			e.HoldoutLoss, e.Metric = &loss, &metric
-			better = t.better(&e)
+			keep, best = t.better(&e)
 		}
-		if better {
+		if keep {
 			h.BestLoss, h.BestMetric = &loss, &metric
 			t.keepBest()
 		}
@@ -266,8 +267,11 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 	t.Seconds += t.clock.lap()
 	e.Seconds = t.Seconds
 	t.Since++
-	if better {
-		h.BestEpoch, t.Since = e.Epoch, 0
+	if best {
+		t.Since = 0
+	}
+	if keep {
+		h.BestEpoch = e.Epoch
 	}
 	h.Epochs = append(h.Epochs, e)
 	if t.Trained > 0 {
@@ -286,24 +290,49 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 const byHeart = 1.5
 
 // better reports whether the state after an epoch, which was measured on the
-// hold-out, is to be kept in place of the best so far.
+// hold-out, is to be kept in place of the one that is, and whether the hold-out
+// says that it is the best of those so far.
 //
 // Where the hold-out is no news to the start (Options.Seen), the two cannot be
 // compared on it: the start's score is that of rows it has been made to know,
 // the trained state's that of rows it never met. What compares with the former
 // is the trained state's score on the rows of the epoch, which it has been
-// trained on too. Where that is no less, the best of the trained states is kept,
-// unless it errs more on the hold-out than knowing rows by heart should explain.
-func (t *Trainer) better(e *Epoch) bool {
+// trained on too. Where that is no less, a trained state is kept, unless it errs
+// more on the hold-out than knowing rows by heart should explain.
+//
+// Of the trained states then the latest is kept that the hold-out does not tell
+// from the best: whose accuracy is within a standard error of the highest (L.
+// Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
+// Early states have something left of what the start remembers of the hold-out,
+// and late ones have the small rates that good states need.
+func (t *Trainer) better(e *Epoch) (keep, best bool) {
 	h := &t.History
 	loss, metric := *e.HoldoutLoss, *e.Metric
 	switch {
 	case t.byLoss:
-		return loss < *h.BestLoss && metric >= *h.StartMetric
-	case t.o.Seen && h.BestEpoch == 0:
-		return e.TrainMetric != nil && *e.TrainMetric >= *h.StartMetric && 1-metric <= byHeart*(1-*h.StartMetric)
+		keep = loss < *h.BestLoss && metric >= *h.StartMetric
+	case !t.o.Seen:
+		keep = metric > *h.BestMetric || metric == *h.BestMetric && loss < *h.BestLoss
+	case h.BestEpoch == 0:
+		keep = e.TrainMetric != nil && *e.TrainMetric >= *h.StartMetric && 1-metric <= byHeart*(1-*h.StartMetric)
+	default:
+		highest := *h.BestMetric
+		for _, before := range h.Epochs[h.BestEpoch-1:] {
+			if before.Metric != nil {
+				highest = max(highest, *before.Metric)
+			}
+		}
+		return metric >= highest-standardError(h, highest), metric > highest
 	}
-	return metric > *h.BestMetric || metric == *h.BestMetric && loss < *h.BestLoss
+	return keep, keep
+}
+
+// standardError is that of an accuracy on the hold-out; 0 for other metrics.
+func standardError(h *History, accuracy float64) float64 {
+	if h.Metric != "accuracy" {
+		return 0
+	}
+	return math.Sqrt(accuracy * (1 - accuracy) / float64(h.Holdout))
 }
 
 // lr is the learning rate of a step.

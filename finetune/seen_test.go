@@ -29,15 +29,30 @@ func TestBetter(t *testing.T) {
 	} {
 		start, least := 0.90, 0.5
 		k := &Trainer{o: Options{Seen: c.seen}, byLoss: c.byLoss}
-		k.History = History{StartMetric: &start, BestMetric: &c.bestMetric, BestLoss: &least, BestEpoch: c.best}
-		if got := k.better(&Epoch{TrainMetric: &c.train, Metric: &c.hold, HoldoutLoss: &c.loss}); got != c.want {
-			t.Errorf("%s: %v", c.what, got)
+		k.History = History{StartMetric: &start, BestMetric: &c.bestMetric, BestLoss: &least, BestEpoch: c.best, Metric: "r2"}
+		keep, best := k.better(&Epoch{TrainMetric: &c.train, Metric: &c.hold, HoldoutLoss: &c.loss})
+		if keep != c.want || best != keep {
+			t.Errorf("%s: kept %v, best %v", c.what, keep, best)
 		}
 	}
 	k := &Trainer{o: Options{Seen: true}}
 	start, hold, loss := 0.9, 0.9, 0.1
 	k.History = History{StartMetric: &start, BestMetric: &start, BestLoss: &loss}
-	if k.better(&Epoch{Metric: &hold, HoldoutLoss: &loss}) {
+	if keep, _ := k.better(&Epoch{Metric: &hold, HoldoutLoss: &loss}); keep {
 		t.Error("seen: a state comes out whose metric in training is no number")
+	}
+}
+
+// Of trained states the latest one comes out that is within a standard error of
+// the best: of .90 on 900 rows that is .01.
+func TestBetterOfSeenIsLate(t *testing.T) {
+	first, top, none, loss := 0.87, 0.90, 0.6, 0.5
+	k := &Trainer{o: Options{Seen: true}}
+	k.History = History{StartMetric: &top, BestMetric: &first, BestLoss: &loss, BestEpoch: 2, Metric: "accuracy", Holdout: 900,
+		Epochs: []Epoch{{Metric: &none}, {Metric: &first}, {Metric: &top}, {}}}
+	for metric, want := range map[float64][2]bool{0.889: {false, false}, 0.891: {true, false}, 0.90: {true, false}, 0.901: {true, true}} {
+		if keep, best := k.better(&Epoch{Metric: &metric, HoldoutLoss: &loss}); keep != want[0] || best != want[1] {
+			t.Errorf("%v after %v: kept %v, best %v, wanted %v", metric, top, keep, best, want)
+		}
 	}
 }

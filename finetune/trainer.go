@@ -121,7 +121,7 @@ func New(student, teacher *graph.Model, data Data, o Options) (*Trainer, error) 
 // split holds some of the data out.
 func (t *Trainer) split() error {
 	n := t.data.Units()
-	if t.rows, t.held = Split(n, t.o.Holdout, t.o.Seed); len(t.rows) == 0 {
+	if t.rows, t.held = t.o.Split(n); len(t.rows) == 0 {
 		return fmt.Errorf("%w: %d samples, of which %d are held out, leave nothing to train on", ErrOptions, n, len(t.held))
 	}
 	t.chunk = t.o.Batch
@@ -134,12 +134,18 @@ func (t *Trainer) split() error {
 // Split is the units of n, by their numbers, that a training with these options
 // trains on, and those that it holds out. What the start of a training is fitted
 // to must be among the first, or it looks better on the others than it is.
-func Split(n int, holdout float64, seed uint64) (rows, held []int) {
-	k := 0
-	if holdout > 0 {
-		k = min(n, max(1, int(holdout*float64(n)+0.5)))
+func (o *Options) Split(n int) (rows, held []int) {
+	k, share := 0, o.Holdout
+	if share == 0 {
+		share = DefaultHoldout
 	}
-	order := rand.New(rand.NewPCG(seed, holdoutStream)).Perm(n)
+	if share > 0 {
+		k = min(n, max(1, int(share*float64(n)+0.5)))
+	}
+	if o.Holdout == 0 && o.Seen {
+		k = min(k, MostSeen)
+	}
+	order := rand.New(rand.NewPCG(o.Seed, holdoutStream)).Perm(n)
 	held, rows = order[:k], order[k:]
 	slices.Sort(held)
 	slices.Sort(rows)

@@ -82,7 +82,7 @@ on these rows.)
 	cmd.Flags().StringArrayVar(&f.calib, "calib", nil, "fit the factors to DATA; --samples counts its rows then, and --eval takes all")
 	cmd.Flags().IntVar(&f.epochs, "finetune", 0, "train the compressed model on --data for so many epochs")
 	cmd.Flags().StringArrayVar(&f.train, "data", nil, "the DATA of --finetune")
-	cmd.Flags().Float64Var(&f.holdout, "holdout", finetune.DefaultHoldout, "the share of --data to choose the best state by")
+	cmd.Flags().Float64Var(&f.holdout, "holdout", 0, "the share of --data to choose the best state by (default 0.1, of at most 2000 rows)")
 	cmd.Flags().BoolVar(&f.trials, "trials", false, "let short trainings choose the structure, not a rule")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
 		if f.within = cmd.Flags().Changed("max-drop"); f.within {
@@ -96,7 +96,7 @@ on these rows.)
 		if cmd.Flags().Changed("finetune") && f.epochs < 1 {
 			return usage(fmt.Errorf("--finetune %d: wanted 1 or more epochs", f.epochs), "")
 		}
-		if !(f.holdout > 0 && f.holdout < 1) {
+		if cmd.Flags().Changed("holdout") && !(f.holdout > 0 && f.holdout < 1) {
 			return usage(fmt.Errorf("--holdout %g: wanted more than 0 and less than 1", f.holdout), "")
 		}
 		if (f.epochs > 0) != (len(f.train) > 0) {
@@ -154,7 +154,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	defer set.Close()
 	if cal == nil && trainRows != nil {
-		if cal, err = a.calibrateOn(ctx, trainRows, m, f.holdout); err != nil {
+		if cal, err = a.calibrateOn(ctx, trainRows, m, f.trainOptions(a)); err != nil {
 			return err
 		}
 	}

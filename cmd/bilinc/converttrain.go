@@ -27,8 +27,8 @@ func (a *app) trainingData(ctx context.Context, d *dataFlags, m *graph.Model) (*
 
 // calibrateOn prepares fits to a sample of the training data, of the rows that
 // are not held out: the fitted start is judged by those.
-func (a *app) calibrateOn(ctx context.Context, data *dataset.Bound, m *graph.Model, holdout float64) (*convert.Calibration, error) {
-	rows, _ := finetune.Split(data.Picker().Units(), holdout, a.seed)
+func (a *app) calibrateOn(ctx context.Context, data *dataset.Bound, m *graph.Model, o finetune.Options) (*convert.Calibration, error) {
+	rows, _ := o.Split(data.Picker().Units())
 	some := data.SampleOf(rows, fitRows, a.seed)
 	if some.Rows() < data.Rows() {
 		a.note("factors are fitted to %s of the %s rows to train on (--calib names others)", count(int64(some.Rows())), count(int64(data.Rows())))

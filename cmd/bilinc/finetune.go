@@ -55,7 +55,8 @@ there is a teacher alone. The rows are in an order that --seed decides. Where th
 teacher has been trained on DATA, a start made of it does better on the hold-out
 than on rows that are news to it; with --seen the start is kept only where it does
 better there than the trained model does on the rows that it has been trained on,
-or makes fewer than two thirds of the errors.
+or makes fewer than two thirds of the errors; and of the epochs' states the latest
+is written whose accuracy is within a standard error of the highest.
 
 The loss is a sum of ce (cross-entropy against targets), kl (divergence from the
 teacher, at --temperature) and mse (squared differences from the teacher, or from
@@ -120,7 +121,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	s.StringVar(&o.Loss, "loss", "auto", "auto, ce, kl, mse or a sum of them, as in 0.3*ce+0.7*kl")
 	s.BoolVar(&f.match, "match-layers", false, "meet the teacher's outputs of compressed layers too")
 	s.BoolVar(&o.Seen, "seen", false, "the teacher has been trained on DATA")
-	s.Float64Var(&o.Holdout, "holdout", finetune.DefaultHoldout, "the share of the rows to choose the best state by")
+	s.Float64Var(&o.Holdout, "holdout", 0, "the share of the rows to choose the best state by (default 0.1, with --seen of at most 2000 rows)")
 	s.StringVar(&f.weights, "train", "all", "all, factors (with all biases and norms), or a glob of constants' names")
 	s.BoolVar(&o.Frozen, "freeze-norms", false, "a BatchNormalization goes by its running statistics in training too")
 	s.StringVar(&f.init, "init", string(finetune.Keep), "keep, or random: draw every trained constant anew")
