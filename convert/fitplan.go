@@ -127,10 +127,15 @@ func (p *planner) chooseFitted(ctx context.Context) (*planner, allocation, []Tra
 	}
 	p.pace.expect(pacePairs, 0)
 	won := t.best()
-	if s == Auto && safe != nil {
-		if won, err = t.final(ctx, safe, pairs >= manyTrials); err != nil {
-			return nil, nil, nil, err
-		}
+	switch {
+	case won == nil:
+	case s == Auto && safe != nil:
+		won, err = t.final(ctx, safe, pairs >= manyTrials)
+	case s == LowRank && p.opts.Learn != nil:
+		won, err = t.tilt(ctx, won)
+	}
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	if won == nil {
 		return best, a, table, nil
@@ -258,14 +263,8 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 	if t.seen[key] || c.fitCost() > mostFitWork {
 		return false, nil
 	}
-	if t.size > 0 {
-		m, err := c.p.dry(c.a)
-		if err != nil {
-			return false, err
-		}
-		if n, err := encodedSize(m); err != nil || n > t.size {
-			return false, err
-		}
+	if fits, err := t.fits(c); err != nil || !fits {
+		return false, err
 	}
 	t.seen[key] = true
 	t.p.pace.step(t.kind, "compare plans", t.work)
@@ -278,6 +277,20 @@ func (t *trials) try(ctx context.Context, lean []leaning) (bool, error) {
 	before := t.best()
 	t.done = append(t.done, c)
 	return before == nil || c.score < before.score, nil
+}
+
+// fits reports whether a candidate is one, and of no more bytes than are asked
+// for.
+func (t *trials) fits(c *candidate) (bool, error) {
+	if c == nil || t.size == 0 {
+		return c != nil, nil
+	}
+	m, err := c.p.dry(c.a)
+	if err != nil {
+		return false, err
+	}
+	n, err := encodedSize(m)
+	return n <= t.size, err
 }
 
 // candidate shares the budget out over the points that the leanings admit;
@@ -375,11 +388,8 @@ func (t *trials) final(ctx context.Context, safe *candidate, several bool) (*can
 // trial fits all layers of a plan and scores the model, on one of so many
 // batches of the selection.
 func (p *planner) trial(ctx context.Context, plan *Plan, thin int) (*score, error) {
-	small, js, err := prepare(p.model, plan)
+	small, err := p.fitted(ctx, plan)
 	if err != nil {
-		return nil, err
-	}
-	if err := p.opts.Calibration.fit(ctx, js, nil); err != nil {
 		return nil, err
 	}
 	return p.opts.Calibration.score(ctx, small, thin)

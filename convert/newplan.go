@@ -255,7 +255,7 @@ func (p *planner) plan(a allocation, table []Tradeoff) *Plan {
 	out := &Plan{Version: PlanVersion, Model: p.opts.ModelSHA256, Options: p.opts, ParamsBefore: p.params, ParamsAfter: p.params,
 		Layers: []LayerPlan{}, Tradeoff: table}
 	out.Options.Structure, out.Options.Pool, out.Options.ModelSHA256 = p.opts.structure(), nil, ""
-	out.Options.Calibration, out.Options.Progress, out.Options.Trial = nil, nil, nil
+	out.Options.Calibration, out.Options.Progress, out.Options.Trial, out.Options.Learn = nil, nil, nil, nil
 	if table == nil {
 		out.Tradeoff = []Tradeoff{}
 	}

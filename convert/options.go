@@ -84,6 +84,10 @@ type Options struct {
 	// for the memory of constants, which the original may share. It decides in the
 	// place of what the planner knows by itself, and implies ForTraining.
 	Trial func(ctx context.Context, m *graph.Model) (score float64, err error) `json:"-"`
+	// Learn trains a candidate for a short while and returns the loss that it came
+	// to, on what it was trained on. A plan for training of a fitted start shares
+	// the budget out by it. The model is as for Trial. It may be nil.
+	Learn func(ctx context.Context, m *graph.Model) (loss float64, err error) `json:"-"`
 	// Progress is called before each step of the work: done of total is the share
 	// of the time that has passed, as far as what is left can be told from the
 	// steps before; total is 0 where it cannot. It may be nil.

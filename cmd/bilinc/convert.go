@@ -162,7 +162,9 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if trainRows != nil && f.planFile == "" {
 		opts.ForTraining = true
 		if f.trials {
-			opts.Trial = a.trial(path, m, trainRows, f.trainOptions(a))
+			opts.Trial = a.trial(path, m, trainRows, f.trainOptions(a), trialShare, held)
+		} else {
+			opts.Learn = a.trial(path, m, trainRows, f.trainOptions(a), learnShare, learned)
 		}
 	}
 	// Data that cannot be read shows before the long work.

@@ -14,8 +14,9 @@ import (
 // little, and training sees them all.
 const fitRows = 5000
 
-// trialShare is the part of the epochs that a trial takes.
-const trialShare = 5
+// trialShare is the part of the epochs that a trial of a plan takes, learnShare
+// that of one which tells how well a plan learns.
+const trialShare, learnShare = 5, 15
 
 // trainingData opens the data of convert --finetune; nil without.
 func (a *app) trainingData(ctx context.Context, d *dataFlags, m *graph.Model) (*dataset.Set, *dataset.Bound, error) {
@@ -42,10 +43,10 @@ func (f *convertFlags) trainOptions(a *app) finetune.Options {
 	return finetune.Options{Epochs: f.epochs, Holdout: f.holdout, Seen: true, Seed: a.seed, Pool: a.pool}
 }
 
-// trial judges a plan by a short training: the score is the loss on the rows
-// held out.
-func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, o finetune.Options) func(context.Context, *graph.Model) (float64, error) {
-	o.Epochs = (o.Epochs + trialShare - 1) / trialShare
+// trial judges a plan by the given part of a training: what of picks of its
+// history.
+func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, o finetune.Options, part int, of func(*finetune.History) float64) func(context.Context, *graph.Model) (float64, error) {
+	o.Epochs = (o.Epochs + part - 1) / part
 	return func(ctx context.Context, small *graph.Model) (float64, error) {
 		o := o
 		if err := groups(&o, small, false); err != nil {
@@ -59,6 +60,12 @@ func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, o finetune
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", path, err)
 		}
-		return *h.BestLoss, nil
+		return of(h), nil
 	}
 }
+
+// held is the loss on the rows held out, of the state that comes out.
+func held(h *finetune.History) float64 { return *h.BestLoss }
+
+// learned is the loss of the last epoch on what it was trained on.
+func learned(h *finetune.History) float64 { return h.Epochs[len(h.Epochs)-1].TrainLoss }
