@@ -63,9 +63,10 @@ its teacher and targets where DATA has them: planned for training, fitted to a
 sample of DATA's rows where there is no --calib, trained as finetune does by
 default with --seen, and measured. finetune itself has more to set. A rule chooses
 between low rank from a fitted start, where the budget leaves layers rank enough,
-and pairs from a random one; --trials lets short trainings choose, by the loss on
-the rows held out. (Those speak for fitted starts too much where MODEL was trained
-on these rows.)
+and pairs from a random one; where there are targets, short trainings then tell how
+much of the budget the first layers should have. --trials lets short trainings
+choose all, by the loss on the rows held out. (Those speak for fitted starts too
+much where MODEL was trained on these rows.)
 ` + dataHelp,
 		Example: "  bilinc convert model.onnx -o small.onnx --ratio 4\n" +
 			"  bilinc convert model.onnx -o small.onnx --plan plan.json --eval test.npz",
@@ -161,9 +162,10 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	opts.Calibration = cal
 	if trainRows != nil && f.planFile == "" {
 		opts.ForTraining = true
-		if f.trials {
+		switch {
+		case f.trials:
 			opts.Trial = a.trial(path, m, trainRows, f.trainOptions(a), trialShare, held)
-		} else {
+		case trainRows.HasLabels(): // else the original's outputs are all there is to learn, which fits see to
 			opts.Learn = a.trial(path, m, trainRows, f.trainOptions(a), learnShare, learned)
 		}
 	}
