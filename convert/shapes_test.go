@@ -23,10 +23,10 @@ func TestNeighbours(t *testing.T) {
 			t.Fatalf("%d×%d: no neighbours", c.out, c.in)
 		}
 		seen := map[factorize.Shape]bool{balanced: true}
-		todo := append([]factorize.Shape{}, start...)
-		for len(todo) > 0 {
-			s := todo[0]
-			todo = todo[1:]
+		queue := append([]factorize.Shape{}, start...)
+		for len(queue) > 0 {
+			s := queue[0]
+			queue = queue[1:]
 			if seen[s] {
 				continue
 			}
@@ -38,7 +38,7 @@ func TestNeighbours(t *testing.T) {
 			if len(next) == 0 || len(next) > 2 {
 				t.Errorf("%d×%d: %v has neighbours %v", c.out, c.in, s, next)
 			}
-			todo = append(todo, next...)
+			queue = append(queue, next...)
 		}
 		want := 0
 		for _, s := range factorize.Shapes(c.out, c.in) {
