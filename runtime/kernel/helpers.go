@@ -30,7 +30,7 @@ func call(want int) {
 			sleeping.Add(-int32(wake(min(missing, int(asleep)))))
 			return
 		case helpers.CompareAndSwap(have, have+1):
-			go helper()
+			go helper(int(have))
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -55,13 +56,59 @@ var allowed = func() (s cpuSet) {
 // may place a thread beside the one that woke it and leave it there for milliseconds, even if another
 // core has nothing to do.
 func avoidCPU(cpu int) {
-	if cpu < 0 || cpu >= 64*len(cpuSet{}) || currentCPU() != cpu {
+	if cpu >= 0 && currentCPU() == cpu {
+		banThread(0, cpu)
+	}
+}
+
+// banThread lets a thread of this process, 0 for the caller's, run on any core but one.
+func banThread(thread, cpu int) {
+	if cpu < 0 || cpu >= 64*len(allowed) {
 		return
 	}
 	s := allowed
-	if s[cpu/64] &^= 1 << (cpu % 64); s == (cpuSet{}) {
-		return
+	if s[cpu/64] &^= 1 << (cpu % 64); s != (cpuSet{}) {
+		// Where that is refused the thread stays, and the pool's account tells what it costs.
+		setAffinity(thread, &s)
 	}
-	// Where that is refused the thread stays, and the pool's account tells what it costs.
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(s), uintptr(unsafe.Pointer(&s)))
+}
+
+// moveThread lets a thread of this process run on one core alone.
+func moveThread(thread, cpu int) bool {
+	if cpu < 0 || cpu >= 64*len(allowed) || allowed[cpu/64]>>(cpu%64)&1 == 0 {
+		return false
+	}
+	var s cpuSet
+	s[cpu/64] = 1 << (cpu % 64)
+	return setAffinity(thread, &s)
+}
+
+func setAffinity(thread int, s *cpuSet) bool {
+	_, _, err := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, uintptr(thread), unsafe.Sizeof(*s), uintptr(unsafe.Pointer(s)))
+	return err == 0
+}
+
+// currentThread is the kernel's number of the caller's thread.
+func currentThread() int { return syscall.Gettid() }
+
+// threadTime is how many nanoseconds a thread of this process had on a core; below 0: unknown.
+func threadTime(thread int) int64 {
+	// CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED of the kernel's posix-timers.h
+	clock := int32(^thread)<<3 | 4 | 2
+	var t syscall.Timespec
+	if _, _, err := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, uintptr(clock), uintptr(unsafe.Pointer(&t)), 0); err != 0 {
+		return -1
+	}
+	return t.Nano()
+}
+
+// sleepCaller waits for wakeCaller after state stopped being seen, and at most a millisecond.
+func sleepCaller(state *atomic.Int32, seen int32) {
+	t := syscall.Timespec{Nsec: 1e6}
+	_, _, _ = syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(state)), futexWaitPrivate, uintptr(seen), uintptr(unsafe.Pointer(&t)), 0, 0)
+}
+
+// wakeCaller wakes the caller that sleeps on state.
+func wakeCaller(state *atomic.Int32) {
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(state)), futexWakePrivate, 1, 0, 0, 0)
 }

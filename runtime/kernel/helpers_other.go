@@ -5,6 +5,7 @@ package kernel
 import (
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 )
 
 var (
@@ -44,3 +45,17 @@ func currentCPU() int { return -1 }
 
 // avoidCPU does nothing: where a thread runs is the system's choice.
 func avoidCPU(int) {}
+
+func banThread(int, int) {}
+
+// moveThread refuses, so that callers do not sleep for helpers.
+func moveThread(int, int) bool { return false }
+
+// currentThread and threadTime do not know.
+func currentThread() int { return 0 }
+
+func threadTime(int) int64 { return -1 }
+
+func sleepCaller(*atomic.Int32, int32) {}
+
+func wakeCaller(*atomic.Int32) {}

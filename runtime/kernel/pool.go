@@ -11,10 +11,10 @@ import (
 // process's own, shared by all pools: a Pool needs no closing. A nil *Pool runs everything on the
 // caller. All methods are safe for concurrent use, also from inside a For.
 //
-// The caller never waits for a helper that has yet to start. It has to wait for one that another
-// program took the core from in the middle of its share, though, and then a loop takes longer than it
-// would alone. So a pool keeps an account of what sharing costs and brings, and shares nothing while
-// that is overdrawn.
+// The caller never waits for a helper that has yet to start. One that another program took the core
+// from in the middle of its share it has run on its own core, where it waits. Where that is impossible
+// a loop takes longer than it would alone. So a pool keeps an account of what sharing costs and brings,
+// and shares nothing while that is overdrawn.
 type Pool struct {
 	threads int
 	busy    atomic.Int32 // helpers at work
@@ -84,6 +84,7 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 			if start := now(); start >= p.rest.Load() {
 				for i := range slots {
 					if s := &slots[i]; s.taken.CompareAndSwap(false, true) {
+						s.number = i
 						p.share(s, start, want, n, grain, f)
 						return
 					}
@@ -124,16 +125,21 @@ func (p *Pool) share(s *slot, start int64, want, n, grain int, f func(lo, hi int
 
 // helper works on open slots for ever. It keeps a thread of its own: Go's scheduler would use the one
 // that it looks for work on for the caller, and wake another for the helper.
-func helper() {
+func helper(number int) {
 	goruntime.LockOSThread()
+	m := new(member)
+	if number < len(crew) {
+		m = &crew[number]
+	}
+	m.thread.Store(int32(currentThread()))
 	debug.SetPanicOnFault(true) // a mapped file may be cut short: For passes the panic on
 	for {
 		seen := offers.Load()
 		for idle := now(); now()-idle < spinFor; {
 			found := false
 			for i := range slots {
-				if s := &slots[i]; s.state.Load()&slotOpen != 0 && s.enter() {
-					s.assist()
+				if s := &slots[i]; s.state.Load()&slotOpen != 0 && s.enter(m) {
+					s.assist(m)
 					found = true
 				}
 			}
@@ -169,7 +175,9 @@ type slot struct {
 	state  atomic.Int32 // slotOpen and the number of helpers inside
 	left   atomic.Int64 // the chunks that nobody has claimed: the first, and 2³² times the end
 	helped atomic.Int64 // chunks that helpers did
+	asleep atomic.Bool  // the caller, until the last helper has left
 	pool   *Pool
+	number int // among the slots
 	cpu    int // the caller's; below 0: unknown
 	n      int
 	grain  int
@@ -182,7 +190,7 @@ type fault struct{ value any }
 
 // enter counts the calling helper in if the slot is open and its pool has room. From then on the
 // caller waits for it, so the slot's fields stay what they are.
-func (s *slot) enter() bool {
+func (s *slot) enter(m *member) bool {
 	for {
 		v := s.state.Load()
 		if v&slotOpen == 0 {
@@ -192,26 +200,34 @@ func (s *slot) enter() bool {
 			break
 		}
 	}
+	m.where.Store(place(s.number) + inside)
 	if s.pool.busy.Add(1) < int32(s.pool.threads) {
 		return true
 	}
-	s.leave()
+	s.leave(m)
 	return false
 }
 
 // leave undoes enter.
-func (s *slot) leave() {
+func (s *slot) leave(m *member) {
+	at := m.where.Swap(outside)
 	s.pool.busy.Add(-1)
 	s.state.Add(-1)
+	if s.asleep.Load() {
+		wakeCaller(&s.state)
+	}
+	if at%stages == brought {
+		banThread(0, currentCPU())
+	}
 }
 
 // assist is a helper's work between enter and leaving.
-func (s *slot) assist() {
+func (s *slot) assist(m *member) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.fault.CompareAndSwap(nil, &fault{v})
 		}
-		s.leave()
+		s.leave(m)
 	}()
 	avoidCPU(s.cpu)
 	for {
@@ -245,15 +261,30 @@ func (s *slot) work() (did int64) {
 // await waits for the helpers that are inside, never for one that has yet to start.
 func (s *slot) await() {
 	s.state.And(^slotOpen)
-	for i := 0; s.state.Load() != 0; i++ {
-		if i >= 1<<14 { // some 10 µs: it may be this very core that a helper waits for
+	for i := 1; s.state.Load() != 0; i++ {
+		if i%lookAfter != 0 {
+			continue
+		}
+		if s.bring(hired()) {
+			s.asleep.Store(true)
+			if v := s.state.Load(); v != 0 {
+				sleepCaller(&s.state, v)
+			}
+			s.asleep.Store(false)
+			continue
+		}
+		if i >= 4*lookAfter { // it may be this very core that a helper waits for
 			yieldCPU()
-			if i%64 == 0 { // or this goroutine's place
+			if i%(64*lookAfter) == 0 { // or this goroutine's place
 				goruntime.Gosched()
 			}
 		}
 	}
 }
+
+// lookAfter is how many turns the caller waits for helpers before it looks how they do: a few
+// microseconds.
+const lookAfter = 1 << 12
 
 // close gives the slot back. It runs deferred: after a panic of the caller's own chunk too.
 func (s *slot) close() {
