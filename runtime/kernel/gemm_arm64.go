@@ -4,16 +4,15 @@ package kernel
 
 import "unsafe"
 
-// cpuPaths returns the path with NEON, which every arm64 CPU has. Its products have vectors; what is
-// not a product is the portable one. Both it and the portable path fuse multiplications with
-// additions here, where the portable path of amd64 does not: results of the two architectures may
-// differ in the last bits.
+// cpuPaths returns the path with NEON, which every arm64 CPU has. Its kernels give the bits of amd64's.
+// The portable path fuses multiplications with additions here, where that of amd64 does not: results of
+// the two may differ in the last bits.
 func cpuPaths() []*path {
 	return []*path{{
 		name:  "neon",
 		f32:   &impl[float32]{mr: 6, nr: 16, tile: tileNEONF32},
 		f64:   &impl[float64]{mr: 6, nr: 8, tile: tileNEONF64},
-		unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric,
+		unary: unaryNEON, zips: zipsNEON, rows: rowsNEON,
 	}}
 }
 

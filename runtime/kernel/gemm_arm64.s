@@ -1,10 +1,7 @@
 //go:build !noasm
 
 #include "textflag.h"
-
-// FMAX Vd, Vn, Vm, which the assembler has no name for: NaN stays.
-#define FMAXS4(m, n, d) WORD $(0x4e20f400 | (m)<<16 | (n)<<5 | (d))
-#define FMAXD2(m, n, d) WORD $(0x4e60f400 | (m)<<16 | (n)<<5 | (d))
+#include "neon_arm64.h"
 
 // ROW multiplies the next element of a row of A, at p, by the row of B in V24 … V27.
 #define ROW(T, p, x, c0, c1, c2, c3) \

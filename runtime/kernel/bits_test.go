@@ -1,0 +1,113 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// bitsOf is a number for all bits of x, but that NaN is NaN and -0 is 0.
+func bitsOf(x ...float32) uint64 {
+	h := fnv.New64a()
+	var b [4]byte
+	for _, v := range x {
+		switch v += 0; {
+		case v != v:
+			v = float32(math.NaN())
+		case v == 0:
+			v = 0
+		}
+		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+		h.Write(b[:])
+	}
+	return h.Sum64()
+}
+
+// uniform is n numbers from -4 to 4, the same on every machine: the package's normal ones are rounded
+// by portable code, which compilers fuse where the machine can.
+func uniform(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(int(r.Uint32()>>8)-1<<23) * 0x1p-21
+	}
+	return x
+}
+
+// wantBits are the bits of every vectorised path of every architecture.
+var wantBits = map[string]uint64{
+	"Relu":                0x9cfe420a2b1181d7,
+	"LeakyRelu":           0x61e7cadfac7d208e,
+	"Clip":                0xf7b9e3f18a7b3392,
+	"HardSigmoid":         0xa178cb340d6bdc78,
+	"HardSwish":           0x2d0f8598b482378a,
+	"Exp":                 0x441fb0e4248e322,
+	"Sigmoid":             0xf4e491a90fbd4be6,
+	"Silu":                0xc0a436d70164be4e,
+	"Tanh":                0xc5edc081c7a729aa,
+	"Erf":                 0x211a229f2b84cf05,
+	"Gelu":                0x73fc54409d5f4e0b,
+	"GeluTanh":            0xfe39a968c23f09b2,
+	"softmax":             0x1c6283a831f6168e,
+	"layer normalisation": 0x98dbe6248aca974a,
+	"sums":                0xc1d631291192d8b0,
+	"product":             0x97e0358c49499366,
+	"fused product":       0x260a7b66bbb47e19,
+}
+
+// Results do not depend on the machine: AVX2, AVX-512 and NEON give the same bits.
+func TestSameBitsOnAllMachines(t *testing.T) {
+	var every []float32
+	for b := uint64(0); b < 1<<32; b += 20011 {
+		every = append(every, math.Float32frombits(uint32(b)))
+	}
+	r := rand.New(rand.NewPCG(21, 22))
+	every = append(every, uniform(r, 1<<16)...)
+	inEveryPath(t, func(t *testing.T) {
+		if Path() == "generic" {
+			t.Skip("fuses multiplications with additions where the compiler does")
+		}
+		check := func(name string, x ...float32) {
+			t.Helper()
+			if got := bitsOf(x...); got != wantBits[name] {
+				t.Errorf("%q: %#x,", name, got)
+			}
+		}
+		y := make([]float32, len(every))
+		for f := Relu; f < functions; f++ {
+			Unary32(nil, f, y, every, 0.3, 0.7)
+			check(f.String(), y...)
+		}
+		var softmax, norm, sums []float32
+		r := rand.New(rand.NewPCG(23, 24))
+		for _, n := range append(lengths(), 1000) {
+			x, scale, bias := uniform(r, 2*n), uniform(r, n), uniform(r, n)
+			y, z := make([]float32, 2*n), make([]float64, 2)
+			Softmax32(nil, 2, n, y, n, x, n)
+			softmax = append(softmax, y...)
+			LayerNorm32(nil, 2, n, y, n, x, n, scale, bias, 1e-5, nil)
+			norm = append(norm, y...)
+			LayerNorm32(nil, 2, n, y, n, x, n, scale, nil, 1e-5, nil)
+			norm = append(norm, y...)
+			for i := range x {
+				x[i] = 1 / x[i] // sums that are rounded
+			}
+			Sum32(nil, 2, n, z, x, n)
+			for _, s := range z {
+				hi := float32(s)
+				sums = append(sums, hi, float32(s-float64(hi)))
+			}
+		}
+		check("softmax", softmax...)
+		check("layer normalisation", norm...)
+		check("sums", sums...)
+
+		const m, n, k = 13, 150, 2*blockK + 3
+		a, b, c := uniform(r, m*k), uniform(r, k*n), make([]float32, m*n)
+		Gemm32(nil, m, n, k, a, k, 1, b, n, 1, c, n, false)
+		check("product", c...)
+		GemmFused32(nil, m, a, k, 1, Pack32(k, n, b, n, 1), c, n, Epilogue32{Bias: b[:n], F: Silu})
+		check("fused product", c...)
+	})
+}

@@ -1,0 +1,40 @@
+//go:build !noasm
+
+package kernel
+
+var zipsNEON = [operations]zips{
+	Plus:  {addNEON, addRightNEON, nil},
+	Minus: {subNEON, subRightNEON, subLeftNEON},
+	Times: {mulNEON, mulRightNEON, nil},
+	Over:  {divNEON, divRightNEON, divLeftNEON},
+}
+
+//go:noescape
+func addNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func addRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func mulNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func mulRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func subNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func subRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func subLeftNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func divNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func divRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func divLeftNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
