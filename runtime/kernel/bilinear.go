@@ -31,6 +31,8 @@ type PackedBilinear32 struct {
 	// of m2 and each group [terms of the group·n2][nr].
 	a, b []float32
 
+	paired bool // whole panels go to impl.pair
+
 	cuts  int // tasks of a block of samples: panels if B is first, else blocks of rows
 	rows  int // of such a block
 	block int // most samples of a block
@@ -46,6 +48,8 @@ const (
 	bilinearTasks = 32
 	// bilinearRows bounds one call of a tile.
 	bilinearRows = 512
+	// pairWork bounds one of a pair, in multiplications: some 70 µs with AVX2.
+	pairWork = 4 << 20
 )
 
 // PackBilinear32 packs Σ_r A_r ⊗ B_r, r < terms. In the notation of files that have the two products
@@ -114,17 +118,19 @@ func (f *Factor32) mustHold(name string, terms, rows, cols int) {
 // Dims returns the lengths of an input and of an output.
 func (w *PackedBilinear32) Dims() (n, m int) { return w.n1 * w.n2, w.m1 * w.m2 }
 
-// bilinearJob is one Mul in progress, kept for the next one.
-type bilinearJob struct {
+// bilinearCall is one Mul.
+type bilinearCall struct {
 	w        *PackedBilinear32
 	x, y     []float32
 	ldx, ldy int
-	samples  int
 	ends     ends[float32]
+	block    int // samples of a task
+}
 
-	block int // samples of a task
-
-	scratch []float32
+// bilinearJob is a Mul that is shared out, kept for the next one.
+type bilinearJob struct {
+	bilinearCall
+	samples int
 	runFn   func(lo, hi int)
 }
 
@@ -145,25 +151,36 @@ func (w *PackedBilinear32) Mul(p *Pool, m int, x []float32, ldx int, y []float32
 		mustHold("X", len(x), m, nx, ldx, 1)
 		mustHold("Y", len(y), m, ny, ldy, 1)
 	}
+	if p.worth(m * w.work) {
+		w.share(p, m, x, ldx, y, ldy, &e)
+		return
+	}
+	// Field by field: a copy of the whole would read vectors of what was written in words, which waits for
+	// all writes before it, those of the product before among them.
+	var c bilinearCall
+	c.w, c.x, c.y, c.ldx, c.ldy, c.block = w, x, y, ldx, ldy, min(m, w.block)
+	e.ends(&c.ends, w.path, m, ny)
+	t := borrowed(c.block * w.between)
+	for s := 0; s < m; s += c.block {
+		for cut := range w.cuts {
+			c.task(s, min(m, s+c.block), cut, *t)
+		}
+	}
+	scratches.Put(t)
+}
+
+// share is Mul with all threads of p. The tasks depend on the shape alone.
+func (w *PackedBilinear32) share(p *Pool, m int, x []float32, ldx int, y []float32, ldy int, e *Epilogue32) {
 	j, _ := bilinearJobs.Get().(*bilinearJob)
 	if j == nil {
 		j = &bilinearJob{}
 		j.runFn = j.run
 	}
-	j.w, j.x, j.y, j.ldx, j.ldy, j.samples = w, x, y, ldx, ldy, m
-	e.ends(&j.ends, w.path, m, ny)
-	j.block = min(m, w.block)
-	if !p.worth(m * w.work) {
-		for s := 0; s < m; s += j.block {
-			for t := range w.cuts {
-				j.task(s, min(m, s+j.block), t, &j.scratch)
-			}
-		}
-	} else {
-		j.block = min(j.block, max(1, m*w.cuts/bilinearTasks))
-		p.For((m+j.block-1)/j.block*w.cuts, max(1, minTask/2/(w.work*j.block/w.cuts)), j.runFn)
-	}
-	j.w, j.x, j.y, j.ends = nil, nil, nil, ends[float32]{}
+	j.bilinearCall = bilinearCall{w: w, x: x, y: y, ldx: ldx, ldy: ldy, block: min(m, w.block, max(1, m*w.cuts/bilinearTasks))}
+	j.samples = m
+	e.ends(&j.ends, w.path, m, w.m1*w.m2)
+	p.For((m+j.block-1)/j.block*w.cuts, max(1, minTask/2/(w.work*j.block/w.cuts)), j.runFn)
+	j.bilinearCall = bilinearCall{}
 	bilinearJobs.Put(j)
 }
 
@@ -175,6 +192,7 @@ func (w *PackedBilinear32) plan() {
 		w.work = w.terms * w.n1 * panels * nr * (w.n2 + w.m1)
 		w.block = max(1, bilinearBytes/4/(w.n1*w.group*nr))
 		w.cuts, w.rows, w.between = panels, w.m1, w.n1*w.group*nr
+		w.paired = w.path.f32.pair != nil && max(w.n2, w.n1*w.group) <= blockK && w.block*w.between*(w.n2+w.m1) <= pairWork
 		return
 	}
 	w.work = w.terms * w.m1 * (w.n1*w.n2 + w.n2*panels*nr)
@@ -185,34 +203,71 @@ func (w *PackedBilinear32) plan() {
 
 var scratches sync.Pool // of *[]float32
 
+// borrowed is memory for so many elements, to be given back to scratches.
+func borrowed(size int) *[]float32 {
+	t, _ := scratches.Get().(*[]float32)
+	if t == nil {
+		t = new([]float32)
+	}
+	if len(*t) < size {
+		*t = aligned[float32](size)
+	}
+	return t
+}
+
 // run does the tasks lo … hi-1 with scratch memory of its own.
 func (j *bilinearJob) run(lo, hi int) {
-	s, _ := scratches.Get().(*[]float32)
-	if s == nil {
-		s = new([]float32)
-	}
+	s := borrowed(j.block * j.w.between)
 	for t := lo; t < hi; t++ {
 		from := t / j.w.cuts * j.block
-		j.task(from, min(j.samples, from+j.block), t%j.w.cuts, s)
+		j.task(from, min(j.samples, from+j.block), t%j.w.cuts, *s)
 	}
 	scratches.Put(s)
 }
 
-// task is one part of the samples s0 … s1-1.
-func (j *bilinearJob) task(s0, s1, cut int, scratch *[]float32) {
-	w := j.w
-	if size := j.block * w.between; len(*scratch) < size {
-		*scratch = aligned[float32](size)
+// task is one part of the samples s0 … s1-1, with the memory t for what is between the products.
+func (c *bilinearCall) task(s0, s1, cut int, t []float32) {
+	w := c.w
+	switch {
+	case !w.bFirst:
+		c.strip(s0, s1, cut*w.rows, min(w.m1, (cut+1)*w.rows), t)
+	case w.paired && (cut+1)*w.path.f32.nr <= w.m2:
+		c.pair(s0, s1, cut, t)
+	default:
+		c.panel(s0, s1, cut, t)
 	}
-	if w.bFirst {
-		j.panel(s0, s1, cut, *scratch)
-	} else {
-		j.strip(s0, s1, cut*w.rows, min(w.m1, (cut+1)*w.rows), *scratch)
+}
+
+// pair computes the columns of panel q, which is whole, for the samples s0 … s1-1, B first.
+func (c *bilinearCall) pair(s0, s1, q int, t []float32) {
+	w := c.w
+	nr, together := w.path.f32.nr, s1-s0
+	if c.ends.bias != nil || c.ends.act != nil {
+		together = 1 // what follows finds Y in the nearest cache
+	}
+	for ; s0 < s1; s0 += together {
+		for g := 0; g < w.terms; g += w.group {
+			size := min(w.group, w.terms-g)
+			from, ldf := c.from(s0, 0, q*nr, g)
+			var start *float32
+			if ldf = 0; from != nil {
+				start = &from[0]
+				ldf = c.ends.ldf
+			}
+			if g > 0 {
+				ldf = c.ldy
+			}
+			w.path.f32.pair(together, &c.x[s0*c.ldx], c.ldx, w.n1, w.n2, &w.b[(q*w.terms+g)*w.n2*nr], size, &t[0],
+				&w.a[g*w.m1*w.n1], w.m1, &c.y[s0*c.ldy+q*nr], c.ldy, w.m2, start, ldf, c.ends.relu && g+size == w.terms)
+		}
+		if together == 1 {
+			c.finish(0, w.m1, nr, q*nr, c.y[s0*c.ldy+q*nr:])
+		}
 	}
 }
 
 // panel computes the columns of panel q for the samples s0 … s1-1, B first.
-func (j *bilinearJob) panel(s0, s1, q int, t []float32) {
+func (j *bilinearCall) panel(s0, s1, q int, t []float32) {
 	w := j.w
 	im := w.path.f32
 	nr, samples := im.nr, s1-s0
@@ -244,7 +299,7 @@ func (j *bilinearJob) panel(s0, s1, q int, t []float32) {
 }
 
 // strip computes the rows r0 … r1-1 of the samples s0 … s1-1, A first.
-func (j *bilinearJob) strip(s0, s1, r0, r1 int, t []float32) {
+func (j *bilinearCall) strip(s0, s1, r0, r1 int, t []float32) {
 	w := j.w
 	im := w.path.f32
 	nr, samples, rows := im.nr, s1-s0, r1-r0
@@ -275,7 +330,7 @@ func (j *bilinearJob) strip(s0, s1, r0, r1 int, t []float32) {
 
 // from is where the sums of sample s start: for the first group of terms what the epilogue says, then
 // what the groups before left in Y.
-func (j *bilinearJob) from(s, row, col, group int) ([]float32, int) {
+func (j *bilinearCall) from(s, row, col, group int) ([]float32, int) {
 	at := row*j.w.m2 + col
 	switch {
 	case group > 0:
@@ -288,7 +343,7 @@ func (j *bilinearJob) from(s, row, col, group int) ([]float32, int) {
 }
 
 // finish is the end of one sample's rows from row on, whose sums are complete.
-func (j *bilinearJob) finish(row, rows, cols, col int, y []float32) {
+func (j *bilinearCall) finish(row, rows, cols, col int, y []float32) {
 	m2 := j.w.m2
 	if j.ends.bias != nil {
 		for i := range rows {

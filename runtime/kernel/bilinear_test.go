@@ -243,3 +243,55 @@ func TestBilinearRefusals(t *testing.T) {
 		}()
 	}
 }
+
+// Both products in one call give the bits that two calls give.
+func TestBilinearPair(t *testing.T) {
+	pairs := 0
+	inEveryPath(t, func(t *testing.T) {
+		if active.Load().f32.pair == nil {
+			return
+		}
+		r := rand.New(rand.NewPCG(41, 42))
+		for _, s := range []bilinearShape{
+			{1, 1, 1, 32, 1}, {32, 32, 32, 32, 1}, {24, 32, 48, 64, 3}, {28, 28, 31, 33, 2}, {9, 5, 17, 70, 60}, {3, 7, 2, 32, 5},
+			{33, 2, 15, 32, 40}, {1, 40, 9, 64, 6}, {2, 300, 3, 48, 2},
+		} {
+			f := newFiles(r, s)
+			w := packInOrder(f, true)
+			apart := *w
+			apart.paired = false
+			if w.paired {
+				pairs++
+			}
+			nx, ny := w.Dims()
+			for _, e := range endings() {
+				const samples, gap = 5, 3
+				x := random[float32](r, samples*(nx+gap))
+				want := random[float32](r, samples*(ny+gap))
+				end, _ := e.make(r, samples, ny, want, ny+gap)
+				got, same := append([]float32(nil), want...), end
+				if len(end.Add) > 0 && &end.Add[0] == &want[0] {
+					same.Add = got
+				}
+				apart.Mul(nil, samples, x, nx+gap, want, ny+gap, end)
+				w.Mul(nil, samples, x, nx+gap, got, ny+gap, same)
+				if i := firstDifference(got, want); i >= 0 {
+					t.Fatalf("%v, %+v: a pair gives %v at %d, two products %v", s, e, got[i], i, want[i])
+				}
+			}
+		}
+	})
+	if active.Load().f32.pair != nil && pairs == 0 {
+		t.Error("no shape went to pairs")
+	}
+}
+
+// What a call of a pair does is bounded, since it cannot be interrupted.
+func TestBilinearPairBound(t *testing.T) {
+	for _, s := range []bilinearShape{{512, 512, 512, 64, 1}, {4, 600, 4, 32, 1}, {2, 2, 600, 32, 300}} {
+		w := packInOrder(newFiles(rand.New(rand.NewPCG(1, 2)), s), true)
+		if work := w.block * w.between * (w.n2 + w.m1); w.paired && (work > pairWork || w.n2 > blockK || w.n1*w.group > blockK) {
+			t.Errorf("%v: a pair of %d multiplications", s, work)
+		}
+	}
+}

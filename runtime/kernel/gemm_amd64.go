@@ -11,7 +11,7 @@ func cpuPaths() []*path {
 	if avx2 {
 		have = append(have, &path{
 			name: "avx2",
-			f32:  &impl[float32]{mr: 6, nr: 16, tile: tileAVX2F32, stream: streamAVX2F32, few: fewAVX2F32, row: rowAVX2F32, turn: turnF32, side: 8},
+			f32:  &impl[float32]{mr: 6, nr: 16, tile: tileAVX2F32, stream: streamAVX2F32, few: fewAVX2F32, row: rowAVX2F32, pair: pairAVX2F32, turn: turnF32, side: 8},
 			f64:  &impl[float64]{mr: 6, nr: 8, tile: tileAVX2F64, stream: streamAVX2F64, few: fewAVX2F64, row: rowAVX2F64, turn: turnF64, side: 4},
 			unary: [functions]unary[float32]{
 				Relu:        reluAVX2,
@@ -39,7 +39,7 @@ func cpuPaths() []*path {
 	if avx512 {
 		have = append(have, &path{
 			name: "avx512",
-			f32:  &impl[float32]{mr: 8, nr: 32, tile: tileAVX512F32, stream: streamAVX512F32, few: fewAVX512F32, row: rowAVX512F32, turn: turnF32, side: 8},
+			f32:  &impl[float32]{mr: 8, nr: 32, tile: tileAVX512F32, stream: streamAVX512F32, few: fewAVX512F32, row: rowAVX512F32, pair: pairAVX512F32, turn: turnF32, side: 8},
 			f64:  &impl[float64]{mr: 8, nr: 16, tile: tileAVX512F64, stream: streamAVX512F64, few: fewAVX512F64, row: rowAVX512F64, turn: turnF64, side: 4},
 			unary: [functions]unary[float32]{
 				Relu:        reluAVX512,

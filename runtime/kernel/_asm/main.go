@@ -19,6 +19,7 @@ func main() {
 		v.row()
 	}
 	for _, v := range []vectors{avx2f32, avx512f32} {
+		v.pair()
 		v.elements()
 	}
 	avx2f32.turn()

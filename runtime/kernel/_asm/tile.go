@@ -44,11 +44,15 @@ func (v vectors) reg(i int) VecPhysical {
 	return [...]VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}[i]
 }
 
-// state is what lives in general registers all through a tile function. Strides are in bytes.
+// state is what all blocks of a tile function share: mostly general registers. Strides are in bytes.
 type state struct {
-	m, a, ars, ars3, aks, b, bks, c, ldc, mask Register
+	m, a, ars, ars3, b, c, ldc, mask Register
 
-	from Mem // where the sums start, 0 for zeros: the rows at hand of it
+	aks, bks Op  // registers or constants
+	fixed    int // bytes from one term of A to the next if both are constants, else 0
+
+	k, ldf, relu Mem // elements
+	from         Op  // where the sums start, 0 for zeros: the rows at hand of it. Memory or a register.
 
 	next Register // what to fetch, if not nil
 }
@@ -60,7 +64,7 @@ func (v vectors) tile() {
 	TEXT(v.name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks int, c []%[1]s, ldc, cols int, from []%[1]s, ldf int, relu bool)", el))
 	Doc(fmt.Sprintf("%s is tileGeneric for panels of %d columns, with %s.", v.name, 2*v.lanes(), v.set))
 	Pragma("noescape")
-	s := state{m: Load(Param("m"), GP64()), mask: GP64()}
+	s := state{m: Load(Param("m"), GP64()), mask: GP64(), k: param("k"), ldf: param("ldf"), relu: param("relu")}
 	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), v.bytes("ars"), v.bytes("aks")
 	s.b, s.bks = Load(Param("b").Base(), GP64()), v.bytes("bks")
 	s.c, s.ldc = Load(Param("c").Base(), GP64()), v.bytes("ldc")
@@ -72,7 +76,7 @@ func (v vectors) tile() {
 	cols := Load(Param("cols"), RCX)
 	CMPQ(cols, U32(2*v.lanes()))
 	JNE(LabelRef("masked"))
-	v.blocks(s, columns{tag: "full", halves: 2})
+	v.blocks(s, columns{tag: "full", halves: 2, done: "done"})
 	Label("masked")
 	if v.zmm {
 		MOVQ(U32(1), s.mask)
@@ -89,8 +93,8 @@ func (v vectors) tile() {
 	}
 	CMPQ(cols, U32(v.lanes()))
 	JLE(LabelRef("half"))
-	v.blocks(s, columns{tag: "part", halves: 2, masked: true})
-	v.blocks(s, columns{tag: "half", halves: 1, masked: true})
+	v.blocks(s, columns{tag: "part", halves: 2, masked: true, done: "done"})
+	v.blocks(s, columns{tag: "half", halves: 1, masked: true, done: "done"})
 	Label("done")
 	VZEROUPPER()
 	RET()
@@ -102,7 +106,7 @@ func (v vectors) stream() {
 	TEXT(name, NOSPLIT, fmt.Sprintf("func(m, k int, a []%[1]s, ars, aks int, b []%[1]s, bks, ahead, pace int, c []%[1]s, ldc int, from []%[1]s, ldf int, relu bool)", el))
 	Doc(fmt.Sprintf("%s is the tile of a whole panel of %d columns that fetches ahead, with %s.", name, 2*v.lanes(), v.set))
 	Pragma("noescape")
-	s := state{m: Load(Param("m"), GP64()), next: GP64()}
+	s := state{m: Load(Param("m"), GP64()), next: GP64(), k: param("k"), ldf: param("ldf"), relu: param("relu")}
 	s.a, s.ars, s.aks = Load(Param("a").Base(), GP64()), v.bytes("ars"), v.bytes("aks")
 	s.b, s.bks = Load(Param("b").Base(), GP64()), v.bytes("bks")
 	s.c, s.ldc = Load(Param("c").Base(), GP64()), v.bytes("ldc")
@@ -112,17 +116,20 @@ func (v vectors) stream() {
 	start := Load(Param("from").Base(), GP64())
 	MOVQ(start, s.from)
 	LEAQ(Mem{Base: s.ars, Index: s.ars, Scale: 2}, s.ars3)
-	v.blocks(s, columns{tag: "full", halves: 2})
+	v.blocks(s, columns{tag: "full", halves: 2, done: "done"})
 	Label("done")
 	VZEROUPPER()
 	RET()
 }
 
-// columns is the part of a panel that a loop covers: both vectors or the first, whole or masked.
+// columns is the part of a panel that a loop covers: both vectors or the first, whole or masked. Sums are
+// bare if nothing is added to them nor clipped. done is where to go on.
 type columns struct {
 	tag    string
 	halves int
 	masked bool
+	bare   bool
+	done   string
 }
 
 // blocks writes the loop over blocks of rows.
@@ -139,26 +146,27 @@ func (v vectors) blocks(s state, part columns) {
 	INCQ(rows)
 	SHRQ(U8(1), rows)
 	Label(tag + "last")
-	for r := 1; r <= v.mr; r++ {
+	for r := v.mr; r > 0; r-- {
 		CMPQ(rows, U32(r))
 		JEQ(LabelRef(label(r)))
 	}
-	JMP(LabelRef("done"))
+	JMP(LabelRef(part.done))
 	for r := v.mr; r > 0; r-- {
 		Label(label(r))
 		v.block(s, r, label(r), part)
 		SUBQ(U32(r), s.m)
-		JMP(LabelRef(tag))
+		JNZ(LabelRef(tag))
+		JMP(LabelRef(part.done))
 	}
 }
 
 // block writes one block of rows: C[rows × cols] = from + A·B. a, c and from move on to the next block.
 func (v vectors) block(s state, rows int, label string, part columns) {
 	halves := part.halves
-	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
+	x := v.reg(2*v.mr + 2)
 	acc := func(row, half int) VecPhysical { return v.reg(row*halves + half) }
 	at := cursor{a: GP64(), a4: GP64(), b: GP64(), n: GP64(), step: s.bks}
-	Load(Param("k"), at.n)
+	MOVQ(s.k, at.n)
 	MOVQ(s.a, at.a)
 	MOVQ(s.b, at.b)
 	if s.next != nil {
@@ -175,26 +183,8 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 	// The way on to the next block, while the last sums end.
 	IMUL3Q(U32(rows), s.ars, n)
 	ADDQ(n, s.a)
-	MOVQ(s.from, n)
-	TESTQ(n, n)
-	JZ(LabelRef(label + "clip"))
-	Load(Param("ldf"), pa)
-	SHLQ(v.shift(), pa)
-	for i := range rows {
-		for h := range halves {
-			v.load(Mem{Base: n, Disp: h * v.width}, b[h], h, s, part.masked, x)
-			v.add(b[h], acc(i, h), acc(i, h))
-		}
-		ADDQ(pa, n)
-	}
-	MOVQ(n, s.from)
-	Label(label + "clip")
-	relu := Load(Param("relu"), GP8())
-	TESTB(relu, relu)
-	JZ(LabelRef(label + "store"))
-	VXORPS(x.AsX(), x.AsX(), x.AsX())
-	for i := range rows * halves {
-		v.most(acc(i/halves, i%halves), x, acc(i/halves, i%halves)) // NaN stays
+	if !part.bare {
+		v.end(s, rows, label, part, n, pa)
 	}
 	Label(label + "store")
 	for i := range rows {
@@ -202,6 +192,40 @@ func (v vectors) block(s state, rows int, label string, part columns) {
 			v.store(acc(i, h), Mem{Base: s.c, Disp: h * v.width}, h, s, part.masked, x)
 		}
 		ADDQ(s.ldc, s.c)
+	}
+}
+
+// end writes what happens to the sums of a block: adding from, clipping. n and stride are free to use.
+func (v vectors) end(s state, rows int, label string, part columns, n, stride Register) {
+	halves := part.halves
+	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
+	at, kept := s.from.(Register)
+	if !kept {
+		at = n
+		MOVQ(s.from, at)
+	}
+	TESTQ(at, at)
+	JZ(LabelRef(label + "clip"))
+	MOVQ(s.ldf, stride)
+	SHLQ(v.shift(), stride)
+	for i := range rows {
+		for h := range halves {
+			v.load(Mem{Base: at, Disp: h * v.width}, b[h], h, s, part.masked, x)
+			v.add(b[h], v.reg(i*halves+h), v.reg(i*halves+h))
+		}
+		ADDQ(stride, at)
+	}
+	if !kept {
+		MOVQ(at, s.from)
+	}
+	Label(label + "clip")
+	relu := GP8()
+	MOVB(s.relu, relu)
+	TESTB(relu, relu)
+	JZ(LabelRef(label + "store"))
+	VXORPS(x.AsX(), x.AsX(), x.AsX())
+	for i := range rows * halves {
+		v.most(v.reg(i), x, v.reg(i)) // NaN stays
 	}
 }
 
@@ -215,30 +239,64 @@ type cursor struct {
 
 // dots writes the loop over terms, which starts from zeros and leaves the cursor at its end.
 func (v vectors) dots(s state, rows int, label string, part columns, to cursor) {
-	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
 	for i := range part.halves * rows {
 		VXORPS(v.reg(i).AsX(), v.reg(i).AsX(), v.reg(i).AsX())
 	}
 	if rows > 4 {
 		LEAQ(Mem{Base: to.a, Index: s.ars, Scale: 4}, to.a4)
 	}
+	if !part.masked {
+		SUBQ(U32(together), to.n)
+		JLT(LabelRef(label + "few"))
+		Label(label + "many")
+		for i := range together {
+			if s.fixed > 0 {
+				v.term(s, rows, part, to, i)
+				continue
+			}
+			v.term(s, rows, part, to, 0)
+			v.advance(s, rows, to, 1)
+		}
+		if s.fixed > 0 {
+			v.advance(s, rows, to, together)
+		}
+		SUBQ(U32(together), to.n)
+		JGE(LabelRef(label + "many"))
+		Label(label + "few")
+		ADDQ(U32(together), to.n)
+		JZ(LabelRef(label + "end"))
+	}
 	Label(label + "k")
+	v.term(s, rows, part, to, 0)
+	v.advance(s, rows, to, 1)
+	DECQ(to.n)
+	JNZ(LabelRef(label + "k"))
+	Label(label + "end")
+}
+
+// together is how many terms whole panels take in a turn of the loop: the processor foresees the end of
+// 8 turns, not always that of 32, and to be wrong costs as much as a few terms.
+const together = 4
+
+// term adds one product to each of the sums, that of so many terms after the cursor's.
+func (v vectors) term(s state, rows int, part columns, to cursor, on int) {
+	b, x := [2]VecPhysical{v.reg(2 * v.mr), v.reg(2*v.mr + 1)}, v.reg(2*v.mr+2)
 	for h := range part.halves {
-		v.load(Mem{Base: to.b, Disp: h * v.width}, b[h], h, s, part.masked, x)
+		v.load(Mem{Base: to.b, Disp: (on*2 + h) * v.width}, b[h], h, s, part.masked, x)
 	}
 	for i := range rows {
 		base := to.a
 		if i >= 4 {
 			base = to.a4
 		}
-		at := Mem{Base: base}
+		at := Mem{Base: base, Disp: on * s.fixed}
 		switch i % 4 {
 		case 1:
-			at = Mem{Base: base, Index: s.ars, Scale: 1}
+			at.Index, at.Scale = s.ars, 1
 		case 2:
-			at = Mem{Base: base, Index: s.ars, Scale: 2}
+			at.Index, at.Scale = s.ars, 2
 		case 3:
-			at = Mem{Base: base, Index: s.ars3, Scale: 1}
+			at.Index, at.Scale = s.ars3, 1
 		}
 		v.broadcast(at, x)
 		for h := range part.halves {
@@ -248,13 +306,19 @@ func (v vectors) dots(s state, rows int, label string, part columns, to cursor) 
 	if to.fetch != nil {
 		to.fetch()
 	}
-	ADDQ(to.step, to.b)
-	ADDQ(s.aks, to.a)
-	if rows > 4 {
-		ADDQ(s.aks, to.a4)
+}
+
+// advance moves the cursor on by so many terms: by one, or by several if strides are constants.
+func (v vectors) advance(s state, rows int, to cursor, terms int) {
+	step, aks := to.step, s.aks
+	if terms > 1 {
+		step, aks = U32(terms*2*v.width), U32(terms*s.fixed)
 	}
-	DECQ(to.n)
-	JNZ(LabelRef(label + "k"))
+	ADDQ(step, to.b)
+	ADDQ(aks, to.a)
+	if rows > 4 {
+		ADDQ(aks, to.a4)
+	}
 }
 
 // param is where a parameter lies.
