@@ -99,6 +99,8 @@ func describe(v tensor.Value) string {
 			parts[i] = describe(e)
 		}
 		return "sequence(" + strings.Join(parts, ", ") + ")"
+	case v.Kind == tensor.KindMap && v.Keys != nil && v.Tensor != nil:
+		return "map(" + v.Keys.String() + ", " + v.Tensor.String() + ")"
 	}
 	return v.Kind.String()
 }

@@ -282,6 +282,9 @@ func cloneValue(v tensor.Value) tensor.Value {
 	if v.Tensor != nil {
 		v.Tensor = v.Tensor.Clone()
 	}
+	if v.Keys != nil {
+		v.Keys = v.Keys.Clone()
+	}
 	if v.Elems != nil {
 		elems := make([]tensor.Value, len(v.Elems))
 		for i, e := range v.Elems {

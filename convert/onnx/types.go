@@ -99,7 +99,7 @@ func dimToWire(d graph.Dim) *wire.Dimension {
 
 // sameType reports whether a and b say the same.
 func sameType(a, b graph.Type) bool {
-	if a.Kind != b.Kind || a.DType != b.DType || a.Ranked != b.Ranked || !slices.Equal(a.Shape, b.Shape) {
+	if a.Kind != b.Kind || a.DType != b.DType || a.Key != b.Key || a.Ranked != b.Ranked || !slices.Equal(a.Shape, b.Shape) {
 		return false
 	}
 	if a.Elem == nil || b.Elem == nil {

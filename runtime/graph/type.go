@@ -11,7 +11,8 @@ type Type struct {
 	DType  tensor.DType // of a tensor; Undefined where not said
 	Shape  []Dim        // of a tensor with Ranked set
 	Ranked bool         // whether the rank is known
-	Elem   *Type        // of a sequence's or optional's element
+	Elem   *Type        // of a sequence's or optional's element, or a map's values
+	Key    tensor.DType // of a map's keys; Undefined where not said
 }
 
 // TensorType is the type of a tensor of known rank.
@@ -32,6 +33,10 @@ func (t Type) String() string {
 	case tensor.KindSequence, tensor.KindOptional:
 		if t.Elem != nil {
 			return t.Kind.String() + "(" + t.Elem.String() + ")"
+		}
+	case tensor.KindMap:
+		if t.Elem != nil {
+			return "map(" + t.Key.String() + ", " + t.Elem.String() + ")"
 		}
 	case tensor.KindNone:
 		return "unknown"

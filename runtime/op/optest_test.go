@@ -28,6 +28,7 @@ type opTest struct {
 	op    string
 	opset int64
 	attrs []*graph.Attr
+	outs  int              // beside ONNX Runtime: how many outputs; 0: one
 	in    []*tensor.Tensor // nil: left out
 	want  []*tensor.Tensor // nil: made, but not looked at
 	tol   float64
@@ -103,15 +104,20 @@ func parseOp(c opTest, nOut int) (Op, error) {
 	for i := range out {
 		out[i], _ = g.NewValue(fmt.Sprintf("out%d", i), graph.Type{})
 	}
-	domain, name := "", c.op
-	if i := strings.LastIndex(c.op, "."); i >= 0 {
-		domain, name = c.op[:i], c.op[i+1:]
-	}
+	domain, name := domainOf(c.op)
 	n, err := g.NewNode(domain, name, "", in, out, c.attrs...)
 	if err != nil {
 		return nil, err
 	}
 	return Parse(n, c.opset)
+}
+
+// domainOf is the domain of an operator and its name there.
+func domainOf(op string) (domain, name string) {
+	if i := strings.LastIndex(op, "."); i >= 0 {
+		return op[:i], op[i+1:]
+	}
+	return "", op
 }
 
 // runOpTests runs each test's node, compares its outputs, and checks that

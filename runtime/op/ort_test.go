@@ -84,7 +84,8 @@ func compareWithORT(t *testing.T, tests []opTest) {
 		}
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "node.onnx")
-			in := writeNode(t, path, c)
+			outs := max(1, c.outs)
+			in := writeNode(t, path, c, outs)
 			want, err := s.Run(path, in)
 			if refused := (*ortest.RefusedError)(nil); errors.As(err, &refused) {
 				t.Skipf("%v", err)
@@ -92,7 +93,7 @@ func compareWithORT(t *testing.T, tests []opTest) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, err := parseOp(c, 1)
+			o, err := parseOp(c, outs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,19 +101,22 @@ func compareWithORT(t *testing.T, tests []opTest) {
 			for i, x := range c.in {
 				values[i] = tensor.ValueOf(x)
 			}
-			got, err := Eval(&Ctx{Rand: rand.New(rand.NewPCG(1, 2))}, o, values, 1)
+			got, err := Eval(&Ctx{Rand: rand.New(rand.NewPCG(1, 2))}, o, values, outs)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := ortest.Compare(got[0].Tensor, want[0].Tensor, approximate); err != nil {
-				t.Error(err)
+			for i := range want {
+				if err := ortest.Compare(got[i].Tensor, want[i].Tensor, approximate); err != nil {
+					t.Errorf("output %d: %v", i, err)
+				}
 			}
 		})
 	}
 }
 
-// writeNode writes a model of one node and returns the inputs that it takes.
-func writeNode(t *testing.T, path string, c opTest) []ortest.Named {
+// writeNode writes a model of one node of so many outputs and returns the inputs
+// that it takes.
+func writeNode(t *testing.T, path string, c opTest, outs int) []ortest.Named {
 	t.Helper()
 	g := graph.New("test", nil)
 	in := make([]*graph.Value, len(c.in))
@@ -127,7 +131,7 @@ func writeNode(t *testing.T, path string, c opTest) []ortest.Named {
 		}
 		named = append(named, ortest.Named{Name: in[i].Name(), Tensor: x})
 	}
-	o, err := parseOp(c, 1)
+	o, err := parseOp(c, outs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,21 +141,29 @@ func writeNode(t *testing.T, path string, c opTest) []ortest.Named {
 			facts[i] = graph.FactOf(x)
 		}
 	}
-	inferred, err := InferNode(o, facts, 1)
+	inferred, err := InferNode(o, facts, outs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	y, err := g.NewValue("y", graph.Type{Kind: tensor.KindTensor, DType: inferred[0].DType})
-	if err != nil {
-		t.Fatal(err)
+	ys := make([]*graph.Value, outs)
+	for i := range ys {
+		if ys[i], err = g.NewValue(fmt.Sprintf("y%d", i), graph.Type{Kind: tensor.KindTensor, DType: inferred[i].DType}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	n, err := g.NewNode("", c.op, "", in, []*graph.Value{y}, c.attrs...)
+	domain, name := domainOf(c.op)
+	n, err := g.NewNode(domain, name, "", in, ys, c.attrs...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.Append(n)
-	g.AddOutput(y)
+	for _, y := range ys {
+		g.AddOutput(y)
+	}
 	m := &graph.Model{Graph: g, IRVersion: 8, Opsets: []graph.Opset{{Version: c.opset}}}
+	if domain != "" {
+		m.Opsets = []graph.Opset{{Version: 15}, {Domain: domain, Version: c.opset}}
+	}
 	data, err := onnx.Encode(m)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,33 @@ type entry struct {
 var domains = map[string][]entry{
 	"":                         onnxOps,
 	"ai.onnx.preview.training": trainingOps,
+	mlDomain:                   mlOps,
+}
+
+// mlOps is classical learners and what prepares their data.
+var mlOps = []entry{
+	// mlscale.go, mlencode.go, mlmap.go
+	{"Binarizer", 1, parseBinarizer},
+	{"FeatureVectorizer", 1, parseFeatureVectorizer},
+	{"Imputer", 1, parseImputer},
+	{"Normalizer", 1, parseNormalizer},
+	{"Scaler", 1, parseScaler},
+	{"ArrayFeatureExtractor", 1, parseArrayFeatureExtractor},
+	{"CategoryMapper", 1, parseCategoryMapper},
+	{"LabelEncoder", 1, parseLabelEncoder1},
+	{"LabelEncoder", 2, parseLabelEncoder},
+	{"OneHotEncoder", 1, parseOneHotEncoder},
+	{"CastMap", 1, parseCastMap},
+	{"DictVectorizer", 1, parseDictVectorizer},
+	{"ZipMap", 1, parseZipMap},
+	// mllinear.go, mlsvm.go, mlensemble.go
+	{"LinearClassifier", 1, parseLinearClassifier},
+	{"LinearRegressor", 1, parseLinearRegressor},
+	{"SVMClassifier", 1, parseSVMClassifier},
+	{"SVMRegressor", 1, parseSVMRegressor},
+	{"TreeEnsemble", 5, parseTreeEnsemble},
+	{"TreeEnsembleClassifier", 1, parseTreeClassifier},
+	{"TreeEnsembleRegressor", 1, parseTreeRegressor},
 }
 
 // trainingOps is steps of optimizers.

@@ -303,11 +303,12 @@ func Strides(shape []int) []int {
 }
 
 // A Value is what flows along an edge of a graph: a tensor, a sequence of
-// values, or an optional one. The zero Value is an input or output that the
-// node leaves out.
+// values, an optional one, or a map. The zero Value is an input or output that
+// the node leaves out.
 type Value struct {
 	Kind   Kind
-	Tensor *Tensor // KindTensor
+	Tensor *Tensor // KindTensor; the values of a map, of rank 1
+	Keys   *Tensor // the keys of a map, of rank 1: int64 or strings, ascending, none twice
 	Elems  []Value // the elements of a sequence; of an optional none or one
 }
 
@@ -320,7 +321,7 @@ const (
 	KindTensor
 	KindSequence
 	KindOptional
-	KindMap // stored in files and named in errors; nothing computes on it
+	KindMap
 )
 
 func (k Kind) String() string {
