@@ -15,8 +15,10 @@ const (
 	leastRest, mostRest = 4, 32
 	// regained is how many times as much as was lost has to be gained before trouble counts as past.
 	regained = 4
-	// suspicious is a wait for a helper after which the next loop looks which core it is on.
-	suspicious = int64(30 * time.Microsecond)
+	// patience is how long a loop has to be that a helper who looks for work must have come to.
+	patience = int64(30 * time.Microsecond)
+	// tidyEvery is how often at most helpers are sent away from a caller's core: there may be many callers.
+	tidyEvery = int64(500 * time.Microsecond)
 )
 
 // account keeps the balance of sharing: a helper brings the time that its chunks would have taken the

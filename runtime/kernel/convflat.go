@@ -19,6 +19,9 @@ func (j *convJob) isFlat() bool {
 func (j *convJob) flatTasks(work int) int {
 	j.arrange()
 	j.cut = max(1, min(j.OH, convStrip/(j.C*j.pitch)-(j.KH-1)*j.DY))
+	if work/j.OH*j.cut > 2*convGrain { // enough for cores to finish together, if that pays for the rows laid out twice
+		j.cut = min(j.cut, max(2*j.KH, j.OH*j.Images*j.Groups/convTasks))
+	}
 	j.cuts = (j.OH + j.cut - 1) / j.cut
 	j.cut = (j.OH + j.cuts - 1) / j.cuts
 	j.rows = j.cut + (j.KH-1)*j.DY

@@ -53,15 +53,27 @@ func TestThreadTime(t *testing.T) {
 }
 
 // TestBring puts a helper into a slot that gets no time on its core, then leaves the slot: it must be
-// brought to the caller's core at the second look, and away from there in the end.
+// brought to the caller's core at the second look, and go away from there in the end.
 func TestBring(t *testing.T) {
-	twoCPUs(t)
-	moreThreads(t)
-	those := make([]member, 2)
-	m, s := &those[1], &slot{number: len(slots), pool: NewPool(2)}
-	entered, leave, left := make(chan int), make(chan struct{}), make(chan cpuSet)
+	cpus := twoCPUs(t)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		goruntime.LockOSThread() // for good: the thread ends with the goroutine
+		moveThread(0, cpus[0])
+		testBring(t)
+	}()
+	<-done
+}
+
+// testBring runs on a thread that stays where it is.
+func testBring(t *testing.T) {
+	those := make([]member, 3) // one outside, one that has not started
+	m, s := &those[1], &slot{number: len(slots), pool: NewPool(2)}
+	entered, leave, left, end := make(chan int), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	defer close(end)
+	go func() {
+		goruntime.LockOSThread()
 		m.thread.Store(int32(currentThread()))
 		s.state.Store(slotOpen)
 		if !s.enter(m) {
@@ -70,36 +82,40 @@ func TestBring(t *testing.T) {
 		entered <- currentThread()
 		<-leave // off every core
 		s.leave(m)
-		left <- affinity(t, 0)
+		left <- struct{}{}
+		<-end
 	}()
 	thread := <-entered
 	time.Sleep(10 * time.Millisecond) // until it has gone to sleep
-	goruntime.LockOSThread()
-	defer goruntime.UnlockOSThread()
+	own := affinity(t, 0)
 	m.spent.Store(-1)
 	if s.bring(those) {
 		t.Error("brought at first sight")
 	}
 	if !s.bring(those) {
-		t.Fatal("a helper that gets no time was not brought")
+		t.Error("a helper that gets no time was not brought")
 	}
-	set := affinity(t, thread)
-	cpus := 0
-	for _, w := range set {
-		cpus += bits.OnesCount64(w)
-	}
-	if cpus != 1 {
-		t.Errorf("brought to %d cores", cpus)
+	if affinity(t, thread) != own {
+		t.Error("not brought to the caller's core")
 	}
 	if !s.bring(those) {
 		t.Error("a helper that was brought is not there any more")
 	}
-	close(leave)
-	if after := <-left; after == set {
-		t.Errorf("the helper may still use the caller's core only")
+	sendAway(those)
+	if affinity(t, thread) != own {
+		t.Error("sent away from its work")
 	}
+	close(leave)
+	<-left
 	if w := m.where.Load(); w != outside {
 		t.Errorf("where is %d after it left", w)
+	}
+	sendAway(those)
+	if after := affinity(t, thread); after == own || after == (cpuSet{}) {
+		t.Error("not sent away from the caller's core")
+	}
+	if affinity(t, 0) != own {
+		t.Error("the caller's own cores changed")
 	}
 }
 

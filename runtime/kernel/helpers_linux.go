@@ -52,15 +52,6 @@ var allowed = func() (s cpuSet) {
 	return s
 }()
 
-// avoidCPU moves the calling thread, which must be locked, off a core where it is in the way. Linux
-// may place a thread beside the one that woke it and leave it there for milliseconds, even if another
-// core has nothing to do.
-func avoidCPU(cpu int) {
-	if cpu >= 0 && currentCPU() == cpu {
-		banThread(0, cpu)
-	}
-}
-
 // banThread lets a thread of this process, 0 for the caller's, run on any core but one.
 func banThread(thread, cpu int) {
 	if cpu < 0 || cpu >= 64*len(allowed) {

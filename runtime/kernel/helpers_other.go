@@ -43,9 +43,7 @@ func yieldCPU() { goruntime.Gosched() }
 // currentCPU is the core that the caller runs on; below 0: unknown.
 func currentCPU() int { return -1 }
 
-// avoidCPU does nothing: where a thread runs is the system's choice.
-func avoidCPU(int) {}
-
+// banThread does nothing: where a thread runs is the system's choice.
 func banThread(int, int) {}
 
 // moveThread refuses, so that callers do not sleep for helpers.

@@ -19,7 +19,7 @@ type Pool struct {
 	threads int
 	busy    atomic.Int32 // helpers at work
 	rest    atomic.Int64 // share nothing before this moment
-	suspect atomic.Bool  // that a helper is on its caller's core
+	tidy    atomic.Int64 // send no helper away before this one
 	account account
 	streak  streak
 }
@@ -100,7 +100,8 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 // share runs a loop in a slot that the caller has taken, with whatever helpers turn up.
 func (p *Pool) share(s *slot, start int64, want, n, grain int, f func(lo, hi int)) {
 	s.pool, s.n, s.grain, s.f, s.cpu = p, n, grain, f, -1
-	if p.suspect.Load() || !awake(want) {
+	ready := awake(want)
+	if !ready {
 		s.cpu = currentCPU()
 	}
 	s.left.Store(int64((n-1)/grain+1) << 32)
@@ -111,13 +112,16 @@ func (p *Pool) share(s *slot, start int64, want, n, grain int, f func(lo, hi int
 	defer s.close()
 	did := s.work()
 	ended := now()
-	s.await()
+	s.await((ended - began) / max(did, 1))
 	helped := s.helped.Load() // chunks; the caller's took (ended-began)/did each
 	if did == 0 {
 		return
 	}
 	end := now()
-	p.suspect.Store(end-ended > suspicious)
+	if ready && helped == 0 && ended-began > patience && end >= p.tidy.Load() {
+		p.tidy.Store(end + tidyEvery)
+		sendAway(hired())
+	}
 	if rest := p.account.book(helped*(ended-began)/did - (began - start + end - ended)); rest > 0 {
 		p.rest.Store(end + rest)
 	}
@@ -134,22 +138,18 @@ func helper(number int) {
 	m.thread.Store(int32(currentThread()))
 	debug.SetPanicOnFault(true) // a mapped file may be cut short: For passes the panic on
 	for {
-		seen := offers.Load()
-		for idle := now(); now()-idle < spinFor; {
-			found := false
+		var seen uint32 // before the last look, so that no offer is slept through
+		for idle := now(); offers.Load() != seen || now()-idle < spinFor; {
+			seen = offers.Load()
 			for i := range slots {
 				if s := &slots[i]; s.state.Load()&slotOpen != 0 && s.enter(m) {
 					s.assist(m)
-					found = true
+					idle = now()
 				}
-			}
-			if found {
-				idle = now()
 			}
 			// Plain loads: PAUSE may exit to a hypervisor.
 			for i := 0; i < 256 && offers.Load() == seen; i++ {
 			}
-			seen = offers.Load()
 		}
 		sleeping.Add(1)
 		if !sleep(seen) {
@@ -178,7 +178,7 @@ type slot struct {
 	asleep atomic.Bool  // the caller, until the last helper has left
 	pool   *Pool
 	number int // among the slots
-	cpu    int // the caller's; below 0: unknown
+	cpu    int // the caller's, where a helper had to be woken; below 0: unknown
 	n      int
 	grain  int
 	f      func(lo, hi int)
@@ -210,14 +210,11 @@ func (s *slot) enter(m *member) bool {
 
 // leave undoes enter.
 func (s *slot) leave(m *member) {
-	at := m.where.Swap(outside)
+	m.where.Store(outside)
 	s.pool.busy.Add(-1)
 	s.state.Add(-1)
 	if s.asleep.Load() {
 		wakeCaller(&s.state)
-	}
-	if at%stages == brought {
-		banThread(0, currentCPU())
 	}
 }
 
@@ -229,7 +226,7 @@ func (s *slot) assist(m *member) {
 		}
 		s.leave(m)
 	}()
-	avoidCPU(s.cpu)
+	m.comeAway(s.cpu)
 	for {
 		v := s.left.Add(-1 << 32)
 		i := v >> 32
@@ -258,37 +255,53 @@ func (s *slot) work() (did int64) {
 	}
 }
 
-// await waits for the helpers that are inside, never for one that has yet to start.
-func (s *slot) await() {
+// await waits for the helpers that are inside, never for one that has yet to start. One that gets no time
+// on its core is brought to the caller's, and sent away from there in the end. A chunk takes about so many
+// nanoseconds.
+func (s *slot) await(chunk int64) {
 	s.state.And(^slotOpen)
-	for i := 1; s.state.Load() != 0; i++ {
-		if i%lookAfter != 0 {
+	if s.state.Load() == 0 {
+		return
+	}
+	came, began := false, now()
+	start, look := began, min(max(chunk, lookAfter), 8*lookAfter)
+	for s.state.Load() != 0 {
+		if s.spin(); now()-start < look {
 			continue
 		}
-		if s.bring(hired()) {
+		start, look = now(), lookAfter
+		switch {
+		case s.bring(hired()):
+			came = true
 			s.asleep.Store(true)
 			if v := s.state.Load(); v != 0 {
 				sleepCaller(&s.state, v)
 			}
 			s.asleep.Store(false)
-			continue
-		}
-		if i >= 4*lookAfter { // it may be this very core that a helper waits for
+		default: // it may be this very core that a helper waits for, or this goroutine's place
 			yieldCPU()
-			if i%(64*lookAfter) == 0 { // or this goroutine's place
+			if start-began > 20*lookAfter {
 				goruntime.Gosched()
 			}
 		}
 	}
+	if came {
+		sendAway(hired())
+	}
 }
 
-// lookAfter is how many turns the caller waits for helpers before it looks how they do: a few
-// microseconds.
-const lookAfter = 1 << 12
+// spin waits for helpers to leave, for less than a microsecond.
+func (s *slot) spin() {
+	for i := 0; i < 256 && s.state.Load() != 0; i++ {
+	}
+}
+
+// lookAfter is how long the caller waits for helpers before it looks how they do, and again, in nanoseconds.
+const lookAfter = int64(5 * time.Microsecond)
 
 // close gives the slot back. It runs deferred: after a panic of the caller's own chunk too.
 func (s *slot) close() {
-	s.await()
+	s.await(0)
 	f := s.fault.Swap(nil)
 	s.f, s.pool = nil, nil
 	s.taken.Store(false)

@@ -7,12 +7,14 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
 
 // TestTwoCores times operations on one thread and, in turns, on two, first with two cores for them,
-// then while another process keeps the second one busy. It is a measurement, not a check: what it
+// then while another process keeps the second one busy. What two goroutines reach that do an operation
+// each, with nothing to share, is what the machine has to give. It is a measurement, not a check: what it
 // fails on is nothing. It takes half a minute, so BILINC_BENCH=1 must ask for it, or a regular expression
 // of the operations to measure.
 func TestTwoCores(t *testing.T) {
@@ -31,12 +33,14 @@ func TestTwoCores(t *testing.T) {
 	if err != nil {
 		t.Skip("no taskset to keep a core busy with")
 	}
-	fmt.Printf("| operation (%s) | one thread, µs | two | ratio | other core busy |\n|---|---|---|---|---|\n", Path())
-	for _, o := range sharedOperations() {
+	fmt.Printf("| operation (%s) | one thread, µs | two | ratio | two apart | other core busy |\n|---|---|---|---|---|---|\n", Path())
+	others := sharedOperations()
+	for i, o := range sharedOperations() {
 		if !wanted.MatchString(o.name) {
 			continue
 		}
 		one, two, ratio := inTurns(o.run)
+		both := apart(o.run, others[i].run)
 		hog := exec.Command(taskset, "-c", "1", "sh", "-c", "while :; do :; done")
 		if err := hog.Start(); err != nil {
 			t.Fatal(err)
@@ -46,7 +50,7 @@ func TestTwoCores(t *testing.T) {
 			t.Error(err)
 		}
 		_ = hog.Wait() // killed: its status says so
-		fmt.Printf("| %s | %.0f | %.0f | %.2f | %.2f |\n", o.name, one, two, ratio, busy)
+		fmt.Printf("| %s | %.0f | %.0f | %.2f | %.2f | %.2f |\n", o.name, one, two, ratio, both, busy)
 	}
 }
 
@@ -57,11 +61,7 @@ func inTurns(run func(p *Pool)) (one, two, ratio float64) {
 	var ratios []float64
 	for range 9 {
 		for i, p := range pools {
-			runs, start := 0, time.Now()
-			for ; time.Since(start) < 60*time.Millisecond; runs++ {
-				run(p)
-			}
-			times[i] = append(times[i], time.Since(start).Seconds()*1e6/float64(runs))
+			times[i] = append(times[i], timeOf(run, p))
 		}
 		k := len(times[0]) - 1
 		ratios = append(ratios, times[0][k]/times[1][k])
@@ -70,6 +70,31 @@ func inTurns(run func(p *Pool)) (one, two, ratio float64) {
 		slices.Sort(s)
 	}
 	return times[0][4], times[1][4], ratios[4]
+}
+
+// timeOf is microseconds of run, over 60 milliseconds.
+func timeOf(run func(p *Pool), p *Pool) float64 {
+	runs, start := 0, time.Now()
+	for ; time.Since(start) < 60*time.Millisecond; runs++ {
+		run(p)
+	}
+	return time.Since(start).Seconds() * 1e6 / float64(runs)
+}
+
+// apart is how much two goroutines do that run a and b, which are the same with memory of their own, on one
+// thread each, in the time that one does alone: a median.
+func apart(a, b func(p *Pool)) float64 {
+	var ratios []float64
+	for range 5 {
+		alone, first, second := timeOf(a, nil), 0.0, 0.0
+		var wg sync.WaitGroup
+		wg.Go(func() { first = timeOf(a, nil) })
+		wg.Go(func() { second = timeOf(b, nil) })
+		wg.Wait()
+		ratios = append(ratios, alone/first+alone/second)
+	}
+	slices.Sort(ratios)
+	return ratios[2]
 }
 
 type sharedOperation struct {
