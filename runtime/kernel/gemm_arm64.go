@@ -10,69 +10,101 @@ import "unsafe"
 func cpuPaths() []*path {
 	return []*path{{
 		name:  "neon",
-		f32:   &impl[float32]{mr: 6, nr: 16, tile: tileNEONF32},
-		f64:   &impl[float64]{mr: 6, nr: 8, tile: tileNEONF64},
+		f32:   &impl[float32]{mr: 6, nr: 16, tile: tileNEONF32, row: rowNEONF32},
+		f64:   &impl[float64]{mr: 6, nr: 8, tile: tileNEONF64, row: rowNEONF64},
 		unary: unaryNEON, zips: zipsNEON, rows: rowsNEON,
 	}}
 }
 
-// tile6NEONF32 is impl.tile for six rows of a whole panel; strides are in bytes.
-//
-//go:noescape
-func tile6NEONF32(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, from *float32, ldf int, relu bool)
-
-// tile1NEONF32 is the same for one row.
-//
-//go:noescape
-func tile1NEONF32(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, from *float32, ldf int, relu bool)
-
-// tile6NEONF64 is tile6NEONF32 in float64.
-//
-//go:noescape
-func tile6NEONF64(k int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc int, from *float64, ldf int, relu bool)
-
-// tile1NEONF64 is tile1NEONF32 in float64.
-//
-//go:noescape
-func tile1NEONF64(k int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc int, from *float64, ldf int, relu bool)
-
+// tileNEONF32 is impl.tile. Rows of b that are followed by enough of its elements are loaded whole, however
+// narrow the panel: elements after cols take no part in the result.
 func tileNEONF32(m, k int, a []float32, ars, aks int, b []float32, bks int, c []float32, ldc, cols int, from []float32, ldf int, relu bool) {
+	whole, part := k, 0
 	if cols < 16 {
-		tilePart(m, k, a, ars, aks, b, bks, c, ldc, cols, from, ldf, relu)
-		return
+		whole, part = readable(k, len(b), bks, 16), cols*4/4
 	}
 	for m > 0 {
-		tile, rows := tile6NEONF32, 6
-		if m < rows {
-			tile, rows = tile1NEONF32, 1
+		tile, rows := tile1NEONF32, 1
+		switch {
+		case m >= 6:
+			tile, rows = tile6NEONF32, 6
+		case m >= 4:
+			tile, rows = tile4NEONF32, 4
+		case m >= 2:
+			tile, rows = tile2NEONF32, 2
 		}
-		tile(k, &a[0], 4*ars, 4*aks, &b[0], 4*bks, &c[0], 4*ldc, unsafe.SliceData(from), 4*ldf, relu)
+		tile(k, whole, &a[0], 4*ars, 4*aks, &b[0], 4*bks, &c[0], 4*ldc, part, unsafe.SliceData(from), 4*ldf, relu)
 		if m -= rows; m > 0 {
 			a, c, from = a[rows*ars:], c[rows*ldc:], after(from, rows*ldf)
 		}
 	}
 }
 
+// tileNEONF64 is impl.tile. Rows of b that are followed by enough of its elements are loaded whole, however
+// narrow the panel: elements after cols take no part in the result.
 func tileNEONF64(m, k int, a []float64, ars, aks int, b []float64, bks int, c []float64, ldc, cols int, from []float64, ldf int, relu bool) {
+	whole, part := k, 0
 	if cols < 8 {
-		tilePart(m, k, a, ars, aks, b, bks, c, ldc, cols, from, ldf, relu)
-		return
+		whole, part = readable(k, len(b), bks, 8), cols*8/4
 	}
 	for m > 0 {
-		tile, rows := tile6NEONF64, 6
-		if m < rows {
-			tile, rows = tile1NEONF64, 1
+		tile, rows := tile1NEONF64, 1
+		switch {
+		case m >= 6:
+			tile, rows = tile6NEONF64, 6
+		case m >= 4:
+			tile, rows = tile4NEONF64, 4
+		case m >= 2:
+			tile, rows = tile2NEONF64, 2
 		}
-		tile(k, &a[0], 8*ars, 8*aks, &b[0], 8*bks, &c[0], 8*ldc, unsafe.SliceData(from), 8*ldf, relu)
+		tile(k, whole, &a[0], 8*ars, 8*aks, &b[0], 8*bks, &c[0], 8*ldc, part, unsafe.SliceData(from), 8*ldf, relu)
 		if m -= rows; m > 0 {
 			a, c, from = a[rows*ars:], c[rows*ldc:], after(from, rows*ldf)
 		}
 	}
 }
 
-// tilePart is the tile of less than a whole panel: the portable one, in pieces of its width.
-func tilePart[T float](m, k int, a []T, ars, aks int, b []T, bks int, c []T, ldc, cols int, from []T, ldf int, relu bool) {
-	for j := 0; j < cols; j += genericPanel {
-		tileGeneric(m, k, a, ars, aks, b[j:], bks, c[j:], ldc, min(genericPanel, cols-j), after(from, j), ldf, relu)
+// readable is how many of k rows, step apart in a slice of n elements, have width elements there.
+func readable(k, n, step, width int) int {
+	switch {
+	case n < width:
+		return 0
+	case step == 0:
+		return k
 	}
+	return min(k, (n-width)/step+1)
 }
+
+// tile6NEONF32 is impl.tile for six rows, tile4NEONF32 for four and so on. Strides are in bytes. part is 0
+// for a whole panel, else the 32-bit words of its rows, and only the first whole rows of b may be read
+// beyond them.
+//
+//go:noescape
+func tile6NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+
+//go:noescape
+func tile4NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+
+//go:noescape
+func tile2NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+
+//go:noescape
+func tile1NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+
+//go:noescape
+func tile6NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+
+//go:noescape
+func tile4NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+
+//go:noescape
+func tile2NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+
+//go:noescape
+func tile1NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+
+//go:noescape
+func rowNEONF32(k int, a []float32, aks int, b []float32, step, bks, ahead int, c, from []float32, relu bool)
+
+//go:noescape
+func rowNEONF64(k int, a []float64, aks int, b []float64, step, bks, ahead int, c, from []float64, relu bool)

@@ -3,321 +3,257 @@
 #include "textflag.h"
 #include "neon_arm64.h"
 
-// ROW multiplies the next element of a row of A, at p, by the row of B in V24 … V27.
-#define ROW(T, p, x, c0, c1, c2, c3) \
-	VLD1R.P (p)(R7), [x.T]; \
-	VFMLA x.T, V24.T, c0.T; \
-	VFMLA x.T, V25.T, c1.T; \
-	VFMLA x.T, V26.T, c2.T; \
-	VFMLA x.T, V27.T, c3.T
+// The tiles: up to six rows of a panel of four vectors, V0 … V23, row after row. The rows of A are at R1 …
+// R6, aks apart in R7, B is at R8 with rows R9 apart, a row of it in V24 … V27.
 
-// FROM adds a row of from: one times it, which rounds once as an addition does.
-#define FROM(T, c0, c1, c2, c3) \
-	VLD1 (R12), [V24.T, V25.T, V26.T, V27.T]; \
+#define MLAS4(x, r) FMLAXC(x, 24, r)
+#define MLAD2(x, r) FMLAXDC(x, 24, r)
+
+// TERM adds a term: the next element of each row of A times the row of B that is at b. All that can be is
+// loaded before it is used, for cores that run in order.
+#define TERM6(T, MLA, b) \
+	VLD1R.P (R1)(R7), [V28.T]; \
+	VLD1R.P (R2)(R7), [V29.T]; \
+	VLD1R.P (R3)(R7), [V30.T]; \
+	VLD1R.P (R4)(R7), [V31.T]; \
+	LOADX(b, 24); \
+	MLA(28, 0); \
+	VLD1R.P (R5)(R7), [V28.T]; \
+	MLA(29, 4); \
+	VLD1R.P (R6)(R7), [V29.T]; \
+	MLA(30, 8); \
+	MLA(31, 12); \
+	MLA(28, 16); \
+	MLA(29, 20)
+#define TERM4(T, MLA, b) \
+	VLD1R.P (R1)(R7), [V28.T]; \
+	VLD1R.P (R2)(R7), [V29.T]; \
+	VLD1R.P (R3)(R7), [V30.T]; \
+	VLD1R.P (R4)(R7), [V31.T]; \
+	LOADX(b, 24); \
+	MLA(28, 0); \
+	MLA(29, 4); \
+	MLA(30, 8); \
+	MLA(31, 12)
+#define TERM2(T, MLA, b) \
+	VLD1R.P (R1)(R7), [V28.T]; \
+	VLD1R.P (R2)(R7), [V29.T]; \
+	LOADX(b, 24); \
+	MLA(28, 0); \
+	MLA(29, 4)
+#define TERM1(T, MLA, b) \
+	VLD1R.P (R1)(R7), [V28.T]; \
+	LOADX(b, 24); \
+	MLA(28, 0)
+
+// EACH does something to the sums of each row.
+#define EACH6(DO) DO(0); DO(4); DO(8); DO(12); DO(16); DO(20)
+#define EACH4(DO) DO(0); DO(4); DO(8); DO(12)
+#define EACH2(DO) DO(0); DO(4)
+#define EACH1(DO) DO(0)
+
+#define FROMS4(r) LOADX(12, 24); ADD R13, R12; FADDX(24, r, r)
+#define FROMD2(r) LOADX(12, 24); ADD R13, R12; FADDXD(24, r, r)
+#define CLIPS4(r) FMAXXC(31, r, r)
+#define CLIPD2(r) FMAXXDC(31, r, r)
+#define STORE(r) STOREX(10, r); ADD R11, R10
+
+// COPY copies the first R19 < 16 words, of 32 bits, from R20 to R21. Labels are those that it may use.
+#define COPY(eight, four, two, one) \
+	TBZ $3, R19, eight; \
+	VLD1.P 32(R20), [V24.S4, V25.S4]; \
+	VST1.P [V24.S4, V25.S4], 32(R21); \
+eight: \
+	TBZ $2, R19, four; \
+	VLD1.P 16(R20), [V24.S4]; \
+	VST1.P [V24.S4], 16(R21); \
+four: \
+	TBZ $1, R19, two; \
+	MOVD.P 8(R20), R22; \
+	MOVD.P R22, 8(R21); \
+two: \
+	TBZ $0, R19, one; \
+	MOVWU (R20), R22; \
+	MOVW R22, (R21); \
+one:
+
+// TILE is the whole tile. Strides are in bytes. part is 0 for a whole panel, else the words of a row of it:
+// rows of from and C go by way of the stack then, and so do those of B after the first whole ones.
+#define TILE(rows, TERM, EACH, T, MLA, FROM, CLIP) \
+	MOVD k+0(FP), R23; \
+	MOVD whole+8(FP), R0; \
+	MOVD a+16(FP), R1; \
+	MOVD ars+24(FP), R15; \
+	MOVD aks+32(FP), R7; \
+	MOVD b+40(FP), R8; \
+	MOVD bks+48(FP), R9; \
+	MOVD part+72(FP), R19; \
+	ADD R15, R1, R2; \
+	ADD R15, R2, R3; \
+	ADD R15, R3, R4; \
+	ADD R15, R4, R5; \
+	ADD R15, R5, R6; \
+	EACH(ZEROX); \
+	SUB R0, R23; \
+	CBZ R0, rest; \
+loop: \
+	TERM(T, MLA, 8); \
+	ADD R9, R8; \
+	SUBS $1, R0; \
+	BNE loop; \
+rest: \
+	CBZ R23, sums; \
+short: \
+	MOVD R8, R20; \
+	MOVD $buf-384(SP), R21; \
+	COPY(short8, short4, short2, short1); \
+	MOVD $buf-384(SP), R21; \
+	TERM(T, MLA, 21); \
+	ADD R9, R8; \
+	SUBS $1, R23; \
+	BNE short; \
+sums: \
+	MOVD from+80(FP), R12; \
+	CBZ R12, clip; \
+	MOVD ldf+88(FP), R13; \
+	CBZ R19, add; \
+	MOVD $buf-384(SP), R24; \
+	MOVD $rows, R25; \
+gather: \
+	MOVD R12, R20; \
+	MOVD R24, R21; \
+	COPY(gather8, gather4, gather2, gather1); \
 	ADD R13, R12; \
-	VFMLA V30.T, V24.T, c0.T; \
-	VFMLA V30.T, V25.T, c1.T; \
-	VFMLA V30.T, V26.T, c2.T; \
-	VFMLA V30.T, V27.T, c3.T
-
-// func tile6NEONF32(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, from *float32, ldf int, relu bool)
-TEXT ·tile6NEONF32(SB), NOSPLIT, $0-81
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD ars+16(FP), R15
-	MOVD aks+24(FP), R7
-	MOVD b+32(FP), R8
-	MOVD bks+40(FP), R9
-	ADD R15, R1, R2
-	ADD R15, R2, R3
-	ADD R15, R3, R4
-	ADD R15, R4, R5
-	ADD R15, R5, R6
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V6.B16, V6.B16, V6.B16
-	VEOR V7.B16, V7.B16, V7.B16
-	VEOR V8.B16, V8.B16, V8.B16
-	VEOR V9.B16, V9.B16, V9.B16
-	VEOR V10.B16, V10.B16, V10.B16
-	VEOR V11.B16, V11.B16, V11.B16
-	VEOR V12.B16, V12.B16, V12.B16
-	VEOR V13.B16, V13.B16, V13.B16
-	VEOR V14.B16, V14.B16, V14.B16
-	VEOR V15.B16, V15.B16, V15.B16
-	VEOR V16.B16, V16.B16, V16.B16
-	VEOR V17.B16, V17.B16, V17.B16
-	VEOR V18.B16, V18.B16, V18.B16
-	VEOR V19.B16, V19.B16, V19.B16
-	VEOR V20.B16, V20.B16, V20.B16
-	VEOR V21.B16, V21.B16, V21.B16
-	VEOR V22.B16, V22.B16, V22.B16
-	VEOR V23.B16, V23.B16, V23.B16
-
-loop:
-	VLD1 (R8), [V24.S4, V25.S4, V26.S4, V27.S4]
-	ADD R9, R8
-	ROW(S4, R1, V28, V0, V1, V2, V3)
-	ROW(S4, R2, V29, V4, V5, V6, V7)
-	ROW(S4, R3, V28, V8, V9, V10, V11)
-	ROW(S4, R4, V29, V12, V13, V14, V15)
-	ROW(S4, R5, V28, V16, V17, V18, V19)
-	ROW(S4, R6, V29, V20, V21, V22, V23)
-	SUBS $1, R0
-	BNE loop
-
-	MOVD from+64(FP), R12
-	CBZ R12, clip
-	MOVD ldf+72(FP), R13
-	FMOVS $1.0, F30
-	VDUP V30.S[0], V30.S4
-	FROM(S4, V0, V1, V2, V3)
-	FROM(S4, V4, V5, V6, V7)
-	FROM(S4, V8, V9, V10, V11)
-	FROM(S4, V12, V13, V14, V15)
-	FROM(S4, V16, V17, V18, V19)
-	FROM(S4, V20, V21, V22, V23)
-
-clip:
-	MOVBU relu+80(FP), R14
-	CBZ R14, store
-	VEOR V31.B16, V31.B16, V31.B16
-	FMAXS4(31, 0, 0)
-	FMAXS4(31, 1, 1)
-	FMAXS4(31, 2, 2)
-	FMAXS4(31, 3, 3)
-	FMAXS4(31, 4, 4)
-	FMAXS4(31, 5, 5)
-	FMAXS4(31, 6, 6)
-	FMAXS4(31, 7, 7)
-	FMAXS4(31, 8, 8)
-	FMAXS4(31, 9, 9)
-	FMAXS4(31, 10, 10)
-	FMAXS4(31, 11, 11)
-	FMAXS4(31, 12, 12)
-	FMAXS4(31, 13, 13)
-	FMAXS4(31, 14, 14)
-	FMAXS4(31, 15, 15)
-	FMAXS4(31, 16, 16)
-	FMAXS4(31, 17, 17)
-	FMAXS4(31, 18, 18)
-	FMAXS4(31, 19, 19)
-	FMAXS4(31, 20, 20)
-	FMAXS4(31, 21, 21)
-	FMAXS4(31, 22, 22)
-	FMAXS4(31, 23, 23)
-
-store:
-	MOVD c+48(FP), R10
-	MOVD ldc+56(FP), R11
-	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R10)
-	ADD R11, R10
-	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R10)
-	ADD R11, R10
-	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R10)
-	ADD R11, R10
-	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R10)
-	ADD R11, R10
-	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R10)
-	ADD R11, R10
-	VST1 [V20.S4, V21.S4, V22.S4, V23.S4], (R10)
-	ADD R11, R10
+	ADD $64, R24; \
+	SUBS $1, R25; \
+	BNE gather; \
+	MOVD $buf-384(SP), R12; \
+	MOVD $64, R13; \
+add: \
+	EACH(FROM); \
+clip: \
+	MOVBU relu+96(FP), R14; \
+	CBZ R14, store; \
+	ZEROS4(31); \
+	EACH(CLIP); \
+store: \
+	MOVD c+56(FP), R10; \
+	MOVD ldc+64(FP), R11; \
+	CBNZ R19, parts; \
+	EACH(STORE); \
+	RET; \
+parts: \
+	MOVD R10, R12; \
+	MOVD R11, R13; \
+	MOVD $buf-384(SP), R10; \
+	MOVD R10, R24; \
+	MOVD $64, R11; \
+	EACH(STORE); \
+	MOVD $rows, R25; \
+scatter: \
+	MOVD R24, R20; \
+	MOVD R12, R21; \
+	COPY(scatter8, scatter4, scatter2, scatter1); \
+	ADD $64, R24; \
+	ADD R13, R12; \
+	SUBS $1, R25; \
+	BNE scatter; \
 	RET
 
-// func tile1NEONF32(k int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc int, from *float32, ldf int, relu bool)
-TEXT ·tile1NEONF32(SB), NOSPLIT, $0-81
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD ars+16(FP), R15
-	MOVD aks+24(FP), R7
-	MOVD b+32(FP), R8
-	MOVD bks+40(FP), R9
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
+#define ROWS4(x, r) FMLAXC(28, x, r)
+#define ROWD2(x, r) FMLAXDC(28, x, r)
+#define JOINS4(x, r) FADDX(x, r, r)
+#define JOIND2(x, r) FADDXD(x, r, r)
 
-loop:
-	VLD1 (R8), [V24.S4, V25.S4, V26.S4, V27.S4]
-	ADD R9, R8
-	ROW(S4, R1, V28, V0, V1, V2, V3)
-	SUBS $1, R0
-	BNE loop
-
-	MOVD from+64(FP), R12
-	CBZ R12, clip
-	MOVD ldf+72(FP), R13
-	FMOVS $1.0, F30
-	VDUP V30.S[0], V30.S4
-	FROM(S4, V0, V1, V2, V3)
-
-clip:
-	MOVBU relu+80(FP), R14
-	CBZ R14, store
-	VEOR V31.B16, V31.B16, V31.B16
-	FMAXS4(31, 0, 0)
-	FMAXS4(31, 1, 1)
-	FMAXS4(31, 2, 2)
-	FMAXS4(31, 3, 3)
-
-store:
-	MOVD c+48(FP), R10
-	MOVD ldc+56(FP), R11
-	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R10)
-	ADD R11, R10
+// ROW is impl.row: four panels at R8, R4, R5 and R6, a row of each in V16 … V19, V20 … V23, V24 … V27 and
+// V16 … V19 again. Four streams are what CPUs fetch ahead by themselves, so ahead is left alone.
+#define ROW(shift, T, MLA, JOIN, CLIP) \
+	MOVD k+0(FP), R0; \
+	MOVD a_base+8(FP), R1; \
+	MOVD aks+32(FP), R7; \
+	MOVD b_base+40(FP), R8; \
+	MOVD step+64(FP), R15; \
+	MOVD bks+72(FP), R9; \
+	LSL $shift, R7; \
+	LSL $shift, R15; \
+	LSL $shift, R9; \
+	ADD R15, R8, R4; \
+	ADD R15, R4, R5; \
+	ADD R15, R5, R6; \
+	EACH4(ZEROX); \
+loop: \
+	VLD1R.P (R1)(R7), [V28.T]; \
+	LOADX(8, 16); \
+	LOADX(4, 20); \
+	LOADX(5, 24); \
+	ADD R9, R8; \
+	ADD R9, R4; \
+	ADD R9, R5; \
+	MLA(16, 0); \
+	LOADX(6, 16); \
+	ADD R9, R6; \
+	MLA(20, 4); \
+	MLA(24, 8); \
+	MLA(16, 12); \
+	SUBS $1, R0; \
+	BNE loop; \
+	MOVD from_base+112(FP), R12; \
+	CBZ R12, clip; \
+	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	JOIN(16, 0); \
+	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	JOIN(16, 4); \
+	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	JOIN(16, 8); \
+	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	JOIN(16, 12); \
+clip: \
+	MOVBU relu+136(FP), R14; \
+	CBZ R14, store; \
+	ZEROS4(31); \
+	EACH4(CLIP); \
+store: \
+	MOVD c_base+88(FP), R10; \
+	MOVD $64, R11; \
+	EACH4(STORE); \
 	RET
 
-// func tile6NEONF64(k int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc int, from *float64, ldf int, relu bool)
-TEXT ·tile6NEONF64(SB), NOSPLIT, $0-81
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD ars+16(FP), R15
-	MOVD aks+24(FP), R7
-	MOVD b+32(FP), R8
-	MOVD bks+40(FP), R9
-	ADD R15, R1, R2
-	ADD R15, R2, R3
-	ADD R15, R3, R4
-	ADD R15, R4, R5
-	ADD R15, R5, R6
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
-	VEOR V4.B16, V4.B16, V4.B16
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V6.B16, V6.B16, V6.B16
-	VEOR V7.B16, V7.B16, V7.B16
-	VEOR V8.B16, V8.B16, V8.B16
-	VEOR V9.B16, V9.B16, V9.B16
-	VEOR V10.B16, V10.B16, V10.B16
-	VEOR V11.B16, V11.B16, V11.B16
-	VEOR V12.B16, V12.B16, V12.B16
-	VEOR V13.B16, V13.B16, V13.B16
-	VEOR V14.B16, V14.B16, V14.B16
-	VEOR V15.B16, V15.B16, V15.B16
-	VEOR V16.B16, V16.B16, V16.B16
-	VEOR V17.B16, V17.B16, V17.B16
-	VEOR V18.B16, V18.B16, V18.B16
-	VEOR V19.B16, V19.B16, V19.B16
-	VEOR V20.B16, V20.B16, V20.B16
-	VEOR V21.B16, V21.B16, V21.B16
-	VEOR V22.B16, V22.B16, V22.B16
-	VEOR V23.B16, V23.B16, V23.B16
+// func tile6NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+TEXT ·tile6NEONF32(SB), NOSPLIT, $384-97
+	TILE(6, TERM6, EACH6, S4, MLAS4, FROMS4, CLIPS4)
 
-loop:
-	VLD1 (R8), [V24.D2, V25.D2, V26.D2, V27.D2]
-	ADD R9, R8
-	ROW(D2, R1, V28, V0, V1, V2, V3)
-	ROW(D2, R2, V29, V4, V5, V6, V7)
-	ROW(D2, R3, V28, V8, V9, V10, V11)
-	ROW(D2, R4, V29, V12, V13, V14, V15)
-	ROW(D2, R5, V28, V16, V17, V18, V19)
-	ROW(D2, R6, V29, V20, V21, V22, V23)
-	SUBS $1, R0
-	BNE loop
+// func tile4NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+TEXT ·tile4NEONF32(SB), NOSPLIT, $384-97
+	TILE(4, TERM4, EACH4, S4, MLAS4, FROMS4, CLIPS4)
 
-	MOVD from+64(FP), R12
-	CBZ R12, clip
-	MOVD ldf+72(FP), R13
-	FMOVD $1.0, F30
-	VDUP V30.D[0], V30.D2
-	FROM(D2, V0, V1, V2, V3)
-	FROM(D2, V4, V5, V6, V7)
-	FROM(D2, V8, V9, V10, V11)
-	FROM(D2, V12, V13, V14, V15)
-	FROM(D2, V16, V17, V18, V19)
-	FROM(D2, V20, V21, V22, V23)
+// func tile2NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+TEXT ·tile2NEONF32(SB), NOSPLIT, $384-97
+	TILE(2, TERM2, EACH2, S4, MLAS4, FROMS4, CLIPS4)
 
-clip:
-	MOVBU relu+80(FP), R14
-	CBZ R14, store
-	VEOR V31.B16, V31.B16, V31.B16
-	FMAXD2(31, 0, 0)
-	FMAXD2(31, 1, 1)
-	FMAXD2(31, 2, 2)
-	FMAXD2(31, 3, 3)
-	FMAXD2(31, 4, 4)
-	FMAXD2(31, 5, 5)
-	FMAXD2(31, 6, 6)
-	FMAXD2(31, 7, 7)
-	FMAXD2(31, 8, 8)
-	FMAXD2(31, 9, 9)
-	FMAXD2(31, 10, 10)
-	FMAXD2(31, 11, 11)
-	FMAXD2(31, 12, 12)
-	FMAXD2(31, 13, 13)
-	FMAXD2(31, 14, 14)
-	FMAXD2(31, 15, 15)
-	FMAXD2(31, 16, 16)
-	FMAXD2(31, 17, 17)
-	FMAXD2(31, 18, 18)
-	FMAXD2(31, 19, 19)
-	FMAXD2(31, 20, 20)
-	FMAXD2(31, 21, 21)
-	FMAXD2(31, 22, 22)
-	FMAXD2(31, 23, 23)
+// func tile1NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
+TEXT ·tile1NEONF32(SB), NOSPLIT, $384-97
+	TILE(1, TERM1, EACH1, S4, MLAS4, FROMS4, CLIPS4)
 
-store:
-	MOVD c+48(FP), R10
-	MOVD ldc+56(FP), R11
-	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R10)
-	ADD R11, R10
-	VST1 [V4.D2, V5.D2, V6.D2, V7.D2], (R10)
-	ADD R11, R10
-	VST1 [V8.D2, V9.D2, V10.D2, V11.D2], (R10)
-	ADD R11, R10
-	VST1 [V12.D2, V13.D2, V14.D2, V15.D2], (R10)
-	ADD R11, R10
-	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R10)
-	ADD R11, R10
-	VST1 [V20.D2, V21.D2, V22.D2, V23.D2], (R10)
-	ADD R11, R10
-	RET
+// func tile6NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+TEXT ·tile6NEONF64(SB), NOSPLIT, $384-97
+	TILE(6, TERM6, EACH6, D2, MLAD2, FROMD2, CLIPD2)
 
-// func tile1NEONF64(k int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc int, from *float64, ldf int, relu bool)
-TEXT ·tile1NEONF64(SB), NOSPLIT, $0-81
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD ars+16(FP), R15
-	MOVD aks+24(FP), R7
-	MOVD b+32(FP), R8
-	MOVD bks+40(FP), R9
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
+// func tile4NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+TEXT ·tile4NEONF64(SB), NOSPLIT, $384-97
+	TILE(4, TERM4, EACH4, D2, MLAD2, FROMD2, CLIPD2)
 
-loop:
-	VLD1 (R8), [V24.D2, V25.D2, V26.D2, V27.D2]
-	ADD R9, R8
-	ROW(D2, R1, V28, V0, V1, V2, V3)
-	SUBS $1, R0
-	BNE loop
+// func tile2NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+TEXT ·tile2NEONF64(SB), NOSPLIT, $384-97
+	TILE(2, TERM2, EACH2, D2, MLAD2, FROMD2, CLIPD2)
 
-	MOVD from+64(FP), R12
-	CBZ R12, clip
-	MOVD ldf+72(FP), R13
-	FMOVD $1.0, F30
-	VDUP V30.D[0], V30.D2
-	FROM(D2, V0, V1, V2, V3)
+// func tile1NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
+TEXT ·tile1NEONF64(SB), NOSPLIT, $384-97
+	TILE(1, TERM1, EACH1, D2, MLAD2, FROMD2, CLIPD2)
 
-clip:
-	MOVBU relu+80(FP), R14
-	CBZ R14, store
-	VEOR V31.B16, V31.B16, V31.B16
-	FMAXD2(31, 0, 0)
-	FMAXD2(31, 1, 1)
-	FMAXD2(31, 2, 2)
-	FMAXD2(31, 3, 3)
+// func rowNEONF32(k int, a []float32, aks int, b []float32, step, bks, ahead int, c, from []float32, relu bool)
+TEXT ·rowNEONF32(SB), NOSPLIT, $0-137
+	ROW(2, S4, ROWS4, JOINS4, CLIPS4)
 
-store:
-	MOVD c+48(FP), R10
-	MOVD ldc+56(FP), R11
-	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R10)
-	ADD R11, R10
-	RET
+// func rowNEONF64(k int, a []float64, aks int, b []float64, step, bks, ahead int, c, from []float64, relu bool)
+TEXT ·rowNEONF64(SB), NOSPLIT, $0-137
+	ROW(3, D2, ROWD2, JOIND2, CLIPD2)

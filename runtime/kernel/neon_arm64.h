@@ -38,6 +38,7 @@
 
 // Constants in all lanes.
 #define ONES4(d) WORD $(0x4f03f600 | (d)) // FMOV Vd.4S, #1.0
+#define ZEROS4(d) WORD $(0x4f000400 | (d)) // MOVI Vd.4S, #0
 #define BIASS4(d) WORD $(0x4f0307e0 | (d)) // MOVI Vd.4S, #127: of the exponent
 
 // On float64, two lanes.
@@ -88,6 +89,18 @@
 #define BITXC(m, n, d) BITB16(m, n, d); BITB16(m, (n)+1, (d)+1); BITB16(m, (n)+2, (d)+2); BITB16(m, (n)+3, (d)+3)
 #define ADDXC(m, n, d) ADDS4(m, n, d); ADDS4(m, (n)+1, (d)+1); ADDS4(m, (n)+2, (d)+2); ADDS4(m, (n)+3, (d)+3)
 #define BSLXC(m, n, d) BSLB16(m, n, d); BSLB16(m, (n)+1, (d)+1); BSLB16(m, (n)+2, (d)+2); BSLB16(m, (n)+3, (d)+3)
+
+#define FMLAXC(m, n, d) FMLAS4(m, n, d); FMLAS4(m, (n)+1, (d)+1); FMLAS4(m, (n)+2, (d)+2); FMLAS4(m, (n)+3, (d)+3)
+
+// The same on float64: eight elements.
+#define FADDXD(m, n, d) FADDD2(m, n, d); FADDD2((m)+1, (n)+1, (d)+1); FADDD2((m)+2, (n)+2, (d)+2); FADDD2((m)+3, (n)+3, (d)+3)
+#define FMAXXDC(m, n, d) FMAXD2(m, n, d); FMAXD2(m, (n)+1, (d)+1); FMAXD2(m, (n)+2, (d)+2); FMAXD2(m, (n)+3, (d)+3)
+#define FMLAXDC(m, n, d) FMLAD2(m, n, d); FMLAD2(m, (n)+1, (d)+1); FMLAD2(m, (n)+2, (d)+2); FMLAD2(m, (n)+3, (d)+3)
+
+// A whole group: 64 bytes, from or to the address in general register r.
+#define LOADX(r, d) WORD $(0x4c402800 | (r)<<5 | (d)) // LD1 {Vd.4S-Vd+3.4S}, [Xr]
+#define STOREX(r, n) WORD $(0x4c002800 | (r)<<5 | (n)) // ST1 {Vn.4S-Vn+3.4S}, [Xr]
+#define ZEROX(d) ZEROS4(d); ZEROS4((d)+1); ZEROS4((d)+2); ZEROS4((d)+3)
 
 // The same with lane i of m for the whole group.
 #define FMULXE(m, i, n, d) FMULS4E(m, i, n, d); FMULS4E(m, i, (n)+1, (d)+1); FMULS4E(m, i, (n)+2, (d)+2); FMULS4E(m, i, (n)+3, (d)+3)
