@@ -31,7 +31,7 @@ type PackedBilinear32 struct {
 	// of m2 and each group [terms of the group·n2][nr].
 	a, b []float32
 
-	paired bool // whole panels go to impl.pair
+	paired, whole bool // whole panels go to impl.pair; there are no others
 
 	cuts  int // tasks of a block of samples: panels if B is first, else blocks of rows
 	rows  int // of such a block
@@ -151,20 +151,35 @@ func (w *PackedBilinear32) Mul(p *Pool, m int, x []float32, ldx int, y []float32
 		mustHold("X", len(x), m, nx, ldx, 1)
 		mustHold("Y", len(y), m, ny, ldy, 1)
 	}
-	if p.worth(m * w.work) {
+	switch {
+	case p != nil && p.worth(m*w.work):
 		w.share(p, m, x, ldx, y, ldy, &e)
-		return
+	case w.whole && e.F <= Relu && e.Add == nil && (e.Bias == nil || len(e.Bias) >= ny):
+		// The products of a small layer take less than a thousand instructions, so that all others count.
+		var from *float32
+		if e.Bias != nil {
+			from = &e.Bias[0]
+		}
+		t := borrowed(w.between)
+		for s := 0; s < m; s += w.block {
+			w.pairs(min(m-s, w.block), 0, w.cuts, &x[s*ldx], ldx, &y[s*ldy], ldy, from, 0, e.F == Relu, &(*t)[0])
+		}
+		scratches.Put(t)
+	default:
+		w.alone(m, x, ldx, y, ldy, &e)
 	}
+}
+
+// alone is Mul on the caller.
+func (w *PackedBilinear32) alone(m int, x []float32, ldx int, y []float32, ldy int, e *Epilogue32) {
 	// Field by field: a copy of the whole would read vectors of what was written in words, which waits for
 	// all writes before it, those of the product before among them.
 	var c bilinearCall
 	c.w, c.x, c.y, c.ldx, c.ldy, c.block = w, x, y, ldx, ldy, min(m, w.block)
-	e.ends(&c.ends, w.path, m, ny)
+	e.ends(&c.ends, w.path, m, w.m1*w.m2)
 	t := borrowed(c.block * w.between)
 	for s := 0; s < m; s += c.block {
-		for cut := range w.cuts {
-			c.task(s, min(m, s+c.block), cut, *t)
-		}
+		c.tasks(s, min(m, s+c.block), 0, w.cuts, *t)
 	}
 	scratches.Put(t)
 }
@@ -192,7 +207,8 @@ func (w *PackedBilinear32) plan() {
 		w.work = w.terms * w.n1 * panels * nr * (w.n2 + w.m1)
 		w.block = max(1, bilinearBytes/4/(w.n1*w.group*nr))
 		w.cuts, w.rows, w.between = panels, w.m1, w.n1*w.group*nr
-		w.paired = w.path.f32.pair != nil && max(w.n2, w.n1*w.group) <= blockK && w.block*w.between*(w.n2+w.m1) <= pairWork
+		w.paired = w.path.f32.pair != nil && max(w.n2, w.n1*w.group) <= blockK && w.block*w.work <= pairWork
+		w.whole = w.paired && w.m2%nr == 0
 		return
 	}
 	w.work = w.terms * w.m1 * (w.n1*w.n2 + w.n2*panels*nr)
@@ -220,55 +236,68 @@ func (j *bilinearJob) run(lo, hi int) {
 	s := borrowed(j.block * j.w.between)
 	for t := lo; t < hi; t++ {
 		from := t / j.w.cuts * j.block
-		j.task(from, min(j.samples, from+j.block), t%j.w.cuts, *s)
+		j.tasks(from, min(j.samples, from+j.block), t%j.w.cuts, t%j.w.cuts+1, *s)
 	}
 	scratches.Put(s)
 }
 
-// task is one part of the samples s0 … s1-1, with the memory t for what is between the products.
-func (c *bilinearCall) task(s0, s1, cut int, t []float32) {
+// tasks is the parts cut … end-1 of the samples s0 … s1-1, with the memory t for what is between the
+// products.
+func (c *bilinearCall) tasks(s0, s1, cut, end int, t []float32) {
 	w := c.w
-	switch {
-	case !w.bFirst:
-		c.strip(s0, s1, cut*w.rows, min(w.m1, (cut+1)*w.rows), t)
-	case w.paired && (cut+1)*w.path.f32.nr <= w.m2:
-		c.pair(s0, s1, cut, t)
-	default:
-		c.panel(s0, s1, cut, t)
+	if w.paired {
+		if whole := min(end, w.m2/w.path.f32.nr); cut < whole {
+			c.pair(s0, s1, cut, whole, t)
+			cut = whole
+		}
+	}
+	for ; cut < end; cut++ {
+		if w.bFirst {
+			c.panel(s0, s1, cut, t)
+		} else {
+			c.strip(s0, s1, cut*w.rows, min(w.m1, (cut+1)*w.rows), t)
+		}
 	}
 }
 
-// pair computes the columns of panel q, which is whole, for the samples s0 … s1-1, B first.
-func (c *bilinearCall) pair(s0, s1, q int, t []float32) {
+// pair computes the columns of the panels q0 … q1-1, which are whole, for the samples s0 … s1-1, B first.
+func (c *bilinearCall) pair(s0, s1, q0, q1 int, t []float32) {
 	w := c.w
-	nr, together := w.path.f32.nr, s1-s0
-	if c.ends.bias != nil || c.ends.act != nil {
+	col, cols, together := q0*w.path.f32.nr, (q1-q0)*w.path.f32.nr, s1-s0
+	ends := c.ends.bias != nil || c.ends.act != nil
+	if ends {
 		together = 1 // what follows finds Y in the nearest cache
 	}
 	for ; s0 < s1; s0 += together {
-		for g := 0; g < w.terms; g += w.group {
-			size := min(w.group, w.terms-g)
-			from, ldf := c.from(s0, 0, q*nr, g)
-			var start *float32
-			if ldf = 0; from != nil {
-				start = &from[0]
-				ldf = c.ends.ldf
-			}
-			if g > 0 {
-				ldf = c.ldy
-			}
-			w.path.f32.pair(together, &c.x[s0*c.ldx], c.ldx, w.n1, w.n2, &w.b[(q*w.terms+g)*w.n2*nr], size, &t[0],
-				&w.a[g*w.m1*w.n1], w.m1, &c.y[s0*c.ldy+q*nr], c.ldy, w.m2, start, ldf, c.ends.relu && g+size == w.terms)
+		var start *float32
+		if from, _ := c.from(s0, 0, col, 0); from != nil {
+			start = &from[0]
 		}
-		if together == 1 {
-			c.finish(0, w.m1, nr, q*nr, c.y[s0*c.ldy+q*nr:])
+		y := c.y[s0*c.ldy+col:]
+		w.pairs(together, q0, q1, &c.x[s0*c.ldx], c.ldx, &y[0], c.ldy, start, c.ends.ldf, c.ends.relu, &t[0])
+		if ends {
+			c.finish(0, w.m1, cols, col, y)
 		}
+	}
+}
+
+// pairs is impl.pair for all groups of terms. y and from begin at the first of the panels q0 … q1-1.
+func (w *PackedBilinear32) pairs(samples, q0, q1 int, x *float32, ldx int, y *float32, ldy int, from *float32, ldf int, relu bool, t *float32) {
+	im := w.path.f32
+	step := w.n2 * im.nr
+	for g := 0; g < w.terms; g += w.group {
+		size := min(w.group, w.terms-g)
+		if g > 0 {
+			from, ldf = y, ldy
+		}
+		im.pair(samples, q1-q0, x, ldx, w.n1, w.n2, &w.b[(q0*w.terms+g)*step], w.terms*step, size, t,
+			&w.a[g*w.m1*w.n1], w.m1, y, ldy, w.m2, from, ldf, relu && g+size == w.terms)
 	}
 }
 
 // panel computes the columns of panel q for the samples s0 … s1-1, B first.
-func (j *bilinearCall) panel(s0, s1, q int, t []float32) {
-	w := j.w
+func (c *bilinearCall) panel(s0, s1, q int, t []float32) {
+	w := c.w
 	im := w.path.f32
 	nr, samples := im.nr, s1-s0
 	col := q * nr
@@ -278,29 +307,29 @@ func (j *bilinearCall) panel(s0, s1, q int, t []float32) {
 		k := w.n1 * size
 		for r := range size { // T[s, i, r, :] = Σ_j X[s, i, j]·B_r[:, j]
 			b := w.b[(q*w.terms+g+r)*w.n2*nr:]
-			if j.ldx == w.n1*w.n2 {
-				product(im, samples*w.n1, w.n2, j.x[s0*j.ldx:], w.n2, 1, b, nr, t[r*nr:], size*nr, cols, nil, 0, false)
+			if c.ldx == w.n1*w.n2 {
+				product(im, samples*w.n1, w.n2, c.x[s0*c.ldx:], w.n2, 1, b, nr, t[r*nr:], size*nr, cols, nil, 0, false)
 				continue
 			}
 			for s := range samples {
-				product(im, w.n1, w.n2, j.x[(s0+s)*j.ldx:], w.n2, 1, b, nr, t[s*k*nr+r*nr:], size*nr, cols, nil, 0, false)
+				product(im, w.n1, w.n2, c.x[(s0+s)*c.ldx:], w.n2, 1, b, nr, t[s*k*nr+r*nr:], size*nr, cols, nil, 0, false)
 			}
 		}
 		a := w.a[g*w.m1*w.n1:]
 		for s := s0; s < s1; s++ {
-			y := j.y[s*j.ldy+col:]
-			from, ldf := j.from(s, 0, col, g)
-			product(im, w.m1, k, a, k, 1, t[(s-s0)*k*nr:], nr, y, w.m2, cols, from, ldf, j.ends.relu && g+size == w.terms)
+			y := c.y[s*c.ldy+col:]
+			from, ldf := c.from(s, 0, col, g)
+			product(im, w.m1, k, a, k, 1, t[(s-s0)*k*nr:], nr, y, w.m2, cols, from, ldf, c.ends.relu && g+size == w.terms)
 			if g+size == w.terms {
-				j.finish(0, w.m1, cols, col, y)
+				c.finish(0, w.m1, cols, col, y)
 			}
 		}
 	}
 }
 
 // strip computes the rows r0 … r1-1 of the samples s0 … s1-1, A first.
-func (j *bilinearCall) strip(s0, s1, r0, r1 int, t []float32) {
-	w := j.w
+func (c *bilinearCall) strip(s0, s1, r0, r1 int, t []float32) {
+	w := c.w
 	im := w.path.f32
 	nr, samples, rows := im.nr, s1-s0, r1-r0
 	for g := 0; g < w.terms; g += w.group {
@@ -308,20 +337,20 @@ func (j *bilinearCall) strip(s0, s1, r0, r1 int, t []float32) {
 		k := size * w.n2
 		a := w.a[(g*w.m1+r0*size)*w.n1:]
 		for s := range samples { // T[s, i, r, :] = Σ_l A_r[i, l]·X[s, l, :]
-			x := j.x[(s0+s)*j.ldx:]
-			for c := 0; c < w.n2; c += nr {
-				product(im, rows*size, w.n1, a, w.n1, 1, x[c:], w.n2, t[s*rows*k+c:], w.n2, min(nr, w.n2-c), nil, 0, false)
+			x := c.x[(s0+s)*c.ldx:]
+			for l := 0; l < w.n2; l += nr {
+				product(im, rows*size, w.n1, a, w.n1, 1, x[l:], w.n2, t[s*rows*k+l:], w.n2, min(nr, w.n2-l), nil, 0, false)
 			}
 		}
 		for col := 0; col < w.m2; col += nr {
 			cols := min(nr, w.m2-col)
 			b := w.b[(col/nr*w.terms+g)*w.n2*nr:]
 			for s := s0; s < s1; s++ {
-				y := j.y[s*j.ldy+r0*w.m2+col:]
-				from, ldf := j.from(s, r0, col, g)
-				product(im, rows, k, t[(s-s0)*rows*k:], k, 1, b, nr, y, w.m2, cols, from, ldf, j.ends.relu && g+size == w.terms)
+				y := c.y[s*c.ldy+r0*w.m2+col:]
+				from, ldf := c.from(s, r0, col, g)
+				product(im, rows, k, t[(s-s0)*rows*k:], k, 1, b, nr, y, w.m2, cols, from, ldf, c.ends.relu && g+size == w.terms)
 				if g+size == w.terms {
-					j.finish(r0, rows, cols, col, y)
+					c.finish(r0, rows, cols, col, y)
 				}
 			}
 		}
@@ -330,35 +359,35 @@ func (j *bilinearCall) strip(s0, s1, r0, r1 int, t []float32) {
 
 // from is where the sums of sample s start: for the first group of terms what the epilogue says, then
 // what the groups before left in Y.
-func (j *bilinearCall) from(s, row, col, group int) ([]float32, int) {
-	at := row*j.w.m2 + col
+func (c *bilinearCall) from(s, row, col, group int) ([]float32, int) {
+	at := row*c.w.m2 + col
 	switch {
 	case group > 0:
-		return j.y[s*j.ldy+at:], j.w.m2
-	case j.ends.from == nil:
+		return c.y[s*c.ldy+at:], c.w.m2
+	case c.ends.from == nil:
 		return nil, 0
 	default:
-		return j.ends.from[s*j.ends.ldf+at:], j.w.m2
+		return c.ends.from[s*c.ends.ldf+at:], c.w.m2
 	}
 }
 
 // finish is the end of one sample's rows from row on, whose sums are complete.
-func (j *bilinearCall) finish(row, rows, cols, col int, y []float32) {
-	m2 := j.w.m2
-	if j.ends.bias != nil {
+func (c *bilinearCall) finish(row, rows, cols, col int, y []float32) {
+	m2 := c.w.m2
+	if c.ends.bias != nil {
 		for i := range rows {
 			to := y[i*m2 : i*m2+cols]
-			for l, v := range j.ends.bias[(row+i)*m2+col:][:cols] {
+			for l, v := range c.ends.bias[(row+i)*m2+col:][:cols] {
 				to[l] += v
 			}
 		}
 	}
 	switch {
-	case j.ends.act == nil:
+	case c.ends.act == nil:
 	case cols == m2: // rows on end
-		j.ends.act(1, rows*m2, y, 0, y, 0, j.ends.alpha, j.ends.beta)
+		c.ends.act(1, rows*m2, y, 0, y, 0, c.ends.alpha, c.ends.beta)
 	default:
-		j.ends.act(rows, cols, y, m2, y, m2, j.ends.alpha, j.ends.beta)
+		c.ends.act(rows, cols, y, m2, y, m2, c.ends.alpha, c.ends.beta)
 	}
 }
 

@@ -72,17 +72,19 @@ type impl[T float] struct {
 	// row is tile for one row of rowPanels whole panels, a panel step elements after the other. It asks
 	// for what lies ahead elements after what it reads. It may be missing.
 	row func(k int, a []T, aks int, b []T, step, bks, ahead int, c, from []T, relu bool)
-	// pair is two tiles for each sample, one after the other, of which the first makes what the second
-	// multiplies:
+	// pair is two tiles, of which the first makes what the second multiplies, for each of the panels of b,
+	// step elements apart, and for each sample:
 	//
 	//	for s := range samples {
-	//		for r := range terms { T[n1, r, nr] = x[n1 n2]·b[r][n2 nr] }    rows of terms·nr
-	//		y[m1 nr] = a[m1 n1·terms]·T[n1·terms nr] + from[m1 nr]    rows of y and from are m2 apart
+	//		for q := range panels {
+	//			for r := range terms { T[n1, r, nr] = x[n1 n2]·b[q·step + r·n2·nr:][n2 nr] }    rows of terms·nr
+	//			y[m1, q·nr:] = a[m1 n1·terms]·T[n1·terms nr] + from[m1, q·nr:]    rows of y and from are m2 apart
+	//		}
 	//		x, y, from = x[ldx:], y[ldy:], from[ldf:]
 	//	}
 	//
 	// with relu as in tile. from may be missing, with an ldf of 0, and so may pair.
-	pair func(samples int, x *T, ldx, n1, n2 int, b *T, terms int, t *T, a *T, m1 int, y *T, ldy, m2 int, from *T, ldf int, relu bool)
+	pair func(samples, panels int, x *T, ldx, n1, n2 int, b *T, step, terms int, t *T, a *T, m1 int, y *T, ldy, m2 int, from *T, ldf int, relu bool)
 	// turn transposes: dst[l·ds+j] = src[j·ss+l], l < n, j < side; n is a positive multiple of side.
 	// It may be missing.
 	turn func(n int, dst []T, ds int, src []T, ss int)

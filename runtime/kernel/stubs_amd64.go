@@ -90,10 +90,10 @@ func fewAVX512F64(m int, k int, most int, panels int, a []float64, ars int, aks 
 //go:noescape
 func rowAVX512F64(k int, a []float64, aks int, b []float64, step int, bks int, ahead int, c []float64, from []float64, relu bool)
 
-// pairAVX2F32 is the two products of a bilinear layer for a panel of 16 columns, with AVX2 and FMA.
+// pairAVX2F32 is the two products of a bilinear layer for panels of 16 columns, with AVX2 and FMA.
 //
 //go:noescape
-func pairAVX2F32(samples int, x *float32, ldx int, n1 int, n2 int, b *float32, terms int, t *float32, a *float32, m1 int, y *float32, ldy int, m2 int, from *float32, ldf int, relu bool)
+func pairAVX2F32(samples int, panels int, x *float32, ldx int, n1 int, n2 int, b *float32, step int, terms int, t *float32, a *float32, m1 int, y *float32, ldy int, m2 int, from *float32, ldf int, relu bool)
 
 // addAVX2 is the zip function Add, with AVX2 and FMA.
 //
@@ -220,10 +220,10 @@ func layerNormAVX2(m int, n int, y []float32, ys int, x []float32, xs int, scale
 //go:noescape
 func sumAVX2(m int, n int, y []float64, x []float32, xs int)
 
-// pairAVX512F32 is the two products of a bilinear layer for a panel of 32 columns, with AVX-512F.
+// pairAVX512F32 is the two products of a bilinear layer for panels of 32 columns, with AVX-512F.
 //
 //go:noescape
-func pairAVX512F32(samples int, x *float32, ldx int, n1 int, n2 int, b *float32, terms int, t *float32, a *float32, m1 int, y *float32, ldy int, m2 int, from *float32, ldf int, relu bool)
+func pairAVX512F32(samples int, panels int, x *float32, ldx int, n1 int, n2 int, b *float32, step int, terms int, t *float32, a *float32, m1 int, y *float32, ldy int, m2 int, from *float32, ldf int, relu bool)
 
 // addAVX512 is the zip function Add, with AVX-512F.
 //

@@ -10,14 +10,15 @@ import (
 // pair writes the function that impl.pair in gemm.go describes: two tiles one after the other, for
 // each sample, with nothing of Go in between.
 func (v vectors) pair() {
-	TEXT("pair"+v.name[len("tile"):], NOSPLIT, "func(samples int, x *float32, ldx, n1, n2 int, b *float32, terms int, t *float32, a *float32, m1 int, y *float32, ldy, m2 int, from *float32, ldf int, relu bool)")
-	Doc(fmt.Sprintf("pair%s is the two products of a bilinear layer for a panel of %d columns, with %s.", v.name[len("tile"):], 2*v.lanes(), v.set))
+	TEXT("pair"+v.name[len("tile"):], NOSPLIT, "func(samples, panels int, x *float32, ldx, n1, n2 int, b *float32, step, terms int, t *float32, a *float32, m1 int, y *float32, ldy, m2 int, from *float32, ldf int, relu bool)")
+	Doc(fmt.Sprintf("pair%s is the two products of a bilinear layer for panels of %d columns, with %s.", v.name[len("tile"):], 2*v.lanes(), v.set))
 	Pragma("noescape")
 	line := 2 * v.width
 	s := state{m: GP64(), a: GP64(), ars: GP64(), ars3: GP64(), b: GP64(), c: GP64(), ldc: GP64(),
 		aks: U32(v.size), bks: U32(line), fixed: v.size, ldf: param("m2"), relu: param("relu"), from: GP64()}
 	samples, x, y, from := AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	left, b, c, inner := AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	panels, bq, yq, fromq := AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	move := func(from, to Mem) {
 		r := GP64()
 		MOVQ(from, r)
@@ -33,8 +34,14 @@ func (v vectors) pair() {
 	MOVQ(t, inner)
 
 	Label("sample")
+	move(param("panels"), panels)
+	move(param("b"), bq)
+	move(y, yq)
+	move(from, fromq)
+
+	Label("panel")
 	move(param("terms"), left)
-	move(param("b"), b)
+	move(bq, b)
 	move(param("t"), c)
 
 	Label("term")
@@ -61,10 +68,10 @@ func (v vectors) pair() {
 	MOVQ(param("a"), s.a)
 	v.strideOf(inner, s)
 	MOVQ(param("t"), s.b)
-	MOVQ(y, s.c)
+	MOVQ(yq, s.c)
 	MOVQ(param("m2"), s.ldc)
 	SHLQ(v.shift(), s.ldc)
-	MOVQ(from, s.from)
+	MOVQ(fromq, s.from)
 	second := s
 	second.k = inner
 	v.blocks(second, columns{tag: "second", halves: 2, done: "secondDone"})
@@ -75,6 +82,16 @@ func (v vectors) pair() {
 		SHLQ(v.shift(), r)
 		ADDQ(r, at)
 	}
+	DECQ(panels)
+	JZ(LabelRef("next"))
+	on(bq, "step")
+	ADDQ(U32(line), yq)
+	Comment("from stays 0")
+	CMPQ(fromq, U32(0))
+	JEQ(LabelRef("panel"))
+	ADDQ(U32(line), fromq)
+	JMP(LabelRef("panel"))
+	Label("next")
 	on(x, "ldx")
 	on(y, "ldy")
 	on(from, "ldf")

@@ -210,8 +210,13 @@ func (v vectors) end(s state, rows int, label string, part columns, n, stride Re
 	SHLQ(v.shift(), stride)
 	for i := range rows {
 		for h := range halves {
-			v.load(Mem{Base: at, Disp: h * v.width}, b[h], h, s, part.masked, x)
-			v.add(b[h], v.reg(i*halves+h), v.reg(i*halves+h))
+			sum, of := v.reg(i*halves+h), Mem{Base: at, Disp: h * v.width}
+			if !part.masked {
+				v.add(of, sum, sum)
+				continue
+			}
+			v.load(of, b[h], h, s, part.masked, x)
+			v.add(b[h], sum, sum)
 		}
 		ADDQ(stride, at)
 	}
