@@ -37,6 +37,7 @@ func uniform(r *rand.Rand, n int) []float32 {
 
 // wantBits are the bits of every vectorised path of every architecture.
 var wantBits = map[string]uint64{
+	"depthwise":           0x4ba3690a99695868,
 	"Relu":                0x9cfe420a2b1181d7,
 	"LeakyRelu":           0x61e7cadfac7d208e,
 	"Clip":                0xf7b9e3f18a7b3392,
@@ -52,8 +53,8 @@ var wantBits = map[string]uint64{
 	"softmax":             0x1c6283a831f6168e,
 	"layer normalisation": 0x98dbe6248aca974a,
 	"sums":                0xc1d631291192d8b0,
-	"product":             0x97e0358c49499366,
-	"fused product":       0x260a7b66bbb47e19,
+	"product":             0x1ad8be05e0fb290,
+	"fused product":       0x4ac49bce2f4a7520,
 }
 
 // Results do not depend on the machine: AVX2, AVX-512 and NEON give the same bits.
@@ -102,6 +103,16 @@ func TestSameBitsOnAllMachines(t *testing.T) {
 		check("softmax", softmax...)
 		check("layer normalisation", norm...)
 		check("sums", sums...)
+
+		var convs []float32
+		for kind := range 8 {
+			k, sy, sx := 3+kind&1*2, 1+kind>>1&1, 1+kind>>2
+			c := convCase(2, 5, 1, 1, 11, 37, k, k, sy, sx, 1, 1, 1, 2, 2, 1)
+			y := make([]float32, 2*5*c.OH*c.OW)
+			Conv32(nil, c, y, uniform(r, 2*5*11*37), uniform(r, 5*k*k), uniform(r, 5), HardSwish, 0, 0)
+			convs = append(convs, y...)
+		}
+		check("depthwise", convs...)
 
 		const m, n, k = 13, 150, 2*blockK + 3
 		a, b, c := uniform(r, m*k), uniform(r, k*n), make([]float32, m*n)

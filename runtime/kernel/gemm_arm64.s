@@ -58,25 +58,6 @@
 #define CLIPD2(r) FMAXXDC(31, r, r)
 #define STORE(r) STOREX(10, r); ADD R11, R10
 
-// COPY copies the first R19 < 16 words, of 32 bits, from R20 to R21. Labels are those that it may use.
-#define COPY(eight, four, two, one) \
-	TBZ $3, R19, eight; \
-	VLD1.P 32(R20), [V24.S4, V25.S4]; \
-	VST1.P [V24.S4, V25.S4], 32(R21); \
-eight: \
-	TBZ $2, R19, four; \
-	VLD1.P 16(R20), [V24.S4]; \
-	VST1.P [V24.S4], 16(R21); \
-four: \
-	TBZ $1, R19, two; \
-	MOVD.P 8(R20), R22; \
-	MOVD.P R22, 8(R21); \
-two: \
-	TBZ $0, R19, one; \
-	MOVWU (R20), R22; \
-	MOVW R22, (R21); \
-one:
-
 // TILE is the whole tile. Strides are in bytes. part is 0 for a whole panel, else the words of a row of it:
 // rows of from and C go by way of the stack then, and so do those of B after the first whole ones.
 #define TILE(rows, TERM, EACH, T, MLA, FROM, CLIP) \

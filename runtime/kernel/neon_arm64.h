@@ -149,6 +149,26 @@
 	SHLX(23, 4, 4); \
 	FMULX(4, 12, 12)
 
+// COPY copies R19 < 16 words, of 32 bits, from R20 to R21. It uses up V24, V25 and R20 … R22. Labels are
+// those that it may use.
+#define COPY(eight, four, two, one) \
+	TBZ $3, R19, eight; \
+	VLD1.P 32(R20), [V24.S4, V25.S4]; \
+	VST1.P [V24.S4, V25.S4], 32(R21); \
+eight: \
+	TBZ $2, R19, four; \
+	VLD1.P 16(R20), [V24.S4]; \
+	VST1.P [V24.S4], 16(R21); \
+four: \
+	TBZ $1, R19, two; \
+	MOVD.P 8(R20), R22; \
+	MOVD.P R22, 8(R21); \
+two: \
+	TBZ $0, R19, one; \
+	MOVWU (R20), R22; \
+	MOVW R22, (R21); \
+one:
+
 // PART loads the R8 < 16 elements that are left of a row at R7 into V0 … V3 by way of 64 bytes at R11,
 // with pad in the other lanes, and moves R7 on. Labels are those that it may use. R12 and R13 are free.
 #define PART(pad, eight, four, two, one) \
