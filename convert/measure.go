@@ -35,10 +35,11 @@ func (c *Calibration) Measure(ctx context.Context, small *graph.Model, r *Report
 		}
 	}
 	r.Outputs = map[string]*OutputReport{}
-	for _, n := range outputs {
-		r.Outputs[n] = &OutputReport{RelError: errs[n]}
+	for i, n := range outputs {
+		name := c.model.Graph.Outputs[i].Name()
+		r.Outputs[name] = &OutputReport{RelError: errs[n]}
 		if errs[n] == nil {
-			w := fmt.Sprintf("output %q is not verified: it is random, constant or not of numbers", n)
+			w := fmt.Sprintf("output %q is not verified: it is random, constant or not of numbers", name)
 			if !slices.Contains(r.Warnings, w) {
 				r.Warnings = append(r.Warnings, w)
 			}

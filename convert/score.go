@@ -9,6 +9,7 @@ import (
 	"bilinc/factorize"
 	"bilinc/runtime"
 	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -276,11 +277,12 @@ func divergence(kind outputKind, y, z []float64) float64 {
 	return max(0, sum) // rounding may leave less
 }
 
-// outputNames is the names of the outputs of m's graph.
+// outputNames is the names of what is measured of the outputs of m's graph: their
+// own, and of maps that of the numbers in them.
 func outputNames(m *graph.Model) []string {
 	names := make([]string, len(m.Graph.Outputs))
 	for i, v := range m.Graph.Outputs {
-		names[i] = v.Name()
+		names[i] = op.Numbers(v).Name()
 	}
 	return names
 }

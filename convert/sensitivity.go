@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -15,6 +16,7 @@ import (
 	"bilinc/runtime"
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
+	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -143,7 +145,7 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	if len(ys) == 0 {
 		return nil
 	}
-	p, err := grad.New(c.model, grad.Options{Pool: c.pool, Wrt: ys, Seed: c.seed})
+	p, err := grad.New(c.model, grad.Options{Pool: c.pool, Wrt: ys, Seed: c.seed, Outputs: c.differentiated()})
 	var none *grad.NotDifferentiableError
 	var unsupported *runtime.UnsupportedError
 	if errors.As(err, &none) || errors.As(err, &unsupported) {
@@ -224,6 +226,19 @@ func squares(g *tensor.Tensor) (float64, error) {
 		sum += x * x
 	}
 	return sum, err
+}
+
+// differentiated is the outputs that errors are followed to: all but labels and
+// other integers, which no gradient leads to.
+func (c *Calibration) differentiated() []*graph.Value {
+	var out []*graph.Value
+	for _, v := range c.model.Graph.Outputs {
+		v = op.Numbers(v)
+		if d := c.found.facts.Of(v).DType; (d == tensor.Undefined || d.IsFloat()) && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // backward runs a batch forward and, with random cotangents, backward.

@@ -6,6 +6,7 @@ import (
 
 	"bilinc/convert/dataset"
 	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -25,9 +26,11 @@ type head struct {
 	target *tensor.Tensor // labels that are numbers, of the last run
 }
 
-// scores is the value that a loss by classes is computed from: v, or where a
-// Softmax or LogSoftmax makes v along its last axis, what that reads.
+// scores is the value that a loss by classes is computed from: v, or of maps the
+// numbers in them, or where a Softmax or LogSoftmax makes these along its last
+// axis, what that reads.
 func scores(m *graph.Model, v *graph.Value) *graph.Value {
+	v = op.Numbers(v)
 	n := v.Producer()
 	if n == nil || n.Domain != "" && n.Domain != "ai.onnx" || n.OpType != "Softmax" && n.OpType != "LogSoftmax" {
 		return v

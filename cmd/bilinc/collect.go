@@ -13,18 +13,29 @@ import (
 type collector struct {
 	names []string
 	parts [][]*tensor.Tensor // per output
+	keys  []*tensor.Tensor   // per output: of maps that are a table; else nil
 	lists []dataset.Array    // the elements of sequences, of a single batch
 	runs  int
 }
 
 func newCollector(names []string) *collector {
-	return &collector{names: names, parts: make([][]*tensor.Tensor, len(names))}
+	return &collector{names: names, parts: make([][]*tensor.Tensor, len(names)), keys: make([]*tensor.Tensor, len(names))}
 }
 
 // add takes the outputs of one batch without the rows that pad it.
 func (c *collector) add(out []tensor.Value, batch *dataset.Batch) error {
 	c.runs++
 	for i, v := range out {
+		table, keys, err := v.Table()
+		switch {
+		case err != nil:
+			return fmt.Errorf("output %q: %w", c.names[i], err)
+		case keys != nil:
+			if c.keys[i] != nil && !tensor.Equal(c.keys[i], keys) {
+				return fmt.Errorf("output %q has maps of other keys in one run than in another", c.names[i])
+			}
+			c.keys[i], v = keys, tensor.ValueOf(table)
+		}
 		switch v.Kind {
 		case tensor.KindTensor:
 			t, err := cutRows(v.Tensor, batch)
@@ -42,6 +53,11 @@ func (c *collector) add(out []tensor.Value, batch *dataset.Batch) error {
 				}
 				c.lists = append(c.lists, dataset.Array{Name: fmt.Sprintf("%s.%d", c.names[i], k), Tensor: e.Tensor})
 			}
+		case tensor.KindMap:
+			if c.runs > 1 {
+				return fmt.Errorf("output %q is a map: those of several runs cannot be joined", c.names[i])
+			}
+			c.parts[i], c.keys[i] = append(c.parts[i], v.Tensor), v.Keys
 		default:
 			return fmt.Errorf("output %q is %v: it cannot be written", c.names[i], v.Kind)
 		}
@@ -52,7 +68,8 @@ func (c *collector) add(out []tensor.Value, batch *dataset.Batch) error {
 	return nil
 }
 
-// arrays is the joined outputs, the elements of sequences at the end.
+// arrays is the joined outputs, the elements of sequences at the end. Maps are
+// their values, and their keys under NAME.keys.
 func (c *collector) arrays() ([]dataset.Array, error) {
 	var out []dataset.Array
 	for i, parts := range c.parts {
@@ -65,6 +82,9 @@ func (c *collector) arrays() ([]dataset.Array, error) {
 				"--batch that takes all rows at once, or --samples, avoids joining"}
 		}
 		out = append(out, dataset.Array{Name: c.names[i], Tensor: t})
+		if c.keys[i] != nil {
+			out = append(out, dataset.Array{Name: c.names[i] + ".keys", Tensor: c.keys[i]})
+		}
 	}
 	return append(out, c.lists...), nil
 }

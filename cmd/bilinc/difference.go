@@ -96,6 +96,9 @@ func (d *difference) add(a, b tensor.Value, batch *dataset.Batch) error {
 		d.problem("a is a %v, b a %v", a.Kind, b.Kind)
 		return nil
 	}
+	if x, y := unmapped(a), unmapped(b); x.Kind == tensor.KindTensor && y.Kind == tensor.KindTensor {
+		a, b = x, y // keys included, in whose order the values are
+	}
 	if a.Kind != tensor.KindTensor {
 		if len(a.Elems) != len(b.Elems) {
 			d.problem("a has %d elements, b %d", len(a.Elems), len(b.Elems))

@@ -31,8 +31,11 @@ func (a *app) evalCmd() *cobra.Command {
 Integer targets are classes: it prints the accuracy (the share of rows whose
 largest score is the target's) and the mean cross-entropy. The output is the
 first floating-point one with an axis of classes beside the targets' axes, or
-the one that --output names; scores that a Softmax or LogSoftmax made are taken
-as what they are, all others as logits. Floating-point targets are compared with
+the one that --output names; scores that a Softmax or LogSoftmax made, or whose
+rows are probabilities, are taken as what they are, all others as logits. Maps of
+classes, as ZipMap makes them, are scores whose keys are the classes. An output of
+integers is compared with the targets where --output names it, without a loss:
+the labels of a classifier. Floating-point targets are compared with
 an output of their shape: the loss is the mean squared error, there is no
 accuracy. Rows of zeros and one 1 (one-hot) are classes.
 ` + dataHelp,
@@ -162,6 +165,7 @@ func (a *app) agreement(ctx context.Context, m *graph.Model, before, after *runt
 // sameClasses counts the rows of two outputs whose largest score stands at the
 // same place; n is 0 where they have no classes.
 func sameClasses(x, y tensor.Value, batch *dataset.Batch) (same, n int, err error) {
+	x, y = unmapped(x), unmapped(y)
 	if x.Kind != tensor.KindTensor || y.Kind != tensor.KindTensor || !x.Tensor.DType().IsFloat() ||
 		x.Tensor.Rank() < 2 || x.Tensor.Shape()[x.Tensor.Rank()-1] < 2 || x.Tensor.Len() != y.Tensor.Len() {
 		return 0, 0, nil
@@ -183,6 +187,14 @@ func sameClasses(x, y tensor.Value, batch *dataset.Batch) (same, n int, err erro
 		n++
 	}
 	return same, n, nil
+}
+
+// unmapped is a sequence of maps as the matrix that it is; other values as they are.
+func unmapped(v tensor.Value) tensor.Value {
+	if t, keys, err := v.Table(); err == nil && keys != nil {
+		return tensor.ValueOf(t)
+	}
+	return v
 }
 
 // maskOf is the rows of the input that masks.

@@ -8,6 +8,7 @@ import (
 
 	"bilinc/convert/dataset"
 	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -18,10 +19,12 @@ type meter struct {
 	output string // the output to take; "" until the first batch decides
 
 	begun  bool
-	index  int  // of the output
-	axis   int  // of the classes
-	onehot bool // targets are rows of one 1
-	class  bool // targets are classes, not numbers
+	index  int           // of the output
+	axis   int           // of the classes
+	onehot bool          // targets are rows of one 1
+	class  bool          // targets are classes, not numbers
+	exact  bool          // the output is classes too
+	keys   map[int64]int // of maps: which score is a target's; nil: the one at its place
 	form   form
 	n      float64 // positions
 	right  float64
@@ -63,8 +66,20 @@ func (k *meter) add(out []tensor.Value, batch *dataset.Batch, mask *tensor.Tenso
 			return fmt.Errorf("mask: %w", err)
 		}
 	}
-	if !k.class {
+	switch {
+	case k.exact:
+		return k.equal(y, target, weight)
+	case !k.class:
 		return k.squared(y, target, weight)
+	}
+	if k.keys != nil && !k.onehot {
+		for i, v := range target {
+			if at, ok := k.keys[int64(v)]; ok && v == math.Trunc(v) {
+				target[i] = float64(at)
+			} else {
+				target[i] = -1
+			}
+		}
 	}
 	return k.entropy(y, target, weight, scores.Shape(), batch)
 }
@@ -75,8 +90,18 @@ func (k *meter) begin(out []tensor.Value, batch *dataset.Batch, labels *tensor.T
 	var found []string
 	for i, v := range out {
 		name := k.model.Graph.Outputs[i].Name()
-		if v.Kind != tensor.KindTensor || !v.Tensor.DType().IsFloat() || k.output != "" && k.output != name {
+		if k.output != "" && k.output != name {
 			continue
+		}
+		_, keys, err := v.Table()
+		if err != nil {
+			return fmt.Errorf("output %q: %w", name, err)
+		}
+		if v = unmapped(v); v.Kind != tensor.KindTensor || !v.Tensor.DType().IsFloat() {
+			if k.output == "" {
+				continue
+			}
+			return k.beginExact(i, v, batch, labels)
 		}
 		scores, err := k.scores(v, batch)
 		if err != nil {
@@ -96,7 +121,15 @@ func (k *meter) begin(out []tensor.Value, batch *dataset.Batch, labels *tensor.T
 			continue
 		}
 		k.begun, k.index, k.output = true, i, name
-		k.form = formOf(k.model.Graph.Outputs[i])
+		if k.form = formOf(op.Numbers(k.model.Graph.Outputs[i])); k.class && k.form == logits && distributions(scores, k.axis) {
+			k.form = probabilities
+		}
+		if keys != nil && keys.DType() == tensor.Int64 {
+			k.keys = map[int64]int{}
+			for at, key := range tensor.Data[int64](keys) {
+				k.keys[key] = at
+			}
+		}
 		return nil
 	}
 	if found == nil {
@@ -105,8 +138,76 @@ func (k *meter) begin(out []tensor.Value, batch *dataset.Batch, labels *tensor.T
 	return fmt.Errorf("the labels are %v: no output fits them (found %v)", labels, found)
 }
 
+// beginExact is begin for an output of classes that was asked for.
+func (k *meter) beginExact(i int, v tensor.Value, batch *dataset.Batch, labels *tensor.Tensor) error {
+	if v.Kind != tensor.KindTensor || !v.Tensor.DType().IsInteger() {
+		return fmt.Errorf("output %q is %s: wanted floating-point scores, or classes as integers", k.output, described(v))
+	}
+	y, err := k.scores(v, batch)
+	if err != nil {
+		return err
+	}
+	if !labels.DType().IsInteger() || !slices.Equal(dataset.Squeezed(y.Shape()), dataset.Squeezed(labels.Shape())) {
+		return fmt.Errorf("the labels are %v, output %q is %v: wanted as many integers", labels, k.output, y)
+	}
+	k.begun, k.index, k.class, k.exact, k.loss = true, i, true, true, math.NaN()
+	return nil
+}
+
+// described is a value's type for an error.
+func described(v tensor.Value) string {
+	if v.Kind == tensor.KindTensor {
+		return v.Tensor.String()
+	}
+	return "a " + v.Kind.String()
+}
+
+// distributions reports whether scores along an axis are probabilities: none
+// negative, and their sum 1 to a thousandth.
+func distributions(scores *tensor.Tensor, axis int) bool {
+	y, err := tensor.Float64s(scores)
+	if err != nil || len(y) == 0 {
+		return false
+	}
+	classes, inner := scores.Shape()[axis], 1
+	for _, d := range scores.Shape()[axis+1:] {
+		inner *= d
+	}
+	for p := range len(y) / classes {
+		at, sum := p/inner*classes*inner+p%inner, 0.0
+		for c := range classes {
+			if v := y[at+c*inner]; v >= 0 {
+				sum += v
+			} else {
+				return false
+			}
+		}
+		if math.Abs(sum-1) > 1e-3 {
+			return false
+		}
+	}
+	return true
+}
+
+// equal counts the classes that are the targets.
+func (k *meter) equal(y, target, weight []float64) error {
+	if len(y) != len(target) || weight != nil && len(weight) != len(y) {
+		return fmt.Errorf("%d classes of the output, %d targets and %d of the mask do not agree", len(y), len(target), len(weight))
+	}
+	for i := range y {
+		if weight != nil && weight[i] == 0 {
+			continue
+		}
+		if k.n++; y[i] == target[i] {
+			k.right++
+		}
+	}
+	return nil
+}
+
 // scores is the rows of an output that count.
 func (k *meter) scores(v tensor.Value, batch *dataset.Batch) (*tensor.Tensor, error) {
+	v = unmapped(v)
 	if v.Kind != tensor.KindTensor {
 		return nil, fmt.Errorf("output %q is a %v", k.output, v.Kind)
 	}

@@ -94,3 +94,71 @@ func TestMeterPadding(t *testing.T) {
 		t.Errorf("accuracy %g over %g rows", *s.Accuracy, k.n)
 	}
 }
+
+// What a classifier of scikit-learn gives out: labels, and maps of probabilities by
+// class, which need not count from 0.
+func TestMeterClassifier(t *testing.T) {
+	keys := tensor.Of([]int64{3, 8}, 2)
+	row := func(v ...float32) tensor.Value {
+		return tensor.Value{Kind: tensor.KindMap, Keys: keys, Tensor: tensor.Of(v, 2)}
+	}
+	maps := tensor.Value{Kind: tensor.KindSequence, Elems: []tensor.Value{row(0.25, 0.75), row(0.5, 0.5), row(1, 0)}}
+	labels := tensor.ValueOf(tensor.Of([]int64{8, 3, 3}, 3))
+	g := graph.New("g", nil)
+	for _, name := range []string{"label", "maps"} {
+		v, err := g.NewValue(name, graph.Type{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.AddOutput(v)
+	}
+	batch := &dataset.Batch{Labels: tensor.Of([]int64{8, 8, 3}, 3), Rows: 3, Padded: 3}
+	third := 2.0 / 3
+	for _, c := range []struct {
+		output   string
+		accuracy *float64
+		loss     *float64
+		err      string
+	}{
+		{"", &third, number(-(math.Log(0.75) + math.Log(0.5)) / 3), ""},
+		{"label", &third, nil, ""},
+	} {
+		k := &meter{model: &graph.Model{Graph: g}, output: c.output}
+		if err := k.add([]tensor.Value{labels, maps}, batch, nil); err != nil {
+			t.Errorf("output %q: %v", c.output, err)
+			continue
+		}
+		s := k.score()
+		if *s.Accuracy != *c.accuracy || (s.Loss == nil) != (c.loss == nil) || s.Loss != nil && math.Abs(*s.Loss-*c.loss) > 1e-6 {
+			t.Errorf("output %q: accuracy %s and loss %s, wanted %g and %s", c.output, shortOr(s.Accuracy), shortOr(s.Loss), *c.accuracy, shortOr(c.loss))
+		}
+	}
+	k := &meter{model: &graph.Model{Graph: g}}
+	batch.Labels = tensor.Of([]int64{8, 8, 0}, 3)
+	if err := k.add([]tensor.Value{labels, maps}, batch, nil); err == nil || !strings.Contains(err.Error(), "row 2 is no class of the 2") {
+		t.Errorf("a label that is no key: error is %v", err)
+	}
+	k = &meter{model: &graph.Model{Graph: g}, output: "label"}
+	if err := k.add([]tensor.Value{tensor.ValueOf(tensor.Of([]string{"a", "b", "c"}, 3)), maps}, batch, nil); err == nil || !strings.Contains(err.Error(), "wanted floating-point scores") {
+		t.Errorf("words: error is %v", err)
+	}
+}
+
+func TestDistributions(t *testing.T) {
+	for _, c := range []struct {
+		v    *tensor.Tensor
+		axis int
+		want bool
+	}{
+		{tensor.Of([]float32{0.25, 0.75, 1, 0}, 2, 2), 1, true},
+		{tensor.Of([]float32{0.25, 1, 0.75, 0}, 1, 2, 2), 1, true},
+		{tensor.Of([]float32{0.25, 0.5}, 1, 2), 1, false},
+		{tensor.Of([]float32{-0.25, 1.25}, 1, 2), 1, false},
+		{tensor.Of([]float32{float32(math.NaN()), 1}, 1, 2), 1, false},
+		{tensor.New(tensor.Float32, 0, 2), 1, false},
+	} {
+		if got := distributions(c.v, c.axis); got != c.want {
+			t.Errorf("%v %v: found %v", c.v, tensor.Data[float32](c.v), got)
+		}
+	}
+}

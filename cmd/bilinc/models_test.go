@@ -49,6 +49,11 @@ var made = map[string]func() *onnxpb.ModelProto{
 		m.Graph.Output = append(m.Graph.Output, value("noisy", "N 4"))
 		return m
 	},
+	// pipeline is near as scikit-learn's classifiers are exported, pipeline-words
+	// with names for classes, pipeline-plain without maps.
+	"pipeline":       func() *onnxpb.ModelProto { return pipeline(nil, true) },
+	"pipeline-words": func() *onnxpb.ModelProto { return pipeline([]string{"d", "c", "b", "a"}, true) },
+	"pipeline-plain": func() *onnxpb.ModelProto { return pipeline(nil, false) },
 	"zero": func() *onnxpb.ModelProto {
 		none := constant("none", nil, 0, 4)
 		n := node("Concat", "", []string{"x", "none"}, "y")

@@ -30,7 +30,9 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Run a model on data",
 		Long: `Run computes a model's outputs for all rows of DATA and writes them as an .npz
 file (or as .npy, where the model has one output and OUT ends so), joined along
-the first axis. Without -o it prints what the outputs are.
+the first axis. Without -o it prints what the outputs are. Maps, as the ZipMap of
+a classifier makes them, become a matrix with a row for each, and their keys an
+array NAME.keys of its own.
 ` + dataHelp,
 		Example: "  bilinc run model.onnx --input x.npz -o y.npz\n  bilinc run model.onnx --input x=x.npy --samples 3",
 		Args:    cobra.ExactArgs(1),

@@ -304,11 +304,37 @@ func show(v tensor.Value) string {
 	return out
 }
 
+// classifier has nodes of another domain, whose attributes are lists, and gives out
+// maps.
+func classifier() *onnxpb.ModelProto {
+	m := mlp()
+	tree := node("label scores = TreeEnsembleClassifier x")
+	zip := node("maps = ZipMap scores")
+	for _, n := range []*onnxpb.NodeProto{tree, zip} {
+		n.Domain = new("ai.onnx.ml")
+	}
+	ints := func(name string, v ...int64) *onnxpb.AttributeProto {
+		return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: v}
+	}
+	tree.Attribute = []*onnxpb.AttributeProto{ints("nodes_treeids", 0, 0, 0), ints("nodes_nodeids", 0, 1, 2), ints("nodes_truenodeids", 1, 0, 0),
+		{Name: new("nodes_modes"), Type: onnxpb.AttributeProto_STRINGS.Enum(), Strings: [][]byte{[]byte("BRANCH_LEQ"), []byte("LEAF"), []byte("LEAF")}},
+		{Name: new("nodes_values"), Type: onnxpb.AttributeProto_FLOATS.Enum(), Floats: []float32{0.5, 0, 0}}}
+	zip.Attribute = []*onnxpb.AttributeProto{ints("classlabels_int64s", 0, 1)}
+	m.Graph.Node = append(m.Graph.Node, tree, zip)
+	m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: new("ai.onnx.ml"), Version: new(int64(3))})
+	number := &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: &onnxpb.TypeProto_Tensor{ElemType: new(int32(tensor.Float32))}}}
+	pairs := &onnxpb.TypeProto{Value: &onnxpb.TypeProto_MapType{MapType: &onnxpb.TypeProto_Map{KeyType: new(int32(tensor.Int64)), ValueType: number}}}
+	m.Graph.Output = append(m.Graph.Output, &onnxpb.ValueInfoProto{Name: new("maps"),
+		Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_SequenceType{SequenceType: &onnxpb.TypeProto_Sequence{ElemType: pairs}}}})
+	return m
+}
+
 // FuzzDecode looks for input that makes the reader panic, and for models that
 // are written otherwise than they were read.
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, rich()))
 	f.Add(encoded(f, mlp()))
+	f.Add(encoded(f, classifier()))
 	f.Add(encoded(f, mlp(zeros("big", 2000), outside("o", []int64{2}, "location", "w.data"))))
 	for _, c := range typedCases {
 		p := proto.Clone(c.p).(*onnxpb.TensorProto)

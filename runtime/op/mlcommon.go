@@ -128,15 +128,7 @@ func (l *classLabels) dtype() tensor.DType {
 	return tensor.Int64
 }
 
-// tensor is the labels as a tensor of rank 1, which shares their memory.
-func (l *classLabels) tensor() *tensor.Tensor {
-	if len(l.words) > 0 {
-		return tensor.Of(l.words, len(l.words))
-	}
-	return tensor.Of(l.ints, len(l.ints))
-}
-
-// writer gives out labels, one a row.
+// A labelWriter gives out labels, one a row.
 type labelWriter struct {
 	ints  []int64
 	words []string

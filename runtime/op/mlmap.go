@@ -254,3 +254,12 @@ func finder[T int64 | string](keys, words []T) func(i int) (int, bool) {
 	}
 	return func(i int) (int, bool) { k, ok := at[words[i]]; return k, ok }
 }
+
+// Numbers is the value whose numbers v gives out: the matrix that a ZipMap makes
+// maps of, v itself otherwise. Who measures or trains a model looks at it.
+func Numbers(v *graph.Value) *graph.Value {
+	if n := v.Producer(); n != nil && n.Domain == mlDomain && n.OpType == "ZipMap" && n.Input(0) != nil {
+		return n.Input(0)
+	}
+	return v
+}
