@@ -333,10 +333,13 @@ func (c *peerCell) measure(t *testing.T, harness, lib string, threads int) (ours
 	}
 
 	debug.FreeOSMemory() // or it happens during the turns
-	// As many runs as take some milliseconds, after a warm-up.
+	// As many runs as take some milliseconds, by the quickest of those of a warm-up.
 	count := func(run func(int) time.Duration) int {
-		run(3)
-		return max(1, int(8*time.Millisecond/max(1, run(3)/3)))
+		least := time.Hour
+		for n, start := 1, time.Now(); time.Since(start) < 30*time.Millisecond; n = min(2*n, 100) {
+			least = min(least, run(n)/time.Duration(n))
+		}
+		return max(1, int(8*time.Millisecond/max(1, least)))
 	}
 	nOurs, nTheirs := count(run), count(ask)
 	var a, b []time.Duration
