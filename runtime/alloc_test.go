@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bilinc/runtime"
+	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
 )
 
@@ -30,6 +31,23 @@ func TestRunIntoAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}); n != 0 {
+		t.Errorf("%v allocations a run", n)
+	}
+}
+
+// Random numbers are drawn into memory that is kept, also where a node has a seed of its own.
+func TestRandomNumbersAllocateNothing(t *testing.T) {
+	b := newModel(t)
+	x := b.input("x", tensor.Float32, 32, 20)
+	seeded := graph.Attr{Name: "seed", Type: graph.AttrFloat, F: 3}
+	b.outputs(b.node("RandomNormalLike", "normal", vals(x)), b.node("RandomUniformLike", "uniform", vals(x), &seeded),
+		b.node("Bernoulli", "chance", vals(x)))
+	p := compile(t, b, runtime.Options{Threads: 1})
+	in, out := []tensor.Value{f32(32, 20)}, make([]tensor.Value, 3)
+	if err := p.RunInto(context.Background(), in, out); err != nil {
+		t.Fatal(err)
+	}
+	if n := allocations(t, p, in, out); n != 0 {
 		t.Errorf("%v allocations a run", n)
 	}
 }

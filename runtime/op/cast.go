@@ -132,6 +132,15 @@ func convert[T integer](src []int64, dst []T) {
 // there; here it takes the low bits of what fits 64 of them.
 func storeFloats(v []float64, y *tensor.Tensor) error {
 	switch d := y.DType(); {
+	case d == tensor.Float32:
+		dst := tensor.Data[float32](y)
+		for i, x := range v {
+			dst[i] = float32(x)
+		}
+		return nil
+	case d == tensor.Float64:
+		copy(tensor.Data[float64](y), v)
+		return nil
 	case d == tensor.Bool:
 		dst := tensor.Data[bool](y)
 		for i, x := range v {

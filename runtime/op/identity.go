@@ -144,15 +144,16 @@ func (o *trainingDropout) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	r, err := source(ctx, o.seed)
+	r, err := sourceOf(ctx, o.seed)
 	if err != nil {
 		return err
 	}
+	defer r.giveBack()
 	x, err := tensor.Float64s(in[0].Tensor)
 	if err != nil {
 		return unsupportedType("Dropout", in[0].Tensor.DType())
 	}
-	mask := drop(r, x, ratio)
+	mask := drop(r.Rand, x, ratio)
 	if present(out, 1) {
 		copy(tensor.Data[bool](out[1].Tensor), mask)
 	}

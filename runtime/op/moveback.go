@@ -109,14 +109,15 @@ func (o *trainingDropout) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) 
 	if err != nil {
 		return err
 	}
-	r, err := source(ctx, o.seed)
+	r, err := sourceOf(ctx, o.seed)
 	if err != nil {
 		return err
 	}
+	defer r.giveBack()
 	g, err := tensor.Float64s(dout[0].Tensor)
 	if err != nil {
 		return fmt.Errorf("gradient: %w", err)
 	}
-	drop(r, g, ratio)
+	drop(r.Rand, g, ratio)
 	return addWide("Dropout", din[0], g)
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
@@ -15,9 +16,9 @@ import (
 // from Ctx.Rand, or from the node's own seed where it has one.
 type draw struct {
 	name            string
-	next            func(r *rand.Rand) float64
-	dtype           tensor.DType // Undefined in a Like form: the input's
-	shape           []int        // nil in a Like form
+	fill            func(r *rand.Rand, v []float64) // the next numbers, as many as v has
+	dtype           tensor.DType                    // Undefined in a Like form: the input's
+	shape           []int                           // nil in a Like form
 	seed            *uint64
 	like, bernoulli bool
 }
@@ -27,16 +28,32 @@ func (o *draw) IsRandom() {}
 
 func parseNormal(a *attrs) Op {
 	mean, scale := float64(a.float("mean", 0)), float64(a.float("scale", 1))
-	return parseDraw(a, func(r *rand.Rand) float64 { return mean + scale*r.NormFloat64() })
+	return parseDraw(a, func(r *rand.Rand, v []float64) {
+		for i := range v {
+			v[i] = mean + scale*r.NormFloat64()
+		}
+	})
 }
 
 func parseUniform(a *attrs) Op {
 	low, high := float64(a.float("low", 0)), float64(a.float("high", 1))
-	return parseDraw(a, func(r *rand.Rand) float64 { return low + (high-low)*r.Float64() })
+	return parseDraw(a, func(r *rand.Rand, v []float64) {
+		fillUniform(r, v)
+		for i, u := range v {
+			v[i] = low + (high-low)*u
+		}
+	})
 }
 
-func parseDraw(a *attrs, next func(r *rand.Rand) float64) *draw {
-	o := &draw{name: a.node.OpType, next: next, seed: parseSeed(a)}
+// fillUniform draws numbers from 0 to below 1.
+func fillUniform(r *rand.Rand, v []float64) {
+	for i := range v {
+		v[i] = r.Float64()
+	}
+}
+
+func parseDraw(a *attrs, fill func(r *rand.Rand, v []float64)) *draw {
+	o := &draw{name: a.node.OpType, fill: fill, seed: parseSeed(a)}
 	if o.like = strings.HasSuffix(o.name, "Like"); o.like {
 		o.dtype = a.dtype("dtype", tensor.Undefined)
 		return o
@@ -53,7 +70,7 @@ func parseDraw(a *attrs, next func(r *rand.Rand) float64) *draw {
 // parseBernoulli: 1 with the probability that the input gives, else 0.
 func parseBernoulli(a *attrs) Op {
 	return &draw{name: "Bernoulli", dtype: a.dtype("dtype", tensor.Undefined), seed: parseSeed(a), like: true, bernoulli: true,
-		next: (*rand.Rand).Float64}
+		fill: fillUniform}
 }
 
 func parseSeed(a *attrs) *uint64 {
@@ -64,15 +81,40 @@ func parseSeed(a *attrs) *uint64 {
 	return &s
 }
 
-// source is the random numbers of a run.
-func source(ctx *Ctx, seed *uint64) (*rand.Rand, error) {
-	if seed != nil {
-		return rand.New(rand.NewPCG(*seed, 0)), nil
+// source is the random numbers of a run. It must be given back.
+type source struct {
+	*rand.Rand
+	own *ownSource
+}
+
+// ownSource is what a node with a seed draws from, kept for the next run.
+type ownSource struct {
+	pcg  rand.PCG
+	rand *rand.Rand
+}
+
+var ownSources sync.Pool
+
+func sourceOf(ctx *Ctx, seed *uint64) (source, error) {
+	if seed == nil {
+		if ctx.Rand == nil {
+			return source{}, errors.New("no source of random numbers")
+		}
+		return source{Rand: ctx.Rand}, nil
 	}
-	if ctx.Rand == nil {
-		return nil, errors.New("no source of random numbers")
+	own, _ := ownSources.Get().(*ownSource)
+	if own == nil {
+		own = &ownSource{}
+		own.rand = rand.New(&own.pcg)
 	}
-	return ctx.Rand, nil
+	own.pcg.Seed(*seed, 0)
+	return source{own.rand, own}, nil
+}
+
+func (s source) giveBack() {
+	if s.own != nil {
+		ownSources.Put(s.own)
+	}
 }
 
 func (o *draw) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
@@ -94,16 +136,20 @@ func (o *draw) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *draw) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	r, err := source(ctx, o.seed)
+	r, err := sourceOf(ctx, o.seed)
 	if err != nil {
 		return err
 	}
-	v := make([]float64, out[0].Tensor.Len())
-	for i := range v {
-		v[i] = o.next(r)
-	}
+	defer r.giveBack()
+	y := out[0].Tensor
+	drawn := wideScratch(y.Len())
+	defer wides.Put(drawn)
+	v := *drawn
+	o.fill(r.Rand, v)
 	if o.bernoulli {
-		p, err := tensor.Float64s(in[0].Tensor)
+		chances := wideScratch(y.Len())
+		defer wides.Put(chances)
+		p, err := tensor.Float64sInto(*chances, in[0].Tensor)
 		if err != nil {
 			return unsupportedType(o.name, in[0].Tensor.DType())
 		}
@@ -115,7 +161,7 @@ func (o *draw) Forward(ctx *Ctx, in, out []tensor.Value) error {
 			}
 		}
 	}
-	return storeFloats(v, out[0].Tensor)
+	return storeFloats(v, y)
 }
 
 // multinomial draws class numbers from rows of unnormalised log-probabilities.
@@ -151,10 +197,11 @@ func (o *multinomial) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *multinomial) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	r, err := source(ctx, o.seed)
+	r, err := sourceOf(ctx, o.seed)
 	if err != nil {
 		return err
 	}
+	defer r.giveBack()
 	x := in[0].Tensor
 	v, err := tensor.Float64s(x)
 	if err != nil {

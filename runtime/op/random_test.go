@@ -77,6 +77,29 @@ func TestDraws(t *testing.T) {
 	}
 }
 
+// The numbers are a stream's, in turn: those of a seed are the same for ever.
+func TestDrawsAreAStream(t *testing.T) {
+	attrs := []*graph.Attr{attrInts("shape", 300), attrFloat("mean", 2), attrFloat("scale", 3), attrFloat("low", -1), attrFloat("high", 5), attrFloat("seed", 7)}
+	seed := uint64(math.Float32bits(7))
+	for _, c := range []struct {
+		op    string
+		attrs []*graph.Attr
+		next  func(r *rand.Rand) float64
+	}{
+		{"RandomNormal", []*graph.Attr{attrs[0], attrs[1], attrs[2], attrs[5]}, func(r *rand.Rand) float64 { return 2 + 3*r.NormFloat64() }},
+		{"RandomUniform", []*graph.Attr{attrs[0], attrs[3], attrs[4], attrs[5]}, func(r *rand.Rand) float64 { return -1 + 6*r.Float64() }},
+	} {
+		for range 2 { // the second takes the memory of the first
+			r := rand.New(rand.NewPCG(seed, 0))
+			for i, v := range tensor.Data[float32](drawn(t, 1, 1, opTest{op: c.op, opset: 15, attrs: c.attrs})[0].Tensor) {
+				if want := float32(c.next(r)); math.Abs(float64(v-want)) > 1e-6 {
+					t.Fatalf("%s: element %d is %v, wanted %v", c.op, i, v, want)
+				}
+			}
+		}
+	}
+}
+
 func TestMultinomial(t *testing.T) {
 	const n = 20000
 	logits := tensor.Of([]float32{0, float32(math.Log(3)), -inf32, 900, -900, 0}, 2, 3)
