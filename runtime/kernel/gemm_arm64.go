@@ -10,8 +10,8 @@ import "unsafe"
 func cpuPaths() []*path {
 	return []*path{{
 		name:  "neon",
-		f32:   &impl[float32]{mr: 6, nr: 16, tile: tileNEONF32, row: rowNEONF32},
-		f64:   &impl[float64]{mr: 6, nr: 8, tile: tileNEONF64, row: rowNEONF64},
+		f32:   &impl[float32]{mr: 6, nr: 16, tile: tileNEONF32, row: rowNEONF32, turn: turnNEONF32, side: 4},
+		f64:   &impl[float64]{mr: 6, nr: 8, tile: tileNEONF64, row: rowNEONF64, turn: turnNEONF64, side: 2},
 		unary: unaryNEON, zips: zipsNEON, rows: rowsNEON,
 	}}
 }
@@ -108,3 +108,13 @@ func rowNEONF32(k int, a []float32, aks int, b []float32, step, bks, ahead int, 
 
 //go:noescape
 func rowNEONF64(k int, a []float64, aks int, b []float64, step, bks, ahead int, c, from []float64, relu bool)
+
+// turnNEONF32 computes dst[l·ds+j] = src[j·ss+l], l < n, j < 4; n is a positive multiple of 4.
+//
+//go:noescape
+func turnNEONF32(n int, dst []float32, ds int, src []float32, ss int)
+
+// turnNEONF64 computes dst[l·ds+j] = src[j·ss+l], l < n, j < 2; n is a positive multiple of 2.
+//
+//go:noescape
+func turnNEONF64(n int, dst []float64, ds int, src []float64, ss int)

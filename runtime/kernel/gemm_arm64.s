@@ -4,47 +4,58 @@
 #include "neon_arm64.h"
 
 // The tiles: up to six rows of a panel of four vectors, V0 … V23, row after row. The rows of A are at R1 …
-// R6, aks apart in R7, B is at R8 with rows R9 apart, a row of it in V24 … V27.
+// R6 plus R16, which goes on by R7 a term, B is at R8 with rows R9 apart, a row of it in V24 … V27.
 
-#define MLAS4(x, r) FMLAXC(x, 24, r)
-#define MLAD2(x, r) FMLAXDC(x, 24, r)
+#define MLAS4(x, r) FMLAXE(x, 0, 24, r)
+#define MLAD2(x, r) FMLAXDE(x, 0, 24, r)
 
-// TERM adds a term: the next element of each row of A times the row of B that is at b. All that can be is
-// loaded before it is used, for cores that run in order.
-#define TERM6(T, MLA, b) \
-	VLD1R.P (R1)(R7), [V28.T]; \
-	VLD1R.P (R2)(R7), [V29.T]; \
-	VLD1R.P (R3)(R7), [V30.T]; \
-	VLD1R.P (R4)(R7), [V31.T]; \
-	LOADX(b, 24); \
+#define ROWOF(b, v0, v1, v2, v3) \
+	FMOVQ (b), v0; \
+	FMOVQ 16(b), v1; \
+	FMOVQ 32(b), v2; \
+	FMOVQ 48(b), v3
+
+// TERM adds a term: the next element of each row of A times the row of B that is at b. Loads are plain
+// ones, which cost no arithmetic slot, some before their use and between other work: cores that run in
+// order need both.
+#define TERM6(GET, MLA, b) \
+	ROWOF(b, F24, F25, F26, F27); \
+	GET (R1)(R16), F28; \
+	GET (R2)(R16), F29; \
+	GET (R3)(R16), F30; \
+	GET (R4)(R16), F31; \
 	MLA(28, 0); \
-	VLD1R.P (R5)(R7), [V28.T]; \
+	GET (R5)(R16), F28; \
 	MLA(29, 4); \
-	VLD1R.P (R6)(R7), [V29.T]; \
+	GET (R6)(R16), F29; \
 	MLA(30, 8); \
 	MLA(31, 12); \
 	MLA(28, 16); \
-	MLA(29, 20)
-#define TERM4(T, MLA, b) \
-	VLD1R.P (R1)(R7), [V28.T]; \
-	VLD1R.P (R2)(R7), [V29.T]; \
-	VLD1R.P (R3)(R7), [V30.T]; \
-	VLD1R.P (R4)(R7), [V31.T]; \
-	LOADX(b, 24); \
+	MLA(29, 20); \
+	ADD R7, R16
+#define TERM4(GET, MLA, b) \
+	ROWOF(b, F24, F25, F26, F27); \
+	GET (R1)(R16), F28; \
+	GET (R2)(R16), F29; \
+	GET (R3)(R16), F30; \
+	GET (R4)(R16), F31; \
 	MLA(28, 0); \
 	MLA(29, 4); \
 	MLA(30, 8); \
-	MLA(31, 12)
-#define TERM2(T, MLA, b) \
-	VLD1R.P (R1)(R7), [V28.T]; \
-	VLD1R.P (R2)(R7), [V29.T]; \
-	LOADX(b, 24); \
+	MLA(31, 12); \
+	ADD R7, R16
+#define TERM2(GET, MLA, b) \
+	ROWOF(b, F24, F25, F26, F27); \
+	GET (R1)(R16), F28; \
+	GET (R2)(R16), F29; \
 	MLA(28, 0); \
-	MLA(29, 4)
-#define TERM1(T, MLA, b) \
-	VLD1R.P (R1)(R7), [V28.T]; \
-	LOADX(b, 24); \
-	MLA(28, 0)
+	MLA(29, 4); \
+	ADD R7, R16
+#define TERM1(GET, MLA, b) \
+	ROWOF(b, F24, F25, F26, F27); \
+	GET (R1)(R16), F28; \
+	MLA(28, 0); \
+	ADD R7, R16
 
 // EACH does something to the sums of each row.
 #define EACH6(DO) DO(0); DO(4); DO(8); DO(12); DO(16); DO(20)
@@ -60,7 +71,7 @@
 
 // TILE is the whole tile. Strides are in bytes. part is 0 for a whole panel, else the words of a row of it:
 // rows of from and C go by way of the stack then, and so do those of B after the first whole ones.
-#define TILE(rows, TERM, EACH, T, MLA, FROM, CLIP) \
+#define TILE(rows, TERM, EACH, GET, MLA, FROM, CLIP) \
 	MOVD k+0(FP), R23; \
 	MOVD whole+8(FP), R0; \
 	MOVD a+16(FP), R1; \
@@ -74,11 +85,12 @@
 	ADD R15, R3, R4; \
 	ADD R15, R4, R5; \
 	ADD R15, R5, R6; \
+	MOVD $0, R16; \
 	EACH(ZEROX); \
 	SUB R0, R23; \
 	CBZ R0, rest; \
 loop: \
-	TERM(T, MLA, 8); \
+	TERM(GET, MLA, R8); \
 	ADD R9, R8; \
 	SUBS $1, R0; \
 	BNE loop; \
@@ -89,7 +101,7 @@ short: \
 	MOVD $buf-384(SP), R21; \
 	COPY(short8, short4, short2, short1); \
 	MOVD $buf-384(SP), R21; \
-	TERM(T, MLA, 21); \
+	TERM(GET, MLA, R21); \
 	ADD R9, R8; \
 	SUBS $1, R23; \
 	BNE short; \
@@ -141,14 +153,14 @@ scatter: \
 	BNE scatter; \
 	RET
 
-#define ROWS4(x, r) FMLAXC(28, x, r)
-#define ROWD2(x, r) FMLAXDC(28, x, r)
+#define ROWS4(x, r) FMLAXE(28, 0, x, r)
+#define ROWD2(x, r) FMLAXDE(28, 0, x, r)
 #define JOINS4(x, r) FADDX(x, r, r)
 #define JOIND2(x, r) FADDXD(x, r, r)
 
 // ROW is impl.row: four panels at R8, R4, R5 and R6, a row of each in V16 … V19, V20 … V23, V24 … V27 and
 // V16 … V19 again. Four streams are what CPUs fetch ahead by themselves, so ahead is left alone.
-#define ROW(shift, T, MLA, JOIN, CLIP) \
+#define ROW(shift, GET, MLA, JOIN, CLIP) \
 	MOVD k+0(FP), R0; \
 	MOVD a_base+8(FP), R1; \
 	MOVD aks+32(FP), R7; \
@@ -163,15 +175,16 @@ scatter: \
 	ADD R15, R5, R6; \
 	EACH4(ZEROX); \
 loop: \
-	VLD1R.P (R1)(R7), [V28.T]; \
-	LOADX(8, 16); \
-	LOADX(4, 20); \
-	LOADX(5, 24); \
+	GET (R1), F28; \
+	ADD R7, R1; \
+	ROWOF(R8, F16, F17, F18, F19); \
+	ROWOF(R4, F20, F21, F22, F23); \
+	ROWOF(R5, F24, F25, F26, F27); \
 	ADD R9, R8; \
 	ADD R9, R4; \
 	ADD R9, R5; \
 	MLA(16, 0); \
-	LOADX(6, 16); \
+	ROWOF(R6, F16, F17, F18, F19); \
 	ADD R9, R6; \
 	MLA(20, 4); \
 	MLA(24, 8); \
@@ -180,13 +193,13 @@ loop: \
 	BNE loop; \
 	MOVD from_base+112(FP), R12; \
 	CBZ R12, clip; \
-	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	VLD1.P 64(R12), [V16.S4, V17.S4, V18.S4, V19.S4]; \
 	JOIN(16, 0); \
-	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	VLD1.P 64(R12), [V16.S4, V17.S4, V18.S4, V19.S4]; \
 	JOIN(16, 4); \
-	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	VLD1.P 64(R12), [V16.S4, V17.S4, V18.S4, V19.S4]; \
 	JOIN(16, 8); \
-	VLD1.P 64(R12), [V16.T, V17.T, V18.T, V19.T]; \
+	VLD1.P 64(R12), [V16.S4, V17.S4, V18.S4, V19.S4]; \
 	JOIN(16, 12); \
 clip: \
 	MOVBU relu+136(FP), R14; \
@@ -201,40 +214,40 @@ store: \
 
 // func tile6NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
 TEXT ·tile6NEONF32(SB), NOSPLIT, $384-97
-	TILE(6, TERM6, EACH6, S4, MLAS4, FROMS4, CLIPS4)
+	TILE(6, TERM6, EACH6, FMOVS, MLAS4, FROMS4, CLIPS4)
 
 // func tile4NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
 TEXT ·tile4NEONF32(SB), NOSPLIT, $384-97
-	TILE(4, TERM4, EACH4, S4, MLAS4, FROMS4, CLIPS4)
+	TILE(4, TERM4, EACH4, FMOVS, MLAS4, FROMS4, CLIPS4)
 
 // func tile2NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
 TEXT ·tile2NEONF32(SB), NOSPLIT, $384-97
-	TILE(2, TERM2, EACH2, S4, MLAS4, FROMS4, CLIPS4)
+	TILE(2, TERM2, EACH2, FMOVS, MLAS4, FROMS4, CLIPS4)
 
 // func tile1NEONF32(k, whole int, a *float32, ars, aks int, b *float32, bks int, c *float32, ldc, part int, from *float32, ldf int, relu bool)
 TEXT ·tile1NEONF32(SB), NOSPLIT, $384-97
-	TILE(1, TERM1, EACH1, S4, MLAS4, FROMS4, CLIPS4)
+	TILE(1, TERM1, EACH1, FMOVS, MLAS4, FROMS4, CLIPS4)
 
 // func tile6NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
 TEXT ·tile6NEONF64(SB), NOSPLIT, $384-97
-	TILE(6, TERM6, EACH6, D2, MLAD2, FROMD2, CLIPD2)
+	TILE(6, TERM6, EACH6, FMOVD, MLAD2, FROMD2, CLIPD2)
 
 // func tile4NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
 TEXT ·tile4NEONF64(SB), NOSPLIT, $384-97
-	TILE(4, TERM4, EACH4, D2, MLAD2, FROMD2, CLIPD2)
+	TILE(4, TERM4, EACH4, FMOVD, MLAD2, FROMD2, CLIPD2)
 
 // func tile2NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
 TEXT ·tile2NEONF64(SB), NOSPLIT, $384-97
-	TILE(2, TERM2, EACH2, D2, MLAD2, FROMD2, CLIPD2)
+	TILE(2, TERM2, EACH2, FMOVD, MLAD2, FROMD2, CLIPD2)
 
 // func tile1NEONF64(k, whole int, a *float64, ars, aks int, b *float64, bks int, c *float64, ldc, part int, from *float64, ldf int, relu bool)
 TEXT ·tile1NEONF64(SB), NOSPLIT, $384-97
-	TILE(1, TERM1, EACH1, D2, MLAD2, FROMD2, CLIPD2)
+	TILE(1, TERM1, EACH1, FMOVD, MLAD2, FROMD2, CLIPD2)
 
 // func rowNEONF32(k int, a []float32, aks int, b []float32, step, bks, ahead int, c, from []float32, relu bool)
 TEXT ·rowNEONF32(SB), NOSPLIT, $0-137
-	ROW(2, S4, ROWS4, JOINS4, CLIPS4)
+	ROW(2, FMOVS, ROWS4, JOINS4, CLIPS4)
 
 // func rowNEONF64(k int, a []float64, aks int, b []float64, step, bks, ahead int, c, from []float64, relu bool)
 TEXT ·rowNEONF64(SB), NOSPLIT, $0-137
-	ROW(3, D2, ROWD2, JOIND2, CLIPD2)
+	ROW(3, FMOVD, ROWD2, JOIND2, CLIPD2)

@@ -46,6 +46,7 @@
 #define FMULD2(m, n, d) WORD $(0x6e60dc00 | (m)<<16 | (n)<<5 | (d)) // FMUL
 #define FMAXD2(m, n, d) WORD $(0x4e60f400 | (m)<<16 | (n)<<5 | (d)) // FMAX
 #define FMLAD2(m, n, d) WORD $(0x4e60cc00 | (m)<<16 | (n)<<5 | (d)) // FMLA
+#define FMLAD2E(m, i, n, d) WORD $(0x4fc01000 | (i)<<11 | (m)<<16 | (n)<<5 | (d)) // FMLA Vd.2D, Vn.2D, Vm.D[i]
 #define FADDPD2(n, d) WORD $(0x7e70d800 | (n)<<5 | (d)) // FADDP Dd, Vn.2D
 #define FCVTLS2(n, d) WORD $(0x0e617800 | (n)<<5 | (d)) // FCVTL Vd.2D, Vn.2S
 #define FCVTLS4(n, d) WORD $(0x4e617800 | (n)<<5 | (d)) // FCVTL2 Vd.2D, Vn.4S
@@ -90,12 +91,11 @@
 #define ADDXC(m, n, d) ADDS4(m, n, d); ADDS4(m, (n)+1, (d)+1); ADDS4(m, (n)+2, (d)+2); ADDS4(m, (n)+3, (d)+3)
 #define BSLXC(m, n, d) BSLB16(m, n, d); BSLB16(m, (n)+1, (d)+1); BSLB16(m, (n)+2, (d)+2); BSLB16(m, (n)+3, (d)+3)
 
-#define FMLAXC(m, n, d) FMLAS4(m, n, d); FMLAS4(m, (n)+1, (d)+1); FMLAS4(m, (n)+2, (d)+2); FMLAS4(m, (n)+3, (d)+3)
 
 // The same on float64: eight elements.
 #define FADDXD(m, n, d) FADDD2(m, n, d); FADDD2((m)+1, (n)+1, (d)+1); FADDD2((m)+2, (n)+2, (d)+2); FADDD2((m)+3, (n)+3, (d)+3)
 #define FMAXXDC(m, n, d) FMAXD2(m, n, d); FMAXD2(m, (n)+1, (d)+1); FMAXD2(m, (n)+2, (d)+2); FMAXD2(m, (n)+3, (d)+3)
-#define FMLAXDC(m, n, d) FMLAD2(m, n, d); FMLAD2(m, (n)+1, (d)+1); FMLAD2(m, (n)+2, (d)+2); FMLAD2(m, (n)+3, (d)+3)
+#define FMLAXDE(m, i, n, d) FMLAD2E(m, i, n, d); FMLAD2E(m, i, (n)+1, (d)+1); FMLAD2E(m, i, (n)+2, (d)+2); FMLAD2E(m, i, (n)+3, (d)+3)
 
 // A whole group: 64 bytes, from or to the address in general register r.
 #define LOADX(r, d) WORD $(0x4c402800 | (r)<<5 | (d)) // LD1 {Vd.4S-Vd+3.4S}, [Xr]
