@@ -18,6 +18,8 @@ const (
 	nearA = 512 << 10
 	// fetchAhead is how far ahead of its use a B is fetched that is used once, in bytes: some 70 ns.
 	fetchAhead = 4 << 10
+	// rowAhead is the same where rowPanels panels go together, of all of them.
+	rowAhead = 3 << 10
 	// superN and superK bound the part of B that is packed at a time, superM that of A, together
 	// with blockK (4 and 8 MB of float64).
 	superM, superN, superK = 32 * blockM, 512, 4 * blockK
@@ -473,7 +475,7 @@ func (j *job[T]) multiply(r, i, m, q, panels, k0, next int) {
 	packed := j.bks == im.nr
 	switch {
 	case panels > 1 && packed:
-		im.row(k, a, acs, b, j.step, j.bks, fetchAhead/rowPanels/sizeOf[T](), c, from, relu)
+		im.row(k, a, acs, b, j.step, j.bks, rowAhead/rowPanels/sizeOf[T](), c, from, relu)
 	case panels > 1:
 		im.row(k, a, acs, b, j.step, j.bks, 0, c, from, relu)
 	case im.stream == nil || n < im.nr || !packed:
