@@ -52,18 +52,29 @@ type forest[T float] struct {
 	nodes   []branch[T]
 	special []special[T] // by node, for rows with NaN and other questions than ≤
 	plain   bool         // all questions are ≤
-	roots   []int32
-	votes   [][]vote[T] // by leaf
+	quick   []quick      // the same nodes, where they are plain and of float32
+	roots   []int32      // nodes
+	votes   [][]vote[T]  // by leaf
 	targets int
 	steps   int // nodes on the way through all trees, roughly
 }
 
-// A branch goes to yes where the row's feature is at most split, else to no: to a
-// node, or ^leaf.
+// A branch goes to yes where the row's feature is at most split, else to no. A leaf
+// is a branch that goes to itself whatever number it finds, split being +∞, and
+// whose no is ^leaf.
 type branch[T float] struct {
 	split   T
 	feature int32
 	yes, no int32
+}
+
+// A quick is a branch whose split is the integer that sorts like it.
+type quick struct{ split, feature, yes, no int32 }
+
+// sortable is an integer that compares with others as x, no NaN, does.
+func sortable(x float32) int32 {
+	b := int32(math.Float32bits(x + 0)) // −0 is 0
+	return b ^ int32(uint32(b>>31)>>1)
 }
 
 type special[T float] struct {
@@ -128,37 +139,57 @@ func newForest[T float](s *forestSpec) *forest[T] {
 		f.votes[i] = all[from:len(all):len(all)]
 	}
 	at := make([]int32, len(s.nodes)) // where a node went, and 1
+	leafAt := make([]int32, len(s.leaves))
 	var stack []int
-	place := func(i int) {
-		if i >= 0 && at[i] == 0 {
-			f.nodes, f.special = append(f.nodes, branch[T]{}), append(f.special, special[T]{})
-			at[i] = int32(len(f.nodes))
-			stack = append(stack, i)
+	place := func(i int) int32 {
+		to := leafAt
+		k := ^i
+		if i >= 0 {
+			to, k = at, i
 		}
-	}
-	where := func(i int) int32 {
-		if i < 0 {
-			return int32(i)
+		if to[k] == 0 {
+			self := int32(len(f.nodes))
+			f.nodes, f.special = append(f.nodes, branch[T]{T(math.Inf(1)), 0, self, int32(i)}), append(f.special, special[T]{})
+			if to[k] = self + 1; i >= 0 {
+				stack = append(stack, i)
+			}
 		}
-		return at[i] - 1
+		return to[k] - 1
 	}
 	for _, r := range s.roots {
-		place(r)
+		f.roots = append(f.roots, place(r))
 		for len(stack) > 0 {
 			i := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]
 			n := s.nodes[i]
-			place(n.no)
-			place(n.yes)
-			f.set(int(at[i]-1), n, where(n.yes), where(n.no))
+			no := place(n.no)
+			yes := place(n.yes)
+			f.set(int(at[i]-1), n, yes, no)
 		}
-		f.roots = append(f.roots, where(r))
 	}
 	for size := len(f.nodes) / max(1, len(f.roots)); size > 0; size /= 2 {
 		f.steps += len(f.roots)
 	}
 	f.steps += len(f.roots)
+	f.hasten()
 	return f
+}
+
+// hasten makes the quick nodes. A split of NaN, which nothing is at most, sorts
+// before all numbers.
+func (f *forest[T]) hasten() {
+	nodes, ok := any(f.nodes).([]branch[float32])
+	if !ok || !f.plain {
+		return
+	}
+	f.quick = make([]quick, len(nodes))
+	for i, n := range nodes {
+		split := int32(math.MinInt32)
+		if n.split == n.split {
+			split = sortable(n.split)
+		}
+		f.quick[i] = quick{split, n.feature, n.yes, n.no}
+	}
 }
 
 // set puts a node into place i: x < t is x ≤ the number before t, x > t is the
@@ -209,10 +240,9 @@ func before[T float](x T) T {
 // leaf is where a row ends in the tree of a root.
 func (f *forest[T]) leaf(root int32, row []T) int32 {
 	i := root
-	for i >= 0 {
-		n := &f.nodes[i]
+	for f.nodes[i].yes != i {
+		n, sp := &f.nodes[i], &f.special[i]
 		x := row[n.feature]
-		sp := &f.special[i]
 		yes := x <= n.split
 		switch {
 		case x != x:
@@ -224,38 +254,63 @@ func (f *forest[T]) leaf(root int32, row []T) int32 {
 			i = n.yes
 		}
 	}
-	return ^i
+	return ^f.nodes[i].no
 }
 
-// leaves is leaf of several rows, to[r] of row r of x[… features].
-func (f *forest[T]) leaves(to []int32, root int32, x []T, features int, careful []bool) {
-	nodes := f.nodes
-	for r := range to {
-		row := x[r*features : (r+1)*features]
-		if careful[r] {
-			to[r] = f.leaf(root, row)
+// A herd is rows that go through trees together.
+type herd[T float] struct {
+	x        []T // [rows features]
+	features int
+	keys     []int32 // sortable x, where the forest is quick
+	careful  []bool  // rows that leaf has to find the way of
+}
+
+func (f *forest[T]) herd(x []T, rows, features int) herd[T] {
+	h := herd[T]{x: x, features: features, careful: make([]bool, rows)}
+	quick := f.quick != nil && features > 0
+	for r := range h.careful {
+		h.careful[r] = !quick || slices.ContainsFunc(x[r*features:(r+1)*features], func(v T) bool { return v != v })
+	}
+	if quick {
+		h.keys = make([]int32, len(x))
+		for i, v := range x {
+			h.keys[i] = sortable(float32(v))
+		}
+	}
+	return h
+}
+
+// leaves is leaf of all rows of a herd. Four rows go down
+// together, so that one need not wait for the memory that another reads; those that
+// have arrived stay where they are.
+func (f *forest[T]) leaves(to []int32, root int32, h *herd[T]) {
+	n := h.features
+	nodes := f.quick
+	for r := 0; r < len(to); r++ {
+		if c := h.careful[r:]; r+4 > len(to) || c[0] || c[1] || c[2] || c[3] {
+			to[r] = f.leaf(root, h.x[r*n:(r+1)*n])
 			continue
 		}
-		i := root
-		for i >= 0 {
-			n := &nodes[i]
-			next := n.no
-			if row[n.feature] <= n.split {
-				next = n.yes
+		rows := h.keys[r*n : (r+4)*n]
+		x0, x1, x2, x3 := rows[:n], rows[n:2*n], rows[2*n:3*n], rows[3*n:]
+		i0, i1, i2, i3 := root, root, root, root
+		for {
+			k0, k1, k2, k3 := nodes[i0].next(x0), nodes[i1].next(x1), nodes[i2].next(x2), nodes[i3].next(x3)
+			if (k0^i0)|(k1^i1)|(k2^i2)|(k3^i3) == 0 {
+				break
 			}
-			i = next
+			i0, i1, i2, i3 = k0, k1, k2, k3
 		}
-		to[r] = ^i
+		to[r], to[r+1], to[r+2], to[r+3] = ^nodes[i0].no, ^nodes[i1].no, ^nodes[i2].no, ^nodes[i3].no
+		r += 3
 	}
 }
 
-// careful says of which rows leaf has to find the way.
-func (f *forest[T]) careful(x []T, rows, features int) []bool {
-	out := make([]bool, rows)
-	for r := range out {
-		out[r] = !f.plain || slices.ContainsFunc(x[r*features:(r+1)*features], func(v T) bool { return v != v })
-	}
-	return out
+// next is where a row goes: to no where split − x is negative. A branch of the
+// processor's would be guessed wrong half of the time.
+func (q *quick) next(row []int32) int32 {
+	above := int32((int64(q.split) - int64(row[q.feature])) >> 63)
+	return q.yes ^ (q.yes^q.no)&above
 }
 
 // aggregate is how votes for a target become its score.
@@ -301,15 +356,14 @@ func (f *forest[T]) run(ctx *Ctx, x []T, n, features int, how aggregate, finish 
 		f.runTrees(ctx, x, n, features, how, finish)
 		return
 	}
-	grain := min(blockRows, max(1, elementGrain/16/max(1, f.steps)))
+	grain := min(blockRows, max(4, elementGrain/max(1, f.steps)&^3)) // whole herds
 	ctx.Pool.For(n, grain, func(lo, hi int) {
 		rows := hi - lo
-		x := x[lo*features : hi*features]
-		careful := f.careful(x, rows, features)
+		h := f.herd(x[lo*features:hi*features], rows, features)
 		to := make([]int32, rows)
 		tallies := newTallies[T](rows, f.targets)
 		for _, root := range f.roots {
-			f.leaves(to, root, x, features, careful)
+			f.leaves(to, root, &h)
 			for r, leaf := range to {
 				tallies[r].count(f.votes[leaf], how)
 			}
@@ -322,11 +376,11 @@ func (f *forest[T]) run(ctx *Ctx, x []T, n, features int, how aggregate, finish 
 
 // runTrees is run for few rows and many trees, which are shared out then.
 func (f *forest[T]) runTrees(ctx *Ctx, x []T, n, features int, how aggregate, finish func(row int, t *tally[T])) {
-	careful := f.careful(x, n, features)
+	h := f.herd(x, n, features)
 	to := make([]int32, len(f.roots)*n)
 	ctx.Pool.For(len(f.roots), max(1, elementGrain/64*len(f.roots)/f.steps), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			f.leaves(to[i*n:(i+1)*n], f.roots[i], x, features, careful)
+			f.leaves(to[i*n:(i+1)*n], f.roots[i], &h)
 		}
 	})
 	tallies := newTallies[T](n, f.targets)

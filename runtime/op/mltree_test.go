@@ -95,10 +95,10 @@ func compareWalk[T float](t *testing.T, s *forestSpec, f *forest[T], x []float64
 	t.Helper()
 	rows := len(x) / 4
 	typed := converted[T](x)
-	careful := f.careful(typed, rows, 4)
+	h := f.herd(typed, rows, 4)
 	to := make([]int32, rows)
 	for i, root := range s.roots {
-		f.leaves(to, f.roots[i], typed, 4, careful)
+		f.leaves(to, f.roots[i], &h)
 		for r := range rows {
 			row := converted[float64](typed[r*4 : r*4+4])
 			want := s.walk(root, row)
