@@ -234,17 +234,17 @@ func (o *convInteger) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *convInteger) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	a, b, err := centredConv(in[0].Tensor, in[1].Tensor, optional(in, 2), optional(in, 3))
+	a, b, err := centredConv(ctx, in[0].Tensor, in[1].Tensor, optional(in, 2), optional(in, 3))
 	if err != nil {
 		return err
 	}
-	return convolve(ctx, &o.conv, a, b, nil, out[0].Tensor, gemmInt[int32])
+	return convolve(ctx, &o.conv, a, b, nil, out[0].Tensor, gemmBytes)
 }
 
 // centredConv is X and W less their zero points, W's one for each output
 // channel or for all.
-func centredConv(x, w, xZero, wZero *tensor.Tensor) (a, b *tensor.Tensor, err error) {
-	u, err := centred(x, xZero, false)
+func centredConv(ctx *Ctx, x, w, xZero, wZero *tensor.Tensor) (a, b *tensor.Tensor, err error) {
+	u, err := centred(ctx, x, xZero, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -252,7 +252,7 @@ func centredConv(x, w, xZero, wZero *tensor.Tensor) (a, b *tensor.Tensor, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	v, err := centred(rows, wZero, false)
+	v, err := centred(ctx, rows, wZero, false)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -45,12 +45,12 @@ func (o *qLinearConv) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 
 func (o *qLinearConv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, w, y := in[0].Tensor, in[3].Tensor, out[0].Tensor
-	a, b, err := centredConv(x, w, in[2].Tensor, in[5].Tensor)
+	a, b, err := centredConv(ctx, x, w, in[2].Tensor, in[5].Tensor)
 	if err != nil {
 		return err
 	}
 	acc := make([]int32, y.Len())
-	if err := convolve(ctx, &o.conv, a, b, optional(in, 8), tensor.Of(acc, y.Shape()...), gemmInt[int32]); err != nil {
+	if err := convolve(ctx, &o.conv, a, b, optional(in, 8), tensor.Of(acc, y.Shape()...), gemmBytes); err != nil {
 		return err
 	}
 	var scales [3][]float64
@@ -69,9 +69,9 @@ func (o *qLinearConv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Uint8:
-		requantize(tensor.Data[uint8](y), acc, scale, zero[0], 0, math.MaxUint8)
+		requantize(ctx, tensor.Data[uint8](y), acc, scale, zero[0], 0, math.MaxUint8)
 	case tensor.Int8:
-		requantize(tensor.Data[int8](y), acc, scale, zero[0], math.MinInt8, math.MaxInt8)
+		requantize(ctx, tensor.Data[int8](y), acc, scale, zero[0], math.MinInt8, math.MaxInt8)
 	default:
 		return unsupportedType("QLinearConv", y.DType())
 	}

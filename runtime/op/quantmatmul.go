@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -64,13 +65,10 @@ func perLine(p, x graph.Fact, operand int, what string) error {
 
 // centred is the elements of an 8-bit matrix (or stack) less its zero points,
 // one of which is for every line (row, or column).
-func centred(x, zero *tensor.Tensor, columns bool) ([]int32, error) {
-	v, ok := intsIn(x)
-	if !ok || x.DType().Bits() != 8 {
-		return nil, unsupportedType("MatMulInteger", x.DType())
-	}
+func centred(ctx *Ctx, x, zero *tensor.Tensor, columns bool) ([]int32, error) {
 	z := []int{0}
 	if zero != nil {
+		var ok bool
 		if z, ok = intsIn(zero); !ok {
 			return nil, unsupportedType("MatMulInteger", zero.DType())
 		}
@@ -79,30 +77,100 @@ func centred(x, zero *tensor.Tensor, columns bool) ([]int32, error) {
 	if x.Rank() > 0 {
 		last = x.Shape()[x.Rank()-1]
 	}
-	out := make([]int32, len(v))
-	for i, n := range v {
-		line := i
-		if !columns {
-			line = i / last
-		}
-		out[i] = int32(n - z[line%len(z)])
+	switch x.DType() {
+	case tensor.Uint8:
+		return lessZeros(ctx, tensor.Data[uint8](x), z, last, columns), nil
+	case tensor.Int8:
+		return lessZeros(ctx, tensor.Data[int8](x), z, last, columns), nil
 	}
-	return out, nil
+	return nil, unsupportedType("MatMulInteger", x.DType())
+}
+
+// lessZeros takes zero points from rows of width elements.
+func lessZeros[T int8 | uint8](ctx *Ctx, v []T, zeros []int, width int, columns bool) []int32 {
+	out := make([]int32, len(v))
+	if width == 0 {
+		return out
+	}
+	ctx.Pool.For(len(v)/width, max(1, elementGrain/width), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			row, to := v[r*width:(r+1)*width], out[r*width:(r+1)*width]
+			if columns && len(zeros) > 1 {
+				for i, n := range row {
+					to[i] = int32(int(n) - zeros[i%len(zeros)])
+				}
+				continue
+			}
+			zero := int32(zeros[r%len(zeros)])
+			if columns {
+				zero = int32(zeros[0])
+			}
+			for i, n := range row {
+				to[i] = int32(n) - zero
+			}
+		}
+	})
+	return out
 }
 
 // integerProduct is the product of two centred operands.
 func integerProduct(ctx *Ctx, a, b, aZero, bZero *tensor.Tensor, c []int32) error {
-	x, err := centred(a, aZero, false)
+	x, err := centred(ctx, a, aZero, false)
 	if err != nil {
 		return err
 	}
-	y, err := centred(b, bZero, b.Rank() > 1)
+	y, err := centred(ctx, b, bZero, b.Rank() > 1)
 	if err != nil {
 		return err
 	}
 	p := newBatch(a.Shape(), b.Shape())
-	matMulBatch(ctx, p, tensor.Of(x, len(x)), tensor.Of(y, len(y)), tensor.Of(c, len(c)), gemmInt[int32])
+	matMulBatch(ctx, p, tensor.Of(x, len(x)), tensor.Of(y, len(y)), tensor.Of(c, len(c)), gemmBytes)
 	return nil
+}
+
+// byteTerms is how many products of numbers from -255 to 255 a float32 adds up without rounding.
+const byteTerms = 256
+
+// gemmBytes is gemmInt for matrices of such numbers: float32 products of some terms at a time, which are
+// exact in any order, added up as integers.
+func gemmBytes(p *kernel.Pool, m, n, k int, a []int32, ars, acs int, b []int32, brs, bcs int, c []int32, ldc int, add bool) {
+	if !add {
+		for i := range m {
+			clear(c[i*ldc : i*ldc+n])
+		}
+	}
+	scratch := floatScratch((m+n)*min(k, byteTerms) + m*n)
+	defer floatScratches.Put(scratch)
+	for k0 := 0; k0 < k; k0 += byteTerms {
+		terms := min(byteTerms, k-k0)
+		x, rest := (*scratch)[:m*terms], (*scratch)[m*terms:]
+		y, z := rest[:terms*n], rest[terms*n:terms*n+m*n]
+		p.For(m, max(1, elementGrain/terms), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				from, to := a[i*ars+k0*acs:], x[i*terms:(i+1)*terms]
+				for l := range to {
+					to[l] = float32(from[l*acs])
+				}
+			}
+		})
+		p.For(terms, max(1, elementGrain/max(1, n)), func(lo, hi int) {
+			for l := lo; l < hi; l++ {
+				from, to := b[(k0+l)*brs:], y[l*n:(l+1)*n]
+				for j := range to {
+					to[j] = float32(from[j*bcs])
+				}
+			}
+		})
+		kernel.Gemm32(p, m, n, terms, x, terms, 1, y, n, 1, z, n, false)
+		p.For(m, max(1, elementGrain/max(1, n)), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				to := c[i*ldc : i*ldc+n]
+				for j, v := range z[i*n : (i+1)*n] {
+					to[j] += int32(v)
+				}
+			}
+		})
+	}
 }
 
 // optional is the tensor of an input that may be left out.
@@ -185,9 +253,9 @@ func (qLinearMatMul) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Uint8:
-		requantize(tensor.Data[uint8](y), acc, scale, zero[0], 0, math.MaxUint8)
+		requantize(ctx, tensor.Data[uint8](y), acc, scale, zero[0], 0, math.MaxUint8)
 	case tensor.Int8:
-		requantize(tensor.Data[int8](y), acc, scale, zero[0], math.MinInt8, math.MaxInt8)
+		requantize(ctx, tensor.Data[int8](y), acc, scale, zero[0], math.MinInt8, math.MaxInt8)
 	default:
 		return unsupportedType("QLinearMatMul", y.DType())
 	}
@@ -195,9 +263,11 @@ func (qLinearMatMul) Forward(ctx *Ctx, in, out []tensor.Value) error {
 }
 
 // requantize rounds half to even and saturates.
-func requantize[T int8 | uint8](y []T, acc []int32, scale func(i int) float64, zero int, lo, hi float64) {
-	for i, v := range acc {
-		q := math.RoundToEven(float64(v)*scale(i)) + float64(zero)
-		y[i] = T(min(max(q, lo), hi))
-	}
+func requantize[T int8 | uint8](ctx *Ctx, y []T, acc []int32, scale func(i int) float64, zero int, lo, hi float64) {
+	ctx.Pool.For(len(acc), elementGrain/4, func(first, end int) {
+		for i := first; i < end; i++ {
+			q := math.RoundToEven(float64(acc[i])*scale(i)) + float64(zero)
+			y[i] = T(min(max(q, lo), hi))
+		}
+	})
 }

@@ -322,22 +322,46 @@ func (o *resize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if o.mode == "nearest" && !crops {
 		return o.sampleNearest(ctx, plan, x, y)
 	}
+	if x.DType() == tensor.Float32 && y.DType() == tensor.Float32 {
+		sampleAll(ctx, o, plan, x.Shape(), tensor.Data[float32](x), tensor.Data[float32](y))
+		return nil
+	}
 	v, err := tensor.Float64s(x)
 	if err != nil {
 		return unsupportedType(o.name, x.DType())
 	}
-	shape := slices.Clone(x.Shape())
+	sampled := make([]float64, y.Len())
+	sampleAll(ctx, o, plan, x.Shape(), v, sampled)
+	return storeNumbers(o.name, sampled, y)
+}
+
+// sampleAll resizes v of a shape to y, an axis after the other.
+func sampleAll[T float32 | float64](ctx *Ctx, o *resize, plan []sampling, shape []int, v, y []T) {
+	crops := o.transform == "tf_crop_and_resize"
+	shape = slices.Clone(shape)
 	for a, s := range plan {
 		if s.n == s.out && s.scale == 1 && !crops {
 			continue
 		}
-		v = o.sampleAxis(s, v, product(shape[:a]), product(shape[a+1:]))
-		shape[a] = s.out
+		outer, inner := product(shape[:a]), product(shape[a+1:])
+		to := y
+		if !lastChange(plan[a+1:], crops) {
+			to = make([]T, outer*s.out*inner)
+		}
+		sampleAxis(ctx, tableOf[T](o, s), v, to, outer, inner)
+		v, shape[a] = to, s.out
+	}
+	if &v[0] != &y[0] {
+		copy(y, v)
 	}
 	if crops {
-		o.extrapolate(plan, shape, v)
+		extrapolate(o, plan, shape, y)
 	}
-	return storeNumbers(o.name, v, y)
+}
+
+// lastChange reports whether none of the axes that are left changes.
+func lastChange(plan []sampling, crops bool) bool {
+	return !slices.ContainsFunc(plan, func(s sampling) bool { return s.n != s.out || s.scale != 1 || crops })
 }
 
 // samplings is the plan for every axis.
@@ -446,32 +470,90 @@ func pickRows[T tensor.Elem](ctx *Ctx, tables [][]int, x, y *tensor.Tensor) {
 	})
 }
 
-// sampleAxis resizes v[outer s.n inner] to [outer s.out inner].
-func (o *resize) sampleAxis(s sampling, v []float64, outer, inner int) []float64 {
-	y := make([]float64, outer*s.out*inner)
+// tapTable is what each place along an axis is made of: taps elements of its n, at at[i·taps …], with weights.
+type tapTable[T float32 | float64] struct {
+	n, out, taps int
+	at           []int
+	weights      []T
+}
+
+// tableOf is the taps of an axis. Those that are none have a weight of 0.
+func tableOf[T float32 | float64](o *resize, s sampling) (t tapTable[T]) {
+	t.n, t.out = s.n, s.out
 	for i := range s.out {
 		at, weights := []int{o.pick(s, o.at(s, i))}, []float64{1}
 		if o.mode != "nearest" {
 			at, weights = o.taps(s, o.at(s, i))
 		}
-		for b := range outer {
-			row := y[(b*s.out+i)*inner : (b*s.out+i+1)*inner]
-			for k, w := range weights {
+		t.taps = len(at)
+		t.at = append(t.at, at...)
+		for _, w := range weights {
+			t.weights = append(t.weights, T(w))
+		}
+	}
+	return t
+}
+
+// sampleAxis resizes v[outer n inner] to y[outer out inner]. An element whose weight is 0 does not count,
+// whatever it is.
+func sampleAxis[T float32 | float64](ctx *Ctx, t tapTable[T], v, y []T, outer, inner int) {
+	if inner == 1 {
+		ctx.Pool.For(outer, max(1, elementGrain/4/(t.out*t.taps)), func(lo, hi int) {
+			for b := lo; b < hi; b++ {
+				sampleRow(t, v[b*t.n:(b+1)*t.n], y[b*t.out:(b+1)*t.out])
+			}
+		})
+		return
+	}
+	ctx.Pool.For(outer*t.out, max(1, elementGrain/4/(inner*t.taps)), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			row, b, i := y[r*inner:(r+1)*inner], r/t.out, r%t.out
+			clear(row)
+			for k := i * t.taps; k < (i+1)*t.taps; k++ {
+				w := t.weights[k]
 				if w == 0 {
 					continue
 				}
-				from := v[(b*s.n+at[k])*inner : (b*s.n+at[k]+1)*inner]
+				from := v[(b*t.n+t.at[k])*inner:][:len(row)]
 				for j, e := range from {
 					row[j] += w * e
 				}
 			}
 		}
+	})
+}
+
+// sampleRow is sampleAxis for one row.
+func sampleRow[T float32 | float64](t tapTable[T], v, y []T) {
+	if t.taps == 2 {
+		at, weights := t.at[:2*len(y)], t.weights[:2*len(y)]
+		for i := range y {
+			w, u := weights[2*i], weights[2*i+1]
+			switch {
+			case u == 0:
+				y[i] = w * v[at[2*i]]
+			case w == 0:
+				y[i] = u * v[at[2*i+1]]
+			default:
+				y[i] = w*v[at[2*i]] + u*v[at[2*i+1]]
+			}
+		}
+		return
 	}
-	return y
+	for i := range y {
+		sum := T(0)
+		at := t.at[i*t.taps : (i+1)*t.taps]
+		for k, w := range t.weights[i*t.taps:][:len(at)] {
+			if w != 0 {
+				sum += w * v[at[k]]
+			}
+		}
+		y[i] = sum
+	}
 }
 
 // extrapolate overwrites what samples positions outside the input.
-func (o *resize) extrapolate(plan []sampling, shape []int, v []float64) {
+func extrapolate[T float32 | float64](o *resize, plan []sampling, shape []int, v []T) {
 	outside := make([][]bool, len(plan))
 	for a, s := range plan {
 		outside[a] = make([]bool, s.out)
@@ -484,7 +566,7 @@ func (o *resize) extrapolate(plan []sampling, shape []int, v []float64) {
 	for k := range v {
 		for a, i := range idx {
 			if outside[a][i] {
-				v[k] = o.outside
+				v[k] = T(o.outside)
 			}
 		}
 		advance(idx, shape)

@@ -200,7 +200,7 @@ func (o *resize) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
 		// What was extrapolated came from nowhere.
 		only := *o
 		only.outside = 0
-		only.extrapolate(plan, shape, g)
+		extrapolate(&only, plan, shape, g)
 	}
 	for a, s := range slices.Backward(plan) {
 		if s.n == s.out && s.scale == 1 && !crops {
