@@ -1,6 +1,10 @@
 package op
 
-import "math"
+import (
+	"math"
+
+	"bilinc/runtime/kernel"
+)
 
 // A parser decodes the attributes of a node.
 type parser func(a *attrs) Op
@@ -19,6 +23,18 @@ var domains = map[string][]entry{
 	"":                         onnxOps,
 	"ai.onnx.preview.training": trainingOps,
 	mlDomain:                   mlOps,
+	"com.microsoft":            microsoftOps,
+}
+
+// microsoftOps is what ONNX Runtime's optimiser writes.
+var microsoftOps = []entry{
+	// msops.go
+	{"BiasGelu", 1, parseBiasGelu("BiasGelu", true, kernel.Gelu)},
+	{"FastGelu", 1, parseBiasGelu("FastGelu", false, kernel.GeluTanh)},
+	{"FusedMatMul", 1, parseFusedMatMul},
+	{"Gelu", 1, parseGelu},
+	{"QuickGelu", 1, parseQuickGelu},
+	{"SkipLayerNormalization", 1, parseSkipLayerNorm},
 }
 
 // mlOps is classical learners and what prepares their data.
