@@ -40,6 +40,29 @@ type update struct {
 	scale    float64 // what gradients are multiplied by
 }
 
+// shrinkage is the sum over all steps of rate·decay, where the decay is the
+// default: a weight that no gradient reaches ends at e^−shrinkage of its start.
+// The sum is held, not the decay, since what counts is how much of a training
+// AdamW's weights, which are a running mean of its steps, reach back over (X. Wang
+// and L. Aitchison, "How to set AdamW's weight decay as you scale model and
+// dataset size", arXiv 2405.13698).
+//
+// That decay is needed, and how much, trials in RATIONALE.md tell.
+const shrinkage = 0.2
+
+// decay is the weight decay. The default is one where targets are learned by
+// AdamW, whose decay stays apart from gradients; what a teacher says of rows that
+// are blended anew each time is not learned by heart.
+func (t *Trainer) decay() float64 {
+	switch {
+	case t.o.Decay != 0:
+		return max(0, t.o.Decay)
+	case t.o.Rule != AdamW || t.byLoss:
+		return 0
+	}
+	return shrinkage / (t.LR * t.scheduled)
+}
+
 // apply makes the step of a weight's elements from the at-th on, with their gradient g.
 func (u *update) apply(pool *kernel.Pool, s *slot, at int, g *tensor.Tensor) error {
 	if g.DType() != s.x.DType() || at+g.Len() > s.x.Len() {

@@ -59,7 +59,7 @@ type Options struct {
 	Nesterov  bool    // of SGD
 	Schedule  Schedule
 	Warmup    float64 // the share of all steps in which the rate rises to LR
-	Decay     float64 // weight decay, of matrices alone; biases and norms have none
+	Decay     float64 // weight decay, of matrices alone; biases and norms have none; 0: see Trainer.decay; negative: none
 	Clip      float64 // the largest norm of a step's gradient; 0: no limit
 	Smoothing float64 // of labels: the share that is spread over all classes; 0: DefaultSmoothing; negative: none
 	Average   float64 // decay of a running mean of the weights per step, which is what is kept; 0: none
@@ -186,7 +186,7 @@ func (o *Options) fill() error {
 		{"learning rate", o.LR, 0, math.Inf(1)},
 		{"momentum", o.Momentum, 0, 1},
 		{"warmup", o.Warmup, 0, 1},
-		{"weight decay", o.Decay, 0, math.Inf(1)},
+		{"weight decay", o.Decay, math.Inf(-1), math.Inf(1)},
 		{"clip", o.Clip, 0, math.Inf(1)},
 		{"label smoothing", o.Smoothing, math.Inf(-1), 1},
 		{"average", o.Average, 0, 1},

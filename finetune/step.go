@@ -72,7 +72,7 @@ func (t *Trainer) step(ctx context.Context) error {
 	size := t.o.Batch * t.o.Accumulate
 	units := order[t.Pos*size : min(len(order), (t.Pos+1)*size)]
 	t.update = update{rule: t.o.Rule, step: t.Step + 1, lr: t.lr(t.Step), momentum: t.o.Momentum, nesterov: t.o.Nesterov,
-		decay: t.o.Decay, average: t.o.Average, scale: 1}
+		decay: t.decay(), average: t.o.Average, scale: 1}
 	move := t.together
 	if t.o.Clip == 0 && len(units) <= t.chunk {
 		move = t.directly

@@ -111,7 +111,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	s.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's momentum for sgd")
 	s.StringVar(&f.schedule, "schedule", string(finetune.Cosine), "cosine, step or constant")
 	s.Float64Var(&o.Warmup, "warmup", 0, "the share of all steps in which the rate rises")
-	s.Float64Var(&o.Decay, "weight-decay", 0, "of matrices; biases and norms have none")
+	s.Float64Var(&o.Decay, "weight-decay", 0, "of matrices; biases and norms have none (default: none without targets or with other optimizers than adamw, else such that matrices would shrink by 22 % over the training)")
 	s.Float64Var(&o.Clip, "clip", 0, "the largest norm of a gradient (default: no limit)")
 	s.IntVar(&o.Accumulate, "accumulate", 1, "batches whose gradients make one step")
 	s.Float64Var(&o.Smoothing, "label-smoothing", finetune.DefaultSmoothing, "the share of a target that is spread over all classes")
@@ -146,6 +146,14 @@ func (f *finetuneFlags) options(a *app) (finetune.Options, error) {
 	}
 	if o.Smoothing == 0 { // what options take for the default
 		o.Smoothing = -1
+	}
+	if f.set.Changed("weight-decay") {
+		if o.Decay < 0 {
+			return o, usage(fmt.Errorf("--weight-decay %g: wanted 0 or more", o.Decay), "")
+		}
+		if o.Decay == 0 { // what options take for the default
+			o.Decay = -1
+		}
 	}
 	if o.Momentum == 0 { // what options take for the default
 		o.Momentum = 1e-300
