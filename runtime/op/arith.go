@@ -97,21 +97,21 @@ func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	case tensor.Float64:
 		arithFloat[float64](o.code, a, b, c)
 	case tensor.Int64:
-		return arithInt[int64](o.code, a, b, c)
+		return arithInt[int64](ctx, o.code, a, b, c)
 	case tensor.Int32:
-		return arithInt[int32](o.code, a, b, c)
+		return arithInt[int32](ctx, o.code, a, b, c)
 	case tensor.Int16:
-		return arithInt[int16](o.code, a, b, c)
+		return arithInt[int16](ctx, o.code, a, b, c)
 	case tensor.Int8:
-		return arithInt[int8](o.code, a, b, c)
+		return arithInt[int8](ctx, o.code, a, b, c)
 	case tensor.Uint64:
-		return arithInt[uint64](o.code, a, b, c)
+		return arithInt[uint64](ctx, o.code, a, b, c)
 	case tensor.Uint32:
-		return arithInt[uint32](o.code, a, b, c)
+		return arithInt[uint32](ctx, o.code, a, b, c)
 	case tensor.Uint16:
-		return arithInt[uint16](o.code, a, b, c)
+		return arithInt[uint16](ctx, o.code, a, b, c)
 	case tensor.Uint8:
-		return arithInt[uint8](o.code, a, b, c)
+		return arithInt[uint8](ctx, o.code, a, b, c)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	default:
@@ -401,21 +401,21 @@ type integer interface {
 	int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
 }
 
-func arithInt[T integer](code arithCode, a, b, c *tensor.Tensor) error {
+func arithInt[T integer](ctx *Ctx, code arithCode, a, b, c *tensor.Tensor) error {
 	switch code {
 	case addCode:
-		zip(a, b, c, func(x, y T) T { return x + y })
+		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x + y })
 	case subCode:
-		zip(a, b, c, func(x, y T) T { return x - y })
+		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x - y })
 	case mulCode:
-		zip(a, b, c, func(x, y T) T { return x * y })
+		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x * y })
 	case divCode:
 		for _, y := range tensor.Data[T](b) {
 			if y == 0 && a.Len() > 0 {
 				return errDivByZero
 			}
 		}
-		zip(a, b, c, func(x, y T) T { return x / y })
+		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x / y })
 	}
 	return nil
 }

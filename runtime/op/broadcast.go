@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -144,4 +145,35 @@ func (w walk) rows(f func(at, n int, offs, steps []int)) {
 			return
 		}
 	}
+}
+
+// share is rows over all cores: long runs in pieces, short ones some at a time, in no order.
+func (w walk) share(p *kernel.Pool, f func(at, n int, offs, steps []int)) {
+	total := product(w.shape)
+	if p.Threads() == 1 || total <= elementGrain {
+		w.rows(f)
+		return
+	}
+	outer := len(w.shape) - 1
+	n, steps := w.shape[outer], make([]int, len(w.strides))
+	for k := range steps {
+		steps[k] = w.strides[k][outer]
+	}
+	pieces := (n + elementGrain - 1) / elementGrain
+	p.For(total/n*pieces, max(1, elementGrain/n), func(lo, hi int) {
+		offs := make([]int, len(w.strides))
+		for t := lo; t < hi; t++ {
+			row, from := t/pieces, t%pieces*elementGrain
+			for k := range offs {
+				offs[k] = from * steps[k]
+			}
+			for i, rest := outer-1, row; i >= 0; i-- {
+				for k := range offs {
+					offs[k] += rest % w.shape[i] * w.strides[k][i]
+				}
+				rest /= w.shape[i]
+			}
+			f(row*n+from, min(elementGrain, n-from), offs, steps)
+		}
+	})
 }

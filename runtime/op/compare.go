@@ -97,39 +97,39 @@ func compareAs[T cmp.Ordered](o *compare) func(x, y T) bool {
 	return func(x, y T) bool { return x < y && o.less || x == y && o.equal || x > y && o.greater }
 }
 
-func (o *compare) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *compare) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch a.DType() {
 	case tensor.Float32:
-		zip(a, b, c, compareAs[float32](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[float32](o))
 	case tensor.Float64:
-		zip(a, b, c, compareAs[float64](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[float64](o))
 	case tensor.Int64:
-		zip(a, b, c, compareAs[int64](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[int64](o))
 	case tensor.Int32:
-		zip(a, b, c, compareAs[int32](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[int32](o))
 	case tensor.Int16:
-		zip(a, b, c, compareAs[int16](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[int16](o))
 	case tensor.Int8:
-		zip(a, b, c, compareAs[int8](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[int8](o))
 	case tensor.Uint64:
-		zip(a, b, c, compareAs[uint64](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[uint64](o))
 	case tensor.Uint32:
-		zip(a, b, c, compareAs[uint32](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[uint32](o))
 	case tensor.Uint16:
-		zip(a, b, c, compareAs[uint16](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[uint16](o))
 	case tensor.Uint8:
-		zip(a, b, c, compareAs[uint8](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[uint8](o))
 	case tensor.String:
-		zip(a, b, c, compareAs[string](o))
+		zipShared(ctx.Pool, a, b, c, compareAs[string](o))
 	case tensor.Bool:
-		zip(a, b, c, func(x, y bool) bool { return x == y && o.equal || x != y && o.less && o.greater })
+		zipShared(ctx.Pool, a, b, c, func(x, y bool) bool { return x == y && o.equal || x != y && o.less && o.greater })
 	case tensor.Float16:
 		f := compareAs[float32](o)
-		zip(a, b, c, func(x, y uint16) bool { return f(tensor.Float16ToFloat32(x), tensor.Float16ToFloat32(y)) })
+		zipShared(ctx.Pool, a, b, c, func(x, y uint16) bool { return f(tensor.Float16ToFloat32(x), tensor.Float16ToFloat32(y)) })
 	case tensor.BFloat16:
 		f := compareAs[float32](o)
-		zip(a, b, c, func(x, y uint16) bool { return f(tensor.BFloat16ToFloat32(x), tensor.BFloat16ToFloat32(y)) })
+		zipShared(ctx.Pool, a, b, c, func(x, y uint16) bool { return f(tensor.BFloat16ToFloat32(x), tensor.BFloat16ToFloat32(y)) })
 	default:
 		return unsupportedType(o.name, a.DType())
 	}
@@ -158,8 +158,8 @@ func (o *logic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return []graph.Fact{out}, nil
 }
 
-func (o *logic) Forward(_ *Ctx, in, out []tensor.Value) error {
-	zip(in[0].Tensor, in[1].Tensor, out[0].Tensor, o.f)
+func (o *logic) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	zipShared(ctx.Pool, in[0].Tensor, in[1].Tensor, out[0].Tensor, o.f)
 	return nil
 }
 
@@ -265,23 +265,23 @@ func chosen(in []graph.Fact) []graph.Dim {
 	return out
 }
 
-func (where) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (where) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	z := out[0].Tensor
 	if z.DType() == tensor.String {
-		choose[string](in, z)
+		choose[string](ctx, in, z)
 		return nil
 	}
 	switch z.DType().Bits() {
 	case 8:
-		choose[uint8](in, z)
+		choose[uint8](ctx, in, z)
 	case 16:
-		choose[uint16](in, z)
+		choose[uint16](ctx, in, z)
 	case 32:
-		choose[uint32](in, z)
+		choose[uint32](ctx, in, z)
 	case 64:
-		choose[uint64](in, z)
+		choose[uint64](ctx, in, z)
 	case 128:
-		choose[complex128](in, z)
+		choose[complex128](ctx, in, z)
 	default:
 		return unsupportedType("Where", z.DType())
 	}
@@ -289,10 +289,10 @@ func (where) Forward(_ *Ctx, in, out []tensor.Value) error {
 }
 
 // choose needs only the size of the elements.
-func choose[T tensor.Elem](in []tensor.Value, out *tensor.Tensor) {
+func choose[T tensor.Elem](ctx *Ctx, in []tensor.Value, out *tensor.Tensor) {
 	c, a, b := in[0].Tensor, in[1].Tensor, in[2].Tensor
 	cond, x, y, z := tensor.Data[bool](c), tensor.Data[T](a), tensor.Data[T](b), tensor.Data[T](out)
-	newWalk(out.Shape(), c.Shape(), a.Shape(), b.Shape()).rows(func(at, n int, offs, steps []int) {
+	newWalk(out.Shape(), c.Shape(), a.Shape(), b.Shape()).share(ctx.Pool, func(at, n int, offs, steps []int) {
 		p, i, j := offs[0], offs[1], offs[2]
 		for k := at; k < at+n; k++ {
 			v := y[j]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -27,9 +28,12 @@ func sameDType(in []graph.Fact) (tensor.DType, error) {
 }
 
 // zip computes c = f(a, b) element by element, a and b broadcast to c's shape.
-func zip[T, U tensor.Elem](a, b, c *tensor.Tensor, f func(x, y T) U) {
+func zip[T, U tensor.Elem](a, b, c *tensor.Tensor, f func(x, y T) U) { zipShared(nil, a, b, c, f) }
+
+// zipShared is zip over all cores.
+func zipShared[T, U tensor.Elem](p *kernel.Pool, a, b, c *tensor.Tensor, f func(x, y T) U) {
 	x, y, z := tensor.Data[T](a), tensor.Data[T](b), tensor.Data[U](c)
-	newWalk(c.Shape(), a.Shape(), b.Shape()).rows(func(at, n int, offs, steps []int) {
+	newWalk(c.Shape(), a.Shape(), b.Shape()).share(p, func(at, n int, offs, steps []int) {
 		z := z[at : at+n]
 		i, j := offs[0], offs[1]
 		switch {

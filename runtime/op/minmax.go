@@ -24,27 +24,27 @@ func (o *variadic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (o *variadic) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := out[0].Tensor.DType(); d {
 	case tensor.Float32:
-		foldAs[float32](o, in, out[0].Tensor)
+		foldAs[float32](ctx, o, in, out[0].Tensor)
 	case tensor.Float64:
-		foldAs[float64](o, in, out[0].Tensor)
+		foldAs[float64](ctx, o, in, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int64:
-		foldAs[int64](o, in, out[0].Tensor)
+		foldAs[int64](ctx, o, in, out[0].Tensor)
 	case tensor.Int32:
-		foldAs[int32](o, in, out[0].Tensor)
+		foldAs[int32](ctx, o, in, out[0].Tensor)
 	case tensor.Int16:
-		foldAs[int16](o, in, out[0].Tensor)
+		foldAs[int16](ctx, o, in, out[0].Tensor)
 	case tensor.Int8:
-		foldAs[int8](o, in, out[0].Tensor)
+		foldAs[int8](ctx, o, in, out[0].Tensor)
 	case tensor.Uint64:
-		foldAs[uint64](o, in, out[0].Tensor)
+		foldAs[uint64](ctx, o, in, out[0].Tensor)
 	case tensor.Uint32:
-		foldAs[uint32](o, in, out[0].Tensor)
+		foldAs[uint32](ctx, o, in, out[0].Tensor)
 	case tensor.Uint16:
-		foldAs[uint16](o, in, out[0].Tensor)
+		foldAs[uint16](ctx, o, in, out[0].Tensor)
 	case tensor.Uint8:
-		foldAs[uint8](o, in, out[0].Tensor)
+		foldAs[uint8](ctx, o, in, out[0].Tensor)
 	default:
 		return unsupportedType(o.name, d)
 	}
@@ -52,7 +52,7 @@ func (o *variadic) Forward(ctx *Ctx, in, out []tensor.Value) error {
 }
 
 // foldAs gives NaN where an operand of Min or Max is.
-func foldAs[T number](o *variadic, in []tensor.Value, c *tensor.Tensor) {
+func foldAs[T number](ctx *Ctx, o *variadic, in []tensor.Value, c *tensor.Tensor) {
 	var f func(x, y T) T
 	switch o.name {
 	case "Min":
@@ -65,10 +65,10 @@ func foldAs[T number](o *variadic, in []tensor.Value, c *tensor.Tensor) {
 	if len(in) == 1 {
 		copy(tensor.Data[T](c), tensor.Data[T](in[0].Tensor))
 	} else {
-		zip(in[0].Tensor, in[1].Tensor, c, f)
+		zipShared(ctx.Pool, in[0].Tensor, in[1].Tensor, c, f)
 	}
 	for _, v := range in[min(2, len(in)):] {
-		zip(c, v.Tensor, c, f)
+		zipShared(ctx.Pool, c, v.Tensor, c, f)
 	}
 	if o.name == "Mean" {
 		dst := tensor.Data[T](c)

@@ -207,3 +207,35 @@ func TestTwoCoresOperators(t *testing.T) {
 		fmt.Printf("| %s %s | %.0f | %.0f | %.2f |\n", c.op, c.name, times[0][3], times[1][3], ratios[3])
 	}
 }
+
+// A shared walk comes to each element once, with the operands that rows has there.
+func TestWalkShares(t *testing.T) {
+	before := goruntime.GOMAXPROCS(max(4, goruntime.GOMAXPROCS(0)))
+	defer goruntime.GOMAXPROCS(before)
+	p := kernel.NewPool(3)
+	for _, c := range [][3][]int{
+		{{70000}, {70000}, {1}},
+		{{3, 40001}, {3, 1}, {40001}},
+		{{40, 7, 200}, {7, 1}, {40, 1, 200}},
+		{{20000, 3}, {3}, {20000, 1}},
+		{{2, 3}, {3}, {2, 1}},
+		{{0, 3}, {3}, {1, 1}},
+		{{}, {}, {}},
+	} {
+		w := newWalk(c[0], c[1], c[2])
+		want, got := make([][2]int, product(c[0])), make([][2]int, product(c[0]))
+		visit := func(to [][2]int) func(at, n int, offs, steps []int) {
+			return func(at, n int, offs, steps []int) {
+				for k := range n {
+					to[at+k][0] += 1 + offs[0] + k*steps[0]
+					to[at+k][1] += 1 + offs[1] + k*steps[1]
+				}
+			}
+		}
+		w.rows(visit(want))
+		w.share(p, visit(got))
+		if !slices.Equal(got, want) {
+			t.Errorf("%v: a shared walk sees other operands", c)
+		}
+	}
+}

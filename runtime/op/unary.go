@@ -352,14 +352,14 @@ func (o *prelu) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch c.DType() {
 	case tensor.Float32:
-		zip(a, b, c, func(x, s float32) float32 {
+		zipShared(ctx.Pool, a, b, c, func(x, s float32) float32 {
 			if x < 0 {
 				return x * s
 			}
 			return x
 		})
 	case tensor.Float64:
-		zip(a, b, c, func(x, s float64) float64 {
+		zipShared(ctx.Pool, a, b, c, func(x, s float64) float64 {
 			if x < 0 {
 				return x * s
 			}
