@@ -161,28 +161,49 @@ func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tens
 			return nil
 		}
 	}
-	for i := range images * m * o.group {
-		v := T(0)
-		if bias != nil {
-			v = tensor.Data[T](bias)[i%(m*o.group)]
-		}
-		row := dst[i*plane : (i+1)*plane]
-		for j := range row {
-			row[j] = v
-		}
-	}
-	rows := m * taps
-	cols := make([]T, rows*places)
-	for i := range images * o.group {
+	rows, parts := m*taps, images*o.group
+	part := func(p *kernel.Pool, i int, cols []T) {
 		g := i % o.group
-		gemm(ctx.Pool, rows, places, c, weights[g*c*rows:], 1, rows, src[i*c*places:], places, 1, cols, places, false)
-		ctx.Pool.For(m, max(1, gemmGrain/16/max(1, taps*places)), func(lo, hi int) {
+		gemm(p, rows, places, c, weights[g*c*rows:], 1, rows, src[i*c*places:], places, 1, cols, places, false)
+		p.For(m, max(1, gemmGrain/16/max(1, taps*places)), func(lo, hi int) {
 			for k := lo; k < hi; k++ {
-				unfoldBack(s, cols[k*taps*places:(k+1)*taps*places], dst[(i*m+k)*plane:(i*m+k+1)*plane])
+				image, v := dst[(i*m+k)*plane:(i*m+k+1)*plane], T(0)
+				if bias != nil {
+					v = tensor.Data[T](bias)[g*m+k]
+				}
+				for j := range image {
+					image[j] = v
+				}
+				unfoldBack(s, cols[k*taps*places:(k+1)*taps*places], image)
 			}
 		})
 	}
+	if parts >= 4 { // enough to share out whole
+		ctx.Pool.For(parts, max(1, gemmGrain/16/max(1, c*rows*places)), func(lo, hi int) {
+			cols, done := floatsFor[T](rows * places)
+			for i := lo; i < hi; i++ {
+				part(nil, i, cols)
+			}
+			done()
+		})
+		return nil
+	}
+	cols, done := floatsFor[T](rows * places)
+	for i := range parts {
+		part(ctx.Pool, i, cols)
+	}
+	done()
 	return nil
+}
+
+// floatsFor is memory for one step; for float32, what was kept of an earlier one.
+func floatsFor[T float32 | float64](n int) (v []T, done func()) {
+	var zero T
+	if _, ok := any(zero).(float32); !ok {
+		return make([]T, n), func() {}
+	}
+	kept := floatScratch(n)
+	return any(*kept).([]T), func() { floatScratches.Put(kept) }
 }
 
 // apart reports whether the windows of neighbours touch without overlapping,
