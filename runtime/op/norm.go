@@ -301,9 +301,9 @@ func (o *channelNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 			scaleChannels(ctx, o.epsilon, in, tensor.Data[float32](x), tensor.Data[float32](out[0].Tensor), x.Shape())
 			return nil
 		}
-		normChannels[float32](o, in, x, out[0].Tensor)
+		normChannels[float32](ctx, o, in, x, out[0].Tensor)
 	case tensor.Float64:
-		normChannels[float64](o, in, x, out[0].Tensor)
+		normChannels[float64](ctx, o, in, x, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	default:
@@ -337,7 +337,7 @@ func scaleChannels(ctx *Ctx, epsilon float64, in []tensor.Value, x, y []float32,
 	floatScratches.Put(s)
 }
 
-func normChannels[T float32 | float64](o *channelNorm, in []tensor.Value, x, y *tensor.Tensor) {
+func normChannels[T float32 | float64](ctx *Ctx, o *channelNorm, in []tensor.Value, x, y *tensor.Tensor) {
 	n, c, inner := x.Shape()[0], x.Shape()[1], product(x.Shape()[2:])
 	if c*inner == 0 {
 		return
@@ -348,7 +348,7 @@ func normChannels[T float32 | float64](o *channelNorm, in []tensor.Value, x, y *
 	if o.groups > 0 {
 		per = c / o.groups
 	}
-	for i := 0; i < n*c; i += per {
+	group := func(i int) {
 		var mean, deviation float64
 		if o.given {
 			mean = float64(tensor.Data[T](in[3].Tensor)[i%c])
@@ -368,6 +368,11 @@ func normChannels[T float32 | float64](o *channelNorm, in []tensor.Value, x, y *
 			}
 		}
 	}
+	ctx.Pool.For(n*c/per, max(1, elementGrain/(per*inner)), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			group(i * per)
+		}
+	})
 }
 
 // lpNorm divides by the L1 or L2 norm along an axis; a zero norm gives zeros.

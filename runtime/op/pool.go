@@ -275,9 +275,9 @@ func (o *globalPool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 			globalMeans(ctx, in[0].Tensor, tensor.Data[float32](out[0].Tensor))
 			return nil
 		}
-		globalPoolAs[float32](o, in[0].Tensor, out[0].Tensor)
+		globalPoolAs[float32](ctx, o, in[0].Tensor, out[0].Tensor)
 	case tensor.Float64:
-		globalPoolAs[float64](o, in[0].Tensor, out[0].Tensor)
+		globalPoolAs[float64](ctx, o, in[0].Tensor, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	default:
@@ -286,31 +286,35 @@ func (o *globalPool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-func globalPoolAs[T float32 | float64](o *globalPool, x, y *tensor.Tensor) {
+func globalPoolAs[T float32 | float64](ctx *Ctx, o *globalPool, x, y *tensor.Tensor) {
 	src, dst := tensor.Data[T](x), tensor.Data[T](y)
 	n := product(x.Shape()[2:])
-	for i := range dst {
-		row := src[i*n : (i+1)*n]
-		if o.name == "GlobalMaxPool" {
-			best := row[0]
-			for _, v := range row {
-				best = max(best, v)
-			}
-			dst[i] = best
-			continue
+	ctx.Pool.For(len(dst), max(1, elementGrain/max(1, n)), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			dst[i] = globalOf(o, src[i*n:(i+1)*n])
 		}
-		sum := 0.0
+	})
+}
+
+// globalOf reduces one channel.
+func globalOf[T float32 | float64](o *globalPool, row []T) T {
+	if o.name == "GlobalMaxPool" {
+		best := row[0]
 		for _, v := range row {
-			if o.name == "GlobalAveragePool" {
-				sum += float64(v)
-			} else {
-				sum += math.Pow(math.Abs(float64(v)), float64(o.p))
-			}
+			best = max(best, v)
 		}
+		return best
+	}
+	sum := 0.0
+	for _, v := range row {
 		if o.name == "GlobalAveragePool" {
-			dst[i] = T(sum / float64(n))
+			sum += float64(v)
 		} else {
-			dst[i] = T(norm(sum, o.p))
+			sum += math.Pow(math.Abs(float64(v)), float64(o.p))
 		}
 	}
+	if o.name == "GlobalAveragePool" {
+		return T(sum / float64(len(row)))
+	}
+	return T(norm(sum, o.p))
 }
