@@ -40,27 +40,26 @@ type update struct {
 	scale    float64 // what gradients are multiplied by
 }
 
-// shrinkage is the sum over all steps of rate·decay, where the decay is the
-// default: a weight that no gradient reaches ends at e^−shrinkage of its start.
-// The sum is held, not the decay, since what counts is how much of a training
-// AdamW's weights, which are a running mean of its steps, reach back over (X. Wang
-// and L. Aitchison, "How to set AdamW's weight decay as you scale model and
-// dataset size", arXiv 2405.13698).
-//
-// That decay is needed, and how much, trials in RATIONALE.md tell.
-const shrinkage = 0.2
+// shrinking is the default decay times the learning rate: matrices that no gradient
+// reaches would lose so much of themselves in a step at the full rate. The
+// product is held, not the decay, as it says how many steps AdamW's weights, which
+// are a running mean of its steps, reach back over (X. Wang and L. Aitchison, "How
+// to set AdamW's weight decay as you scale model and dataset size", arXiv
+// 2405.13698).
+const shrinking = 6e-5
 
-// decay is the weight decay. The default is one where targets are learned by
-// AdamW, whose decay stays apart from gradients; what a teacher says of rows that
-// are blended anew each time is not learned by heart.
+// decay is the weight decay. The default is one for AdamW, whose decay stays apart
+// from gradients, where targets are learned of rows that the start knows by heart
+// already. Nets that start from nothing gain nothing by it in as many epochs as
+// people give them, and small ones lose; see RATIONALE.md.
 func (t *Trainer) decay() float64 {
 	switch {
 	case t.o.Decay != 0:
 		return max(0, t.o.Decay)
-	case t.o.Rule != AdamW || t.byLoss:
+	case t.o.Rule != AdamW || !t.o.Seen || t.byLoss:
 		return 0
 	}
-	return shrinkage / (t.LR * t.scheduled)
+	return shrinking / t.LR
 }
 
 // apply makes the step of a weight's elements from the at-th on, with their gradient g.

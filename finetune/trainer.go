@@ -37,14 +37,13 @@ type Trainer struct {
 	train  *grad.Program
 	eval   *grad.Program
 
-	rows, held   []int   // units to train on and those held out
-	mix          bool    // rows are blended in training
-	byLoss       bool    // the best state is that of the least loss, not of the best metric
-	perEpoch     int     // steps
-	perEpochRows int     // units
-	steps        int     // in all
-	scheduled    float64 // the sum of the schedule's factors over all steps
-	chunk        int     // the units of one run
+	rows, held   []int // units to train on and those held out
+	mix          bool  // rows are blended in training
+	byLoss       bool  // the best state is that of the least loss, not of the best metric
+	perEpoch     int   // steps
+	perEpochRows int   // units
+	steps        int   // in all
+	chunk        int   // the units of one run
 	print        fingerprint
 
 	state
@@ -164,9 +163,6 @@ func (t *Trainer) plan() {
 	t.perEpoch = (batches + t.o.Accumulate - 1) / t.o.Accumulate
 	t.perEpochRows = min(n, batches*t.o.Batch)
 	t.steps = t.perEpoch * t.o.Epochs
-	for step := range t.steps {
-		t.scheduled += t.o.Schedule.rate(step, t.steps, t.o.Warmup)
-	}
 }
 
 // The streams of random numbers that a seed gives.
