@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -32,8 +33,8 @@ func (o *cast) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return []graph.Fact{f}, nil
 }
 
-func (o *cast) Forward(_ *Ctx, in, out []tensor.Value) error {
-	return castTo(in[0].Tensor, out[0].Tensor)
+func (o *cast) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	return castTo(ctx.Pool, in[0].Tensor, out[0].Tensor)
 }
 
 // Backward casts the gradient back, between floating-point types.
@@ -68,13 +69,13 @@ func (castLike) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return []graph.Fact{f}, nil
 }
 
-func (castLike) Forward(_ *Ctx, in, out []tensor.Value) error {
-	return castTo(in[0].Tensor, out[0].Tensor)
+func (castLike) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	return castTo(ctx.Pool, in[0].Tensor, out[0].Tensor)
 }
 
 func (castLike) Backward(_ *Ctx, _, _, dout, din []tensor.Value) error { return castBack(dout, din) }
 
-func castTo(x, y *tensor.Tensor) error {
+func castTo(p *kernel.Pool, x, y *tensor.Tensor) error {
 	from, to := x.DType(), y.DType()
 	switch {
 	case from == to:
@@ -84,81 +85,32 @@ func castTo(x, y *tensor.Tensor) error {
 	case to == tensor.String:
 		return castToString(x, y)
 	}
-	if from.IsInteger() && from.Bits() >= 8 && (to.IsInteger() && to.Bits() >= 8) {
-		v, err := tensor.Int64s(x)
-		if err != nil {
-			return err
-		}
-		return storeInts(v, y)
-	}
-	v, err := tensor.Float64s(x)
-	if err != nil {
+	if !isNumber(from) {
 		return unsupportedType("Cast", from)
 	}
-	return storeFloats(v, y)
-}
-
-func storeInts(v []int64, y *tensor.Tensor) error {
-	switch y.DType() {
-	case tensor.Int64:
-		convert(v, tensor.Data[int64](y))
-	case tensor.Int32:
-		convert(v, tensor.Data[int32](y))
-	case tensor.Int16:
-		convert(v, tensor.Data[int16](y))
-	case tensor.Int8:
-		convert(v, tensor.Data[int8](y))
-	case tensor.Uint64:
-		convert(v, tensor.Data[uint64](y))
-	case tensor.Uint32:
-		convert(v, tensor.Data[uint32](y))
-	case tensor.Uint16:
-		convert(v, tensor.Data[uint16](y))
-	case tensor.Uint8:
-		convert(v, tensor.Data[uint8](y))
-	default:
-		return unsupportedType("Cast", y.DType())
+	if !isNumber(to) {
+		return unsupportedType("Cast", to)
 	}
+	castNumbers(p, x, y)
 	return nil
 }
 
-func convert[T integer](src []int64, dst []T) {
-	for i, v := range src {
-		dst[i] = T(v)
-	}
-}
-
-// storeFloats converts as ONNX does: out of an integer's range is undefined
-// there; here it takes the low bits of what fits 64 of them.
-func storeFloats(v []float64, y *tensor.Tensor) error {
-	switch d := y.DType(); {
-	case d == tensor.Float32:
-		dst := tensor.Data[float32](y)
-		for i, x := range v {
-			dst[i] = float32(x)
-		}
-		return nil
-	case d == tensor.Float64:
-		copy(tensor.Data[float64](y), v)
-		return nil
-	case d == tensor.Bool:
-		dst := tensor.Data[bool](y)
-		for i, x := range v {
-			dst[i] = x != 0
-		}
-		return nil
-	case d.IsInteger():
-		ints := make([]int64, len(v))
-		for i, x := range v {
-			ints[i] = integerOf(x, d)
-		}
-		return storeInts(ints, y)
-	}
-	t, err := tensor.FromFloat64s(y.DType(), v, y.Shape()...)
-	if err != nil {
+// storeInts is integers into a tensor of them.
+func storeInts(v []int64, y *tensor.Tensor) error {
+	if !isWhole(y.DType()) {
 		return unsupportedType("Cast", y.DType())
 	}
-	return y.CopyFrom(t)
+	writeInts(y, 0, v)
+	return nil
+}
+
+// storeFloats is numbers into a tensor of any number type.
+func storeFloats(v []float64, y *tensor.Tensor) error {
+	if !isNumber(y.DType()) {
+		return unsupportedType("Cast", y.DType())
+	}
+	writeFloats(y, 0, v)
+	return nil
 }
 
 // integerOf is x towards zero: of 64 bits that mean what they mean in d.

@@ -85,7 +85,7 @@ func viaFloat32(ctx *Ctx, o Op, in, out []tensor.Value) error {
 			}
 			w := tensor.New(tensor.Float32, v.Tensor.Shape()...)
 			if copyData {
-				if err := tensor.Convert(w, v.Tensor); err != nil {
+				if err := castTo(ctx.Pool, v.Tensor, w); err != nil {
 					return nil, err
 				}
 			}
@@ -106,7 +106,7 @@ func viaFloat32(ctx *Ctx, o Op, in, out []tensor.Value) error {
 	}
 	for i, w := range wideOut {
 		if w.Kind == tensor.KindTensor && w.Tensor != out[i].Tensor {
-			if err := tensor.Convert(out[i].Tensor, w.Tensor); err != nil {
+			if err := castTo(ctx.Pool, w.Tensor, out[i].Tensor); err != nil {
 				return err
 			}
 		}

@@ -54,6 +54,12 @@ func Float32ToBFloat16(f float32) uint16 {
 	return uint16((b + 0x7fff + (b>>16)&1) >> 16)
 }
 
+// Float64ToFloat16 rounds to the nearest binary16, ties to even, once.
+func Float64ToFloat16(v float64) uint16 { return Float32ToFloat16(oddRound(v)) }
+
+// Float64ToBFloat16 rounds to the nearest bfloat16, ties to even, once.
+func Float64ToBFloat16(v float64) uint16 { return Float32ToBFloat16(oddRound(v)) }
+
 // Float64s is the elements of a real tensor (floating point of 16 bits or
 // more, integer of 8 or more, bool) as float64, always a copy.
 func Float64s(t *Tensor) ([]float64, error) { return Float64sInto(nil, t) }
@@ -135,11 +141,11 @@ func FromFloat64s(d DType, v []float64, shape ...int) (*Tensor, error) {
 		copy(Data[float64](t), v)
 	case Float16:
 		for i, o := 0, Data[uint16](t); i < len(v); i++ {
-			o[i] = Float32ToFloat16(oddRound(v[i]))
+			o[i] = Float64ToFloat16(v[i])
 		}
 	case BFloat16:
 		for i, o := 0, Data[uint16](t); i < len(v); i++ {
-			o[i] = Float32ToBFloat16(oddRound(v[i]))
+			o[i] = Float64ToBFloat16(v[i])
 		}
 	}
 	return t, nil
