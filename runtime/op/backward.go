@@ -83,8 +83,8 @@ func boxBack(name string, b box, dout, din []tensor.Value) error {
 // addBox adds a part of from to one of to.
 func addBox[T float](to, from []T, b box) {
 	last := len(b.shape) - 1
-	n, ds, ss := b.shape[last], b.dstStrides[last], b.srcStrides[last]
-	b.rows(func(at, src int) {
+	ds, ss := b.dstStrides[last], b.srcStrides[last]
+	b.rows(func(at, src, n int) {
 		switch {
 		case ds == 1 && ss == 1:
 			addTo(to[at:at+n], from[src:src+n])

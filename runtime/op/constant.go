@@ -109,6 +109,6 @@ func shapeInput(in []graph.Fact, i int) ([]graph.Dim, error) {
 	return intsOf(in[i]), nil
 }
 
-func (o *constantOfShape) Forward(_ *Ctx, _, out []tensor.Value) error {
-	return fill("ConstantOfShape", out[0].Tensor, o.value)
+func (o *constantOfShape) Forward(ctx *Ctx, _, out []tensor.Value) error {
+	return fill(ctx.Pool, "ConstantOfShape", out[0].Tensor, o.value)
 }

@@ -236,7 +236,7 @@ func stack(v *graph.Value, parts []*tensor.Tensor, axis int, reverse bool) (*ten
 		if reverse {
 			i = len(parts) - 1 - i
 		}
-		if err := copyBox("Loop", y, p, box{shape: shape, dstAt: i * step, dstStrides: strides, srcStrides: tensor.Strides(shape)}); err != nil {
+		if err := copyBox(nil, "Loop", y, p, box{shape: shape, dstAt: i * step, dstStrides: strides, srcStrides: tensor.Strides(shape)}); err != nil {
 			return nil, err
 		}
 	}
@@ -250,7 +250,7 @@ func sliceAt(x *tensor.Tensor, axis, i int) (*tensor.Tensor, error) {
 	from := i * strides[axis] // before Delete moves the strides
 	b := box{shape: shape, src: from, dstStrides: tensor.Strides(shape), srcStrides: slices.Delete(strides, axis, axis+1)}
 	y := tensor.New(x.DType(), shape...)
-	return y, copyBox("Scan", y, x, b)
+	return y, copyBox(nil, "Scan", y, x, b)
 }
 
 // scan runs its body over the slices of its last inputs, carrying the state

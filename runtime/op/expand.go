@@ -51,9 +51,9 @@ func (expand) box(x, y *tensor.Tensor) box {
 	return box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides}
 }
 
-func (o expand) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o expand) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
-	return copyBox("Expand", y, x, o.box(x, y))
+	return copyBox(ctx.Pool, "Expand", y, x, o.box(x, y))
 }
 
 func (o expand) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
@@ -108,9 +108,9 @@ func (tile) box(x, y *tensor.Tensor) box {
 	return b
 }
 
-func (o tile) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o tile) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
-	return copyBox("Tile", y, x, o.box(x, y))
+	return copyBox(ctx.Pool, "Tile", y, x, o.box(x, y))
 }
 
 func (o tile) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {

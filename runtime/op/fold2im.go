@@ -185,7 +185,7 @@ func (o *centerCropPad) along(rank int) ([]int, error) {
 	return axes, nil
 }
 
-func (o *centerCropPad) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *centerCropPad) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	before := make([]int, x.Rank())
 	for i, want := range y.Shape() {
@@ -193,8 +193,8 @@ func (o *centerCropPad) Forward(_ *Ctx, in, out []tensor.Value) error {
 			before[i] = -((x.Shape()[i] - want) / 2)
 		}
 	}
-	if err := fill("CenterCropPad", y, tensor.New(x.DType(), 1)); err != nil {
+	if err := fill(ctx.Pool, "CenterCropPad", y, tensor.New(x.DType(), 1)); err != nil {
 		return err
 	}
-	return copyBox("CenterCropPad", y, x, keptBox(x.Shape(), y.Shape(), before))
+	return copyBox(ctx.Pool, "CenterCropPad", y, x, keptBox(x.Shape(), y.Shape(), before))
 }

@@ -271,7 +271,7 @@ func (o *oneHot) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[2].DType, shape...), nil
 }
 
-func (o *oneHot) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *oneHot) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	y, values := out[0].Tensor, in[2].Tensor
 	axis, err := normAxis(o.axis, y.Rank())
 	if err != nil {
@@ -281,7 +281,7 @@ func (o *oneHot) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	if err := fill("OneHot", y, values); err != nil {
+	if err := fill(ctx.Pool, "OneHot", y, values); err != nil {
 		return err
 	}
 	to, from, err := cellsPair("OneHot", y, values)

@@ -1,6 +1,9 @@
 package op
 
 import (
+	"slices"
+
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -15,27 +18,27 @@ type box struct {
 	srcStrides []int
 }
 
-// copyBox copies a part of src into dst, of the same element type.
-func copyBox(name string, dst, src *tensor.Tensor, b box) error {
+// copyBox copies a part of src into dst, of the same element type, over all cores of the pool.
+func copyBox(p *kernel.Pool, name string, dst, src *tensor.Tensor, b box) error {
 	if product(b.shape) == 0 {
 		return nil
 	}
 	b = b.merged()
 	if dst.DType() == tensor.String {
-		moveBox[string](dst, src, b)
+		moveBox[string](p, dst, src, b)
 		return nil
 	}
 	switch dst.DType().Bits() {
 	case 8:
-		moveBox[uint8](dst, src, b)
+		moveBox[uint8](p, dst, src, b)
 	case 16:
-		moveBox[uint16](dst, src, b)
+		moveBox[uint16](p, dst, src, b)
 	case 32:
-		moveBox[uint32](dst, src, b)
+		moveBox[uint32](p, dst, src, b)
 	case 64:
-		moveBox[uint64](dst, src, b)
+		moveBox[uint64](p, dst, src, b)
 	case 128:
-		moveBox[complex128](dst, src, b)
+		moveBox[complex128](p, dst, src, b)
 	default:
 		return unsupportedType(name, dst.DType())
 	}
@@ -65,20 +68,21 @@ func (b box) merged() box {
 	return m
 }
 
-func moveBox[T tensor.Elem](dst, src *tensor.Tensor, b box) {
+// moveBox copies a merged box, whose axes it may put into another order.
+func moveBox[T tensor.Elem](p *kernel.Pool, dst, src *tensor.Tensor, b box) {
 	to, from := tensor.Data[T](dst), tensor.Data[T](src)
+	if b.arrange() {
+		moveTiles(p, to, from, b)
+		return
+	}
 	last := len(b.shape) - 1
-	n, ds, ss := b.shape[last], b.dstStrides[last], b.srcStrides[last]
-	b.rows(func(at, src int) {
+	ds, ss := b.dstStrides[last], b.srcStrides[last]
+	b.share(p, func(at, src, n int) {
 		switch {
 		case ds == 1 && ss == 1:
 			copy(to[at:at+n], from[src:src+n])
 		case ds == 1 && ss == 0:
-			v := from[src]
-			row := to[at : at+n]
-			for k := range row {
-				row[k] = v
-			}
+			repeat(to[at:at+n], from[src])
 		default:
 			for range n {
 				to[at] = from[src]
@@ -89,16 +93,142 @@ func moveBox[T tensor.Elem](dst, src *tensor.Tensor, b box) {
 	})
 }
 
-// rows calls f for each run of the innermost axis with the positions of its
-// first element on either side. No axis is empty.
-func (b box) rows(f func(at, src int)) {
+// repeat fills a run with v.
+func repeat[T tensor.Elem](run []T, v T) {
+	head := run[:min(len(run), 256)]
+	for i := range head {
+		head[i] = v
+	}
+	for done := len(head); done < len(run); {
+		done += copy(run[done:], head) // memory is filled faster by blocks
+	}
+}
+
+// shortRun is how long a run must be for a loop of its own, tileEdge how many neighbours on either side make a
+// tile worth while.
+const shortRun, tileEdge = 4, 8
+
+// arrange puts the axis last that the innermost loop is to go along: runs that lie together on both sides, else
+// the axis of the shortest steps. Where the two sides disagree, so that one of them would touch a cache line for
+// each element, it puts the axis along which the source lies together before the one along which the
+// destination does, and reports that the two are to be copied in tiles.
+func (b box) arrange() (tiled bool) {
+	a := slices.Index(b.dstStrides, 1)
+	if a >= 0 {
+		step := distance(b.srcStrides[a])
+		if b.shape[a] >= shortRun && step <= 1 && b.srcStrides[a] >= 0 {
+			b.toEnd(a)
+			return false
+		}
+		if b.shape[a] >= tileEdge && step >= tileEdge {
+			best := -1
+			for i, d := range b.shape {
+				if s := distance(b.srcStrides[i]); i != a && d >= tileEdge && s < step {
+					best, step = i, s
+				}
+			}
+			if best >= 0 {
+				b.toEnd(best)
+				if best < a {
+					a--
+				}
+				b.toEnd(a)
+				return true
+			}
+		}
+	}
+	best := len(b.shape) - 1
+	for i := best - 1; i >= 0; i-- {
+		if b.shape[best] < tileEdge && b.shape[i] > b.shape[best] ||
+			b.shape[i] >= tileEdge && b.stepping(i) < b.stepping(best) {
+			best = i
+		}
+	}
+	b.toEnd(best)
+	return false
+}
+
+// stepping is how far apart neighbours along an axis lie, on both sides.
+func (b box) stepping(axis int) int {
+	return distance(b.dstStrides[axis]) + distance(b.srcStrides[axis])
+}
+
+func distance(step int) int { return max(step, -step) }
+
+// toEnd makes an axis the last one.
+func (b box) toEnd(axis int) {
+	for _, list := range [][]int{b.shape, b.dstStrides, b.srcStrides} {
+		v := list[axis]
+		copy(list[axis:], list[axis+1:])
+		list[len(list)-1] = v
+	}
+}
+
+// moveTiles copies a box whose last two axes are tiles, over all cores: along the last one the destination lies
+// together.
+func moveTiles[T tensor.Elem](p *kernel.Pool, to, from []T, b box) {
 	last := len(b.shape) - 1
-	idx := make([]int, last)
-	at, src := b.dstAt, b.src
-	for {
-		f(at, src)
-		i := last - 1
-		for ; i >= 0; i-- {
+	m, n := b.shape[last-1], b.shape[last]
+	ds, ss, step := b.dstStrides[last-1], b.srcStrides[last-1], b.srcStrides[last]
+	wide := min(n, 1024) // a piece of the last two axes that is worth a task
+	high := min(m, max(16, elementGrain/wide&^15))
+	across, down := (n-1)/wide+1, (m-1)/high+1
+	p.For(product(b.shape[:last-1])*across*down, max(1, elementGrain/(wide*high)), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			i, j := t/across%down*high, t%across*wide
+			at, src := b.position(t/(across*down), last-1)
+			moveTile(to, from, at+i*ds+j, src+i*ss+j*step, min(high, m-i), min(wide, n-j), ds, ss, step)
+		}
+	})
+}
+
+// moveTile copies m rows of n elements, which lie together in to, and step apart in from; ds and ss lead to the
+// next row. Eight columns go down the rows together: as many streams as a cache has room for at any distance.
+func moveTile[T tensor.Elem](to, from []T, at, src, m, n, ds, ss, step int) {
+	j := 0
+	for ; j+8 <= n; j += 8 {
+		d, s := at+j, src+j*step
+		for range m {
+			row := to[d : d+8 : d+8]
+			row[0], row[1], row[2], row[3] = from[s], from[s+step], from[s+2*step], from[s+3*step]
+			row[4], row[5], row[6], row[7] = from[s+4*step], from[s+5*step], from[s+6*step], from[s+7*step]
+			d += ds
+			s += ss
+		}
+	}
+	for ; j < n; j++ {
+		d, s := at+j, src+j*step
+		for range m {
+			to[d] = from[s]
+			d += ds
+			s += ss
+		}
+	}
+}
+
+// rows calls f for each run of the innermost axis with the positions of its
+// first element on either side and its length. No axis is empty.
+func (b box) rows(f func(at, src, n int)) { b.rowsIn(0, product(b.shape[:len(b.shape)-1]), f) }
+
+// rowsIn is rows from the lo-th to before the hi-th.
+func (b box) rowsIn(lo, hi int, f func(at, src, n int)) {
+	last := len(b.shape) - 1
+	var room [8]int
+	idx := room[:]
+	if last > len(room) {
+		idx = make([]int, last)
+	}
+	for i, rest := last-1, lo; i >= 0; i-- {
+		idx[i] = rest % b.shape[i]
+		rest /= b.shape[i]
+	}
+	at, src := b.position(lo, last)
+	for n := b.shape[last]; ; {
+		f(at, src, n)
+		if lo++; lo >= hi {
+			return
+		}
+		for i := last - 1; i >= 0; i-- {
 			idx[i]++
 			at += b.dstStrides[i]
 			src += b.srcStrides[i]
@@ -109,10 +239,40 @@ func (b box) rows(f func(at, src int)) {
 			src -= b.srcStrides[i] * b.shape[i]
 			idx[i] = 0
 		}
-		if i < 0 {
+	}
+}
+
+// position is where the k-th entry of the first axes begins on either side.
+func (b box) position(k, axes int) (at, src int) {
+	at, src = b.dstAt, b.src
+	for i := axes - 1; i >= 0; i-- {
+		at += k % b.shape[i] * b.dstStrides[i]
+		src += k % b.shape[i] * b.srcStrides[i]
+		k /= b.shape[i]
+	}
+	return at, src
+}
+
+// share is rows over all cores: long runs in pieces, short ones some at a time, in no order.
+func (b box) share(p *kernel.Pool, f func(at, src, n int)) {
+	last := len(b.shape) - 1
+	n, rows := b.shape[last], product(b.shape[:last])
+	if p.Threads() == 1 || rows*n <= elementGrain {
+		b.rowsIn(0, rows, f)
+		return
+	}
+	pieces := (n-1)/elementGrain + 1
+	p.For(rows*pieces, max(1, elementGrain/n), func(lo, hi int) {
+		if pieces == 1 {
+			b.rowsIn(lo, hi, f)
 			return
 		}
-	}
+		for t := lo; t < hi; t++ {
+			at, src := b.position(t/pieces, last)
+			k := t % pieces * elementGrain
+			f(at+k*b.dstStrides[last], src+k*b.srcStrides[last], min(elementGrain, n-k))
+		}
+	})
 }
 
 // cells is the elements of a tensor as something that can be copied without

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -126,7 +127,7 @@ func (o *pad) before(in []tensor.Value) ([]int, error) {
 	return before, err
 }
 
-func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *pad) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	if y.Len() == 0 {
 		return nil
@@ -147,10 +148,10 @@ func (o *pad) Forward(_ *Ctx, in, out []tensor.Value) error {
 			return err
 		}
 	}
-	if err := fill("Pad", y, value); err != nil {
+	if err := fill(ctx.Pool, "Pad", y, value); err != nil {
 		return err
 	}
-	return copyBox("Pad", y, x, keptBox(x.Shape(), y.Shape(), before))
+	return copyBox(ctx.Pool, "Pad", y, x, keptBox(x.Shape(), y.Shape(), before))
 }
 
 // keptBox is the part of x that stays in y.
@@ -199,8 +200,8 @@ func padValueBack[T float](kept box, dvalue, dy []T) {
 	outside := append([]T(nil), dy...)
 	if product(kept.shape) > 0 {
 		b := kept.merged()
-		n, step := b.shape[len(b.shape)-1], b.dstStrides[len(b.shape)-1]
-		b.rows(func(at, _ int) {
+		step := b.dstStrides[len(b.shape)-1]
+		b.rows(func(at, _, n int) {
 			for k := range n {
 				outside[at+k*step] = 0
 			}
@@ -210,8 +211,8 @@ func padValueBack[T float](kept box, dvalue, dy []T) {
 }
 
 // fill makes every element of y the one of value.
-func fill(name string, y, value *tensor.Tensor) error {
-	return copyBox(name, y, value, box{shape: []int{y.Len()}, dstStrides: []int{1}, srcStrides: []int{0}})
+func fill(p *kernel.Pool, name string, y, value *tensor.Tensor) error {
+	return copyBox(p, name, y, value, box{shape: []int{y.Len()}, dstStrides: []int{1}, srcStrides: []int{0}})
 }
 
 // fold writes y from x where every position outside x stands for one inside.

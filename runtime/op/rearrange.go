@@ -66,9 +66,9 @@ func (o *depthToSpace) box(x, y *tensor.Tensor) box {
 	return box{shape: shape, dstStrides: tensor.Strides(shape), srcStrides: []int{s * s * c * plane, channel, w, row, 1, col}}
 }
 
-func (o *depthToSpace) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *depthToSpace) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
-	return copyBox("DepthToSpace", y, x, o.box(x, y))
+	return copyBox(ctx.Pool, "DepthToSpace", y, x, o.box(x, y))
 }
 
 func (o *depthToSpace) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
@@ -110,9 +110,9 @@ func (o *spaceToDepth) box(x, y *tensor.Tensor) box {
 	return box{shape: shape, dstStrides: tensor.Strides(shape), srcStrides: []int{c * full, w * s, 1, full, s * w * s, s}}
 }
 
-func (o *spaceToDepth) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *spaceToDepth) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
-	return copyBox("SpaceToDepth", y, x, o.box(x, y))
+	return copyBox(ctx.Pool, "SpaceToDepth", y, x, o.box(x, y))
 }
 
 func (o *spaceToDepth) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {

@@ -331,7 +331,7 @@ func (o *splitToSequence) Run(_ *Ctx, in []tensor.Value, _ int) ([]tensor.Value,
 		shape[axis] = n
 		y := tensor.New(x.DType(), shape...)
 		b := box{shape: shape, src: from * strides[axis], dstStrides: tensor.Strides(shape), srcStrides: strides}
-		if err := copyBox("SplitToSequence", y, x, b); err != nil {
+		if err := copyBox(nil, "SplitToSequence", y, x, b); err != nil {
 			return nil, err
 		}
 		if !o.keep && !present(in, 1) {

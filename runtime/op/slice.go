@@ -228,12 +228,12 @@ func (o *slice) box(in []tensor.Value, y *tensor.Tensor) (box, error) {
 	return b, nil
 }
 
-func (o *slice) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *slice) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	b, err := o.box(in, out[0].Tensor)
 	if err != nil {
 		return err
 	}
-	return copyBox("Slice", out[0].Tensor, in[0].Tensor, b)
+	return copyBox(ctx.Pool, "Slice", out[0].Tensor, in[0].Tensor, b)
 }
 
 func (o *slice) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {

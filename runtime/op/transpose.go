@@ -63,13 +63,13 @@ func (o *transpose) box(x, y *tensor.Tensor) (box, error) {
 	return box{shape: y.Shape(), dstStrides: tensor.Strides(y.Shape()), srcStrides: strides}, nil
 }
 
-func (o *transpose) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *transpose) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	b, err := o.box(x, y)
 	if err != nil {
 		return err
 	}
-	return copyBox("Transpose", y, x, b)
+	return copyBox(ctx.Pool, "Transpose", y, x, b)
 }
 
 func (o *transpose) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
