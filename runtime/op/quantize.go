@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -76,25 +77,35 @@ func (g granularity) check(x, scale graph.Fact) error {
 	return nil
 }
 
-// runs calls f for runs of elements [lo, hi) of a tensor; the k-th of a run has
+// share calls f, over all cores, for runs of elements [lo, hi) that make up a tensor; the k-th of a run has
 // the scale at + k·step.
-func (g granularity) runs(shape, scale []int, f func(lo, hi, at, step int)) {
+func (g granularity) share(p *kernel.Pool, shape, scale []int, f func(lo, hi, at, step int)) {
+	total := product(shape)
 	if product(scale) == 1 {
-		f(0, product(shape), 0, 0)
+		p.For(total, elementGrain, func(lo, hi int) { f(lo, hi, 0, 0) })
 		return
 	}
 	axis, _ := normAxis(g.axis, len(shape))
-	outer, n, inner := around(shape, axis)
-	for i := range outer {
-		for k := range n {
-			lo := (i*n + k) * inner
-			if g.block == 0 {
-				f(lo, lo+inner, k, 0)
+	_, n, inner := around(shape, axis)
+	p.For(total, elementGrain, func(lo, hi int) {
+		for lo < hi {
+			var first, length, at, step int
+			if g.block == 0 && inner == 1 { // a run is a row of scales
+				first, length, step = lo/n*n, n, 1
 			} else {
-				f(lo, lo+inner, (i*scale[axis]+k/g.block)*inner, 1)
+				line := lo / inner
+				first, length = line*inner, inner
+				if g.block == 0 {
+					at = line % n
+				} else {
+					at, step = (line/n*scale[axis]+line%n/g.block)*inner, 1
+				}
 			}
+			end := min(hi, first+length)
+			f(lo, end, at+(lo-first)*step, step)
+			lo = end
 		}
-	}
+	})
 }
 
 // quantInts is the elements of an integer tensor, 4-bit ones included.
@@ -179,13 +190,9 @@ func (o *dequantize) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return []graph.Fact{f}, nil
 }
 
-func (o *dequantize) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *dequantize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, s, y := in[0].Tensor, in[1].Tensor, out[0].Tensor
-	v, err := quantInts(x)
-	if err != nil {
-		return unsupportedType("DequantizeLinear", x.DType())
-	}
-	scale, err := tensor.Float64s(s)
+	scale, err := float32s(s)
 	if err != nil {
 		return unsupportedType("DequantizeLinear", s.DType())
 	}
@@ -193,25 +200,58 @@ func (o *dequantize) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return unsupportedType("DequantizeLinear", in[2].Tensor.DType())
 	}
-	if y.DType() == tensor.Float32 {
-		o.into(x.Shape(), s.Shape(), v, zero, scale, tensor.Data[float32](y))
+	wide := y
+	if y.DType() != tensor.Float32 {
+		wide = tensor.New(tensor.Float32, y.Shape()...)
+	}
+	to := tensor.Data[float32](wide)
+	switch x.DType() {
+	case tensor.Uint8:
+		dequantizeAs(ctx, o, x.Shape(), s.Shape(), tensor.Data[uint8](x), zero, scale, to)
+	case tensor.Int8:
+		dequantizeAs(ctx, o, x.Shape(), s.Shape(), tensor.Data[int8](x), zero, scale, to)
+	case tensor.Int32:
+		dequantizeAs(ctx, o, x.Shape(), s.Shape(), tensor.Data[int32](x), zero, scale, to)
+	default:
+		v, err := quantInts(x)
+		if err != nil {
+			return unsupportedType("DequantizeLinear", x.DType())
+		}
+		dequantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, to)
+	}
+	if wide == y {
 		return nil
 	}
-	wide := tensor.New(tensor.Float32, y.Shape()...)
-	o.into(x.Shape(), s.Shape(), v, zero, scale, tensor.Data[float32](wide))
-	if err := tensor.Convert(y, wide); err != nil {
+	if err := castTo(ctx.Pool, wide, y); err != nil {
 		return unsupportedType("DequantizeLinear", y.DType())
 	}
 	return nil
 }
 
-func (o *dequantize) into(shape, scaleShape []int, v, zero []int64, scale []float64, y []float32) {
-	o.runs(shape, scaleShape, func(lo, hi, at, step int) {
-		for i := lo; i < hi; i++ {
-			y[i] = float32(v[i]-zero[at]) * float32(scale[at])
-			at += step
+func dequantizeAs[T integer](ctx *Ctx, o *dequantize, shape, scaleShape []int, x []T, zero []int64, scale, y []float32) {
+	o.share(ctx.Pool, shape, scaleShape, func(lo, hi, at, step int) {
+		x, y := x[lo:hi], y[lo:hi]
+		if step == 0 {
+			zero, scale := zero[at], scale[at]
+			for i, v := range x {
+				y[i] = float32(int64(v)-zero) * scale
+			}
+			return
+		}
+		for i, v := range x {
+			y[i] = float32(int64(v)-zero[at+i*step]) * scale[at+i*step]
 		}
 	})
+}
+
+// float32s is the elements of a floating-point tensor in float32.
+func float32s(t *tensor.Tensor) ([]float32, error) {
+	if t.DType() == tensor.Float32 {
+		return tensor.Data[float32](t), nil
+	}
+	wide := tensor.New(tensor.Float32, t.Shape()...)
+	err := castTo(nil, t, wide)
+	return tensor.Data[float32](wide), err
 }
 
 // quantize is QuantizeLinear: y = x/scale rounded half to even, plus zero,
@@ -278,13 +318,16 @@ func quantRange(d tensor.DType) (lo, hi int64, ok bool) {
 	return 0, 0, false
 }
 
-func (o *quantize) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *quantize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, s, y := in[0].Tensor, in[1].Tensor, out[0].Tensor
-	v, err := tensor.Float64s(x)
-	if err != nil {
-		return unsupportedType("QuantizeLinear", x.DType())
+	if x.DType() != tensor.Float32 {
+		wide := tensor.New(tensor.Float32, x.Shape()...)
+		if err := castTo(ctx.Pool, x, wide); err != nil {
+			return unsupportedType("QuantizeLinear", x.DType())
+		}
+		x = wide
 	}
-	scale, err := tensor.Float64s(s)
+	scale, err := float32s(s)
 	if err != nil {
 		return unsupportedType("QuantizeLinear", s.DType())
 	}
@@ -292,22 +335,56 @@ func (o *quantize) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return unsupportedType("QuantizeLinear", in[2].Tensor.DType())
 	}
-	least, most, _ := quantRange(y.DType())
-	q := make([]int64, len(v))
-	o.runs(x.Shape(), s.Shape(), func(lo, hi, at, step int) {
-		for i := lo; i < hi; i++ {
-			q[i] = saturated(float32(v[i])/float32(scale[at]), zero[at], least, most)
-			at += step
+	switch v := tensor.Data[float32](x); y.DType() {
+	case tensor.Uint8:
+		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[uint8](y))
+	case tensor.Int8:
+		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[int8](y))
+	case tensor.Uint16:
+		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[uint16](y))
+	case tensor.Int16:
+		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[int16](y))
+	default:
+		q := make([]int8, len(v))
+		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), q)
+		for i, n := range q { // two to a byte, the first in the low bits
+			b, shift := &y.Bytes()[i/2], i%2*4
+			*b = *b&^(15<<shift) | byte(n&15)<<shift
 		}
-	})
-	if y.DType().Bits() >= 8 {
-		return storeInts(q, y)
-	}
-	for i, n := range q { // two to a byte, the first in the low bits
-		b, shift := &y.Bytes()[i/2], i%2*4
-		*b = *b&^(15<<shift) | byte(n&15)<<shift
 	}
 	return nil
+}
+
+func quantizeAs[T integer](ctx *Ctx, o *quantize, shape, scaleShape []int, x []float32, zero []int64, scale []float32, d tensor.DType, y []T) {
+	least, most, _ := quantRange(d)
+	o.share(ctx.Pool, shape, scaleShape, func(lo, hi, at, step int) {
+		if step == 0 {
+			quantizeRun(x[lo:hi], y[lo:hi], scale[at], zero[at], least, most)
+			return
+		}
+		y := y[lo:hi]
+		for i, v := range x[lo:hi] {
+			y[i] = T(saturated(v/scale[at+i*step], zero[at+i*step], least, most))
+		}
+	})
+}
+
+// quantizeRun is saturated(v/scale, …) of a run of numbers.
+func quantizeRun[T integer](x []float32, y []T, scale float32, zero, least, most int64) {
+	y = y[:len(x)]
+	add, lo, hi := float64(zero), float64(least), float64(most)
+	for i, v := range x {
+		switch q := math.RoundToEven(float64(v/scale)) + add; {
+		case q >= hi:
+			y[i] = T(most)
+		case q > lo:
+			y[i] = T(int32(q))
+		case q <= lo:
+			y[i] = T(least)
+		default:
+			y[i] = T(zero) // NaN
+		}
+	}
 }
 
 // saturated rounds half to even, adds zero and keeps within [least, most].
@@ -341,12 +418,9 @@ func (dynamicQuantize) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 	return out[:max(1, nOut)], nil
 }
 
-func (dynamicQuantize) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (dynamicQuantize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x := tensor.Data[float32](in[0].Tensor)
-	var lo, hi float32
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-	}
+	lo, hi := extent(ctx.Pool, x)
 	scale := (hi - lo) / 255
 	if scale == 0 {
 		scale = 1 // all of x is 0
@@ -354,9 +428,9 @@ func (dynamicQuantize) Forward(_ *Ctx, in, out []tensor.Value) error {
 	zero := saturated(-lo/scale, 0, 0, math.MaxUint8)
 	if present(out, 0) {
 		y := tensor.Data[uint8](out[0].Tensor)
-		for i, v := range x {
-			y[i] = uint8(saturated(v/scale, zero, 0, math.MaxUint8))
-		}
+		ctx.Pool.For(len(x), elementGrain, func(lo, hi int) {
+			quantizeRun(x[lo:hi], y[lo:hi], scale, zero, 0, math.MaxUint8)
+		})
 	}
 	if present(out, 1) {
 		tensor.Data[float32](out[1].Tensor)[0] = scale
@@ -365,4 +439,39 @@ func (dynamicQuantize) Forward(_ *Ctx, in, out []tensor.Value) error {
 		tensor.Data[uint8](out[2].Tensor)[0] = uint8(zero)
 	}
 	return nil
+}
+
+// extent is the least and the largest of numbers and 0, NaN if one of them is.
+func extent(p *kernel.Pool, x []float32) (lo, hi float32) {
+	if len(x) <= elementGrain {
+		return extentOf(x)
+	}
+	found := make([][2]float32, (len(x)+elementGrain-1)/elementGrain)
+	p.For(len(x), elementGrain, func(from, to int) {
+		lo, hi := extentOf(x[from:to])
+		found[from/elementGrain] = [2]float32{lo, hi}
+	})
+	for _, f := range found {
+		lo, hi = min(lo, f[0]), max(hi, f[1])
+	}
+	return lo, hi
+}
+
+// extentOf goes on in four places, which do not wait for each other.
+func extentOf(x []float32) (lo, hi float32) {
+	var least, most [4]float32
+	for ; len(x) >= 4; x = x[4:] {
+		v := (*[4]float32)(x)
+		least[0], most[0] = min(least[0], v[0]), max(most[0], v[0])
+		least[1], most[1] = min(least[1], v[1]), max(most[1], v[1])
+		least[2], most[2] = min(least[2], v[2]), max(most[2], v[2])
+		least[3], most[3] = min(least[3], v[3]), max(most[3], v[3])
+	}
+	for _, v := range x {
+		lo, hi = min(lo, v), max(hi, v)
+	}
+	for k := range least {
+		lo, hi = min(lo, least[k]), max(hi, most[k])
+	}
+	return lo, hi
 }
