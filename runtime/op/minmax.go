@@ -169,36 +169,36 @@ func (o *clip) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := out[0].Tensor.DType(); d {
 	case tensor.Float32:
 		lo, hi := clipBounds(o, in, float32(math.Inf(-1)), float32(math.Inf(1)))
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Float64:
 		lo, hi := clipBounds(o, in, math.Inf(-1), math.Inf(1))
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int64:
 		lo, hi := clipBounds[int64](o, in, math.MinInt64, math.MaxInt64)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Int32:
 		lo, hi := clipBounds[int32](o, in, math.MinInt32, math.MaxInt32)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Int16:
 		lo, hi := clipBounds[int16](o, in, math.MinInt16, math.MaxInt16)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Int8:
 		lo, hi := clipBounds[int8](o, in, math.MinInt8, math.MaxInt8)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Uint64:
 		lo, hi := clipBounds[uint64](o, in, 0, math.MaxUint64)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Uint32:
 		lo, hi := clipBounds[uint32](o, in, 0, math.MaxUint32)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Uint16:
 		lo, hi := clipBounds[uint16](o, in, 0, math.MaxUint16)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	case tensor.Uint8:
 		lo, hi := clipBounds[uint8](o, in, 0, math.MaxUint8)
-		clipTo(in, out, lo, hi)
+		clipTo(ctx, in, out, lo, hi)
 	default:
 		return unsupportedType("Clip", d)
 	}
@@ -219,12 +219,14 @@ func clipBounds[T number](o *clip, in []tensor.Value, lo, hi T) (T, T) {
 }
 
 // clipTo lets NaN pass; where the bounds cross, the upper one wins.
-func clipTo[T number](in, out []tensor.Value, lo, hi T) {
+func clipTo[T number](ctx *Ctx, in, out []tensor.Value, lo, hi T) {
 	src, dst := tensor.Data[T](in[0].Tensor), tensor.Data[T](out[0].Tensor)
-	dst = dst[:len(src)]
-	for i, v := range src {
-		dst[i] = min(max(v, lo), hi)
-	}
+	ctx.Pool.For(len(src), elementGrain, func(from, to int) {
+		dst := dst[from:to]
+		for i, v := range src[from:to] {
+			dst[i] = min(max(v, lo), hi)
+		}
+	})
 }
 
 func (o *clip) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {

@@ -492,27 +492,66 @@ func (o *lrn) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return out, err
 }
 
-func (o *lrn) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x := in[0].Tensor
-	v, err := tensor.Float64s(x)
-	if err != nil {
-		return unsupportedType("LRN", x.DType())
+func (o *lrn) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	switch d := out[0].Tensor.DType(); d {
+	case tensor.Float32:
+		lrnAs[float32](ctx, o, in[0].Tensor, out[0].Tensor)
+	case tensor.Float64:
+		lrnAs[float64](ctx, o, in[0].Tensor, out[0].Tensor)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType("LRN", d)
 	}
+	return nil
+}
+
+// lrnBlock is how many neighbours of a channel are computed together: their sums stay in the nearest cache.
+const lrnBlock = 256
+
+// lrnAs goes over blocks of each channel and over the channels near it, which are read in the order in which
+// they lie.
+func lrnAs[T float](ctx *Ctx, o *lrn, x, y *tensor.Tensor) {
+	v, to := tensor.Data[T](x), tensor.Data[T](y)
 	n, c, inner := around(x.Shape(), 1)
-	result := make([]float64, len(v))
-	for i := range n {
-		for k := range c {
-			lo, hi := max(0, k-(o.size-1)/2), min(c-1, k+o.size/2)
-			for j := range inner {
-				total := 0.0
-				for q := lo; q <= hi; q++ {
-					w := v[(i*c+q)*inner+j]
-					total += w * w
+	if inner == 0 {
+		return
+	}
+	blocks := (inner + lrnBlock - 1) / lrnBlock
+	each := min(inner, lrnBlock) * (min(c, o.size) + 8) // 8: the power
+	ctx.Pool.For(n*c*blocks, max(1, elementGrain/2/each), func(first, end int) {
+		var sums [lrnBlock]float64
+		for t := first; t < end; t++ {
+			channel, from := t/blocks, t%blocks*lrnBlock
+			image, k := channel/c*c, channel%c
+			sums := sums[:min(lrnBlock, inner-from)]
+			clear(sums)
+			for q := max(0, k-(o.size-1)/2); q <= min(c-1, k+o.size/2); q++ {
+				for j, w := range v[(image+q)*inner+from:][:len(sums)] {
+					sums[j] += float64(float64(w) * float64(w))
 				}
-				at := (i*c+k)*inner + j
-				result[at] = v[at] / math.Pow(o.bias+o.alpha/float64(o.size)*total, o.beta)
+			}
+			at := channel*inner + from
+			o.normalise(sums)
+			row := to[at : at+len(sums)]
+			for j, w := range v[at : at+len(sums)] {
+				row[j] = T(float64(w) / sums[j])
 			}
 		}
+	})
+}
+
+// normalise makes sums of squares what the elements are divided by.
+func (o *lrn) normalise(sums []float64) {
+	alpha := o.alpha / float64(o.size)
+	if o.beta == 0.75 { // the default; two roots are many times as fast as a power
+		for j, s := range sums {
+			r := math.Sqrt(o.bias + float64(alpha*s))
+			sums[j] = r * math.Sqrt(r)
+		}
+		return
 	}
-	return storeFloats(result, out[0].Tensor)
+	for j, s := range sums {
+		sums[j] = math.Pow(o.bias+float64(alpha*s), o.beta)
+	}
 }

@@ -28,6 +28,10 @@ func largeTests() []opTest {
 	for i := range tensor.Data[int64](indices) {
 		tensor.Data[int64](indices)[i] = int64(i * 37 % 512)
 	}
+	numbers := tensor.New(tensor.Int64, 100000)
+	for i := range tensor.Data[int64](numbers) {
+		tensor.Data[int64](numbers)[i] = int64(i * 37 % 512)
+	}
 	ints := func(v ...int64) *tensor.Tensor { return list(v...) }
 	scale, zero := tensor.Scalar[float32](0.02), tensor.Scalar[uint8](128)
 	kernel3 := attrs{attrInts("kernel_shape", 3, 3), attrInts("pads", 1, 1, 1, 1), attrInts("strides", 2, 2)}
@@ -78,6 +82,7 @@ func largeTests() []opTest {
 		{op: "InstanceNormalization", opset: 6, in: tensors{x, c, c}},
 		{op: "BatchNormalization", opset: 15, in: channels},
 		{op: "LRN", opset: 13, attrs: attrs{attrInt("size", 5)}, in: tensors{x}},
+		{name: "to a power", op: "LRN", opset: 13, attrs: attrs{attrInt("size", 5), attrFloat("beta", 0.6)}, in: tensors{x}},
 		{op: "LpNormalization", opset: 1, in: tensors{rows}},
 		{op: "QuantizeLinear", opset: 13, in: tensors{x, scale, zero}},
 		{op: "DequantizeLinear", opset: 13, in: tensors{bytes, scale, zero}},
@@ -103,6 +108,7 @@ func largeTests() []opTest {
 		{name: "float16", op: "Mul", opset: 14, in: tensors{as(tensor.Float16, x), as(tensor.Float16, x)}},
 		{op: "Pow", opset: 13, in: tensors{x, tensor.Scalar[float32](2)}},
 		{op: "Clip", opset: 13, in: tensors{x, tensor.Scalar[float32](0), tensor.Scalar[float32](6)}},
+		{name: "integers", op: "Clip", opset: 13, in: tensors{numbers, tensor.Scalar[int64](40), tensor.Scalar[int64](400)}},
 		{op: "PRelu", opset: 16, in: tensors{x, random(14, 64, 1, 1)}},
 		{op: "Max", opset: 13, in: tensors{x, x}},
 		{op: "Greater", opset: 13, in: tensors{x, tensor.Scalar[float32](0)}},
