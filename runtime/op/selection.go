@@ -249,12 +249,40 @@ func (o *topK) infer(in []graph.Fact) ([]graph.Fact, error) {
 	return append(tensorFact(in[0].DType, shape...), tensorFact(tensor.Int64, shape...)...), nil
 }
 
-func (o *topK) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *topK) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x := in[0].Tensor
 	axis, err := normAxis(o.axis, x.Rank())
 	if err != nil {
 		return err
 	}
+	if !isNumber(x.DType()) {
+		return o.plain(x, axis, out)
+	}
+	to, from, err := cellsPair("TopK", out[0].Tensor, x)
+	if err != nil {
+		return err
+	}
+	var at []int64
+	if present(out, 1) {
+		at = tensor.Data[int64](out[1].Tensor)
+	}
+	outer, d, inner := around(x.Shape(), axis)
+	k := out[0].Tensor.Shape()[axis]
+	first := func(lane int) int { return lane/inner*d*inner + lane%inner }
+	selectTop(ctx.Pool, x, outer*inner, d, inner, k, o.largest, first, func(lane int, top []ranked) {
+		y, x := lane/inner*k*inner+lane%inner, first(lane)
+		for i, r := range top {
+			to.copy(y+i*inner, from, x+r.at*inner, 1)
+			if at != nil {
+				at[y+i*inner] = int64(r.at)
+			}
+		}
+	})
+	return nil
+}
+
+// plain sorts the whole of each lane, of any type that has an order.
+func (o *topK) plain(x *tensor.Tensor, axis int, out []tensor.Value) error {
 	compare, err := comparer("TopK", x)
 	if err != nil {
 		return err

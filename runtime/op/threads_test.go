@@ -76,6 +76,8 @@ func largeTests() []opTest {
 		{op: "ArgMax", opset: 13, attrs: attrs{attrInt("axis", 1)}, in: tensors{rows}},
 		{op: "CumSum", opset: 14, in: tensors{rows, tensor.Scalar[int64](1)}},
 		{op: "TopK", opset: 11, in: tensors{rows, ints(5)}, outs: 2},
+		{name: "first axis", op: "TopK", opset: 11, attrs: attrs{attrInt("axis", 0), attrInt("largest", 0)}, in: tensors{rows, ints(100)}, outs: 2},
+		{name: "long", op: "TopK", opset: 11, in: tensors{random(19, 1, 200000), ints(100)}, outs: 2},
 		{op: "LSTM", opset: 14, attrs: attrs{attrInt("hidden_size", 64)}, in: tensors{sequence, random(9, 1, 256, 64), random(10, 1, 256, 64)}},
 		{op: "GRU", opset: 14, attrs: attrs{attrInt("hidden_size", 64)}, in: tensors{sequence, random(11, 1, 192, 64), random(12, 1, 192, 64)}},
 		{op: "LayerNormalization", opset: 17, in: tensors{rows, weights, weights}},
