@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -126,30 +127,59 @@ func (s *dimSum) dim() graph.Dim {
 	return graph.Size(s.number)
 }
 
-func (o *concat) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *concat) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	y := out[0].Tensor
 	axis, err := normAxis(o.axis, y.Rank())
 	if err != nil {
 		return err
 	}
-	to, err := cellsOf("Concat", y)
+	return copyParts(ctx.Pool, "Concat", y, axis, in, nil, true)
+}
+
+// copyParts copies between a tensor and those that it is made of along an axis, over all cores: from the parts
+// where join says so, else to them. A part that is no tensor is left out; sizes are the parts' along the axis,
+// nil for their own.
+func copyParts(p *kernel.Pool, name string, whole *tensor.Tensor, axis int, parts []tensor.Value, sizes []int, join bool) error {
+	all, err := cellsOf(name, whole)
+	for _, v := range parts {
+		if v.Kind == tensor.KindTensor && err == nil {
+			_, err = cellsOf(name, v.Tensor)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	outer := product(y.Shape()[:axis])
-	width := product(y.Shape()[axis:])
-	at := 0
-	for _, v := range in {
-		from, err := cellsOf("Concat", v.Tensor)
-		if err != nil {
-			return err
-		}
-		n := product(v.Tensor.Shape()[axis:])
-		for i := range outer {
-			to.copy(i*width+at, from, i*n, n)
-		}
-		at += n
+	grain := max(elementGrain, 512*len(parts))
+	if p.Threads() == 1 {
+		grain = whole.Len()
 	}
+	width, inner := product(whole.Shape()[axis:]), product(whole.Shape()[axis+1:])
+	p.For(whole.Len(), grain, func(lo, hi int) {
+		at := 0 // where the part begins in each row of the whole
+		for k, v := range parts {
+			n := inner
+			if sizes != nil {
+				n *= sizes[k]
+			} else {
+				n *= v.Tensor.Shape()[axis]
+			}
+			if v.Kind == tensor.KindTensor && n > 0 {
+				part, _ := cellsOf(name, v.Tensor)
+				for i := lo / width; i*width+at < hi; i++ {
+					begin := i*width + at
+					from, to := max(lo, begin), min(hi, begin+n)
+					switch {
+					case from >= to:
+					case join:
+						all.copy(from, part, from-begin+i*n, to-from)
+					default:
+						part.copy(from-begin+i*n, all, from, to-from)
+					}
+				}
+			}
+			at += n
+		}
+	})
 	return nil
 }
 

@@ -2,14 +2,28 @@ package op
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
 // indices reads an index tensor whose entries select among d elements of an
-// axis; negative ones count from the end.
-func indices(t *tensor.Tensor, d int) ([]int, error) {
+// axis, over all cores; negative ones count from the end.
+func indices(p *kernel.Pool, t *tensor.Tensor, d int) ([]int, error) {
+	if t.Len() > elementGrain {
+		switch t.DType() {
+		case tensor.Int64:
+			if out, ok := indicesAs(p, tensor.Data[int64](t), d); ok {
+				return out, nil
+			}
+		case tensor.Int32:
+			if out, ok := indicesAs(p, tensor.Data[int32](t), d); ok {
+				return out, nil
+			}
+		}
+	}
 	v, ok := intsIn(t)
 	if !ok {
 		return nil, fmt.Errorf("indices are %v, wanted integers", t)
@@ -23,6 +37,85 @@ func indices(t *tensor.Tensor, d int) ([]int, error) {
 		}
 	}
 	return v, nil
+}
+
+// indicesAs is indices of a list; ok is false where one is outside the axis.
+func indicesAs[T int32 | int64](p *kernel.Pool, v []T, d int) (out []int, ok bool) {
+	out = make([]int, len(v))
+	var outside atomic.Bool
+	p.For(len(v), elementGrain, func(lo, hi int) {
+		out, bad := out[lo:hi], false
+		for i, n := range v[lo:hi] {
+			k := int(n)
+			k += d & (k >> 63) // no branch: signs may well be mixed
+			if uint(k) >= uint(d) {
+				bad = true
+			}
+			out[i] = k
+		}
+		if bad {
+			outside.Store(true)
+		}
+	})
+	return out, !outside.Load()
+}
+
+// takeRuns copies runs of n elements, one after the other into dst, over all cores: those that begin at
+// i·outerStep + at[k]·step of src, for every i below outer and every k.
+func takeRuns(p *kernel.Pool, name string, dst, src *tensor.Tensor, outer, outerStep int, at []int, step, n int) error {
+	if dst.DType() == tensor.String {
+		takeRunsAs(p, tensor.Data[string](dst), tensor.Data[string](src), outer, outerStep, at, step, n)
+		return nil
+	}
+	switch dst.DType().Bits() {
+	case 8:
+		takeRunsAs(p, tensor.Data[uint8](dst), tensor.Data[uint8](src), outer, outerStep, at, step, n)
+	case 16:
+		takeRunsAs(p, tensor.Data[uint16](dst), tensor.Data[uint16](src), outer, outerStep, at, step, n)
+	case 32:
+		takeRunsAs(p, tensor.Data[uint32](dst), tensor.Data[uint32](src), outer, outerStep, at, step, n)
+	case 64:
+		takeRunsAs(p, tensor.Data[uint64](dst), tensor.Data[uint64](src), outer, outerStep, at, step, n)
+	case 128:
+		takeRunsAs(p, tensor.Data[complex128](dst), tensor.Data[complex128](src), outer, outerStep, at, step, n)
+	default:
+		return unsupportedType(name, dst.DType())
+	}
+	return nil
+}
+
+func takeRunsAs[T tensor.Elem](p *kernel.Pool, to, from []T, outer, outerStep int, at []int, step, n int) {
+	if n == 0 || len(at) == 0 {
+		return
+	}
+	if n > 2*elementGrain { // the runs in pieces
+		pieces := (n-1)/elementGrain + 1
+		p.For(outer*len(at)*pieces, 1, func(lo, hi int) {
+			for t := lo; t < hi; t++ {
+				run, k := t/pieces, t%pieces*elementGrain
+				src := run/len(at)*outerStep + at[run%len(at)]*step
+				copy(to[run*n+k:run*n+min(n, k+elementGrain)], from[src+k:])
+			}
+		})
+		return
+	}
+	p.For(outer*len(at), max(1, elementGrain/n), func(lo, hi int) {
+		for t := lo; t < hi; {
+			i, k := t/len(at), t%len(at)
+			list := at[k:min(len(at), k+hi-t)]
+			out, in := to[t*n:(t+len(list))*n], from[i*outerStep:]
+			t += len(list)
+			if n == 1 {
+				for j, a := range list {
+					out[j] = in[a*step]
+				}
+				continue
+			}
+			for j, a := range list {
+				copy(out[j*n:(j+1)*n], in[a*step:])
+			}
+		}
+	})
 }
 
 // gather takes slices of its input along an axis: the axis is replaced by
@@ -50,7 +143,7 @@ func (o *gather) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	shape = append(shape, in[1].Shape...)
 	shape = append(shape, in[0].Shape[axis+1:]...)
 	if in[0].Ints != nil && len(in[0].Shape) == 1 && len(shape) <= 1 && in[1].Const != nil {
-		at, err := indices(in[1].Const, len(in[0].Ints))
+		at, err := indices(nil, in[1].Const, len(in[0].Ints))
 		if err != nil {
 			return nil, err
 		}
@@ -65,37 +158,28 @@ func (o *gather) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(d, shape...), nil
 }
 
-func (o *gather) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *gather) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	axis, err := normAxis(o.axis, x.Rank())
 	if err != nil {
 		return err
 	}
 	d := x.Shape()[axis]
-	at, err := indices(in[1].Tensor, d)
-	if err != nil {
-		return err
-	}
-	to, from, err := cellsPair("Gather", y, x)
+	at, err := indices(ctx.Pool, in[1].Tensor, d)
 	if err != nil {
 		return err
 	}
 	inner := product(x.Shape()[axis+1:])
-	for i := range product(x.Shape()[:axis]) {
-		for k, n := range at {
-			to.copy((i*len(at)+k)*inner, from, (i*d+n)*inner, inner)
-		}
-	}
-	return nil
+	return takeRuns(ctx.Pool, "Gather", y, x, product(x.Shape()[:axis]), d*inner, at, inner, inner)
 }
 
-func (o *gather) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
+func (o *gather) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
 	x := in[0].Tensor
 	axis, err := normAxis(o.axis, x.Rank())
 	if err != nil {
 		return err
 	}
-	at, err := indices(in[1].Tensor, x.Shape()[axis])
+	at, err := indices(ctx.Pool, in[1].Tensor, x.Shape()[axis])
 	if err != nil || !present(dout, 0) || !present(din, 0) {
 		return err
 	}
@@ -158,27 +242,39 @@ func elementIndices(x, at graph.Fact, axis int) error {
 }
 
 // elementPositions is where in x, seen as a list, each index points.
-func elementPositions(x, at *tensor.Tensor, axis int) ([]int, error) {
+func elementPositions(p *kernel.Pool, x, at *tensor.Tensor, axis int) ([]int, error) {
 	axis, err := normAxis(axis, x.Rank())
 	if err != nil {
 		return nil, err
 	}
-	pos, err := indices(at, x.Shape()[axis])
+	pos, err := indices(p, at, x.Shape()[axis])
 	if err != nil {
 		return nil, err
 	}
+	if len(pos) == 0 {
+		return pos, nil
+	}
 	strides := tensor.Strides(x.Shape())
-	idx := make([]int, at.Rank())
-	for k := range pos {
-		p := pos[k] * strides[axis]
-		for i, n := range idx {
-			if i != axis {
-				p += n * strides[i]
+	last := at.Rank() - 1
+	outer, n, step := at.Shape()[:last], at.Shape()[last], strides[axis]
+	along := 1 // what a position along the last axis adds
+	if axis == last {
+		along = 0
+	}
+	p.For(len(pos)/n, max(1, elementGrain/n), func(lo, hi int) {
+		for row := lo; row < hi; row++ {
+			src := 0
+			for i, rest := last-1, row; i >= 0; i-- {
+				if i != axis {
+					src += rest % outer[i] * strides[i]
+				}
+				rest /= outer[i]
+			}
+			for k, v := range pos[row*n : (row+1)*n] {
+				pos[row*n+k] = src + v*step + k*along
 			}
 		}
-		pos[k] = p
-		advance(idx, at.Shape())
-	}
+	})
 	return pos, nil
 }
 
@@ -193,23 +289,16 @@ func advance(idx, shape []int) {
 	}
 }
 
-func (o *gatherElements) Forward(_ *Ctx, in, out []tensor.Value) error {
-	pos, err := elementPositions(in[0].Tensor, in[1].Tensor, o.axis)
+func (o *gatherElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	pos, err := elementPositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.axis)
 	if err != nil {
 		return err
 	}
-	to, from, err := cellsPair("GatherElements", out[0].Tensor, in[0].Tensor)
-	if err != nil {
-		return err
-	}
-	for k, p := range pos {
-		to.copy(k, from, p, 1)
-	}
-	return nil
+	return takeRuns(ctx.Pool, "GatherElements", out[0].Tensor, in[0].Tensor, 1, 0, pos, 1, 1)
 }
 
-func (o *gatherElements) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
-	pos, err := elementPositions(in[0].Tensor, in[1].Tensor, o.axis)
+func (o *gatherElements) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, err := elementPositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.axis)
 	if err != nil {
 		return err
 	}
@@ -263,51 +352,74 @@ func (o *gatherND) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 
 // slicePositions is where in x, seen as a list, the slices that the last axis
 // of at names begin, and how long each is.
-func slicePositions(x, at *tensor.Tensor, batchDims int) (pos []int, size int, err error) {
+func slicePositions(p *kernel.Pool, x, at *tensor.Tensor, batchDims int) (pos []int, size int, err error) {
 	last := at.Rank() - 1
 	depth := at.Shape()[last]
 	axes := x.Shape()[batchDims : batchDims+depth]
 	size = product(x.Shape()[batchDims+depth:])
-	v, ok := intsIn(at)
-	if !ok {
-		return nil, 0, fmt.Errorf("indices are %v, wanted integers", at)
-	}
-	perBatch := product(at.Shape()[batchDims:last])
 	pos = make([]int, product(at.Shape()[:last]))
-	for k := range pos {
-		p := k / perBatch
-		for i, d := range axes {
-			n := v[k*depth+i]
-			if n < -d || n >= d {
-				return nil, 0, fmt.Errorf("index %d is outside axis %d of %v", n, batchDims+i, x)
-			}
-			if n < 0 {
-				n += d
-			}
-			p = p*d + n
+	perBatch := product(at.Shape()[batchDims:last])
+	var bad int
+	switch at.DType() {
+	case tensor.Int64:
+		bad = slicesAs(p, pos, tensor.Data[int64](at), axes, perBatch, size)
+	case tensor.Int32:
+		bad = slicesAs(p, pos, tensor.Data[int32](at), axes, perBatch, size)
+	default:
+		v, err := tensor.Int64s(at)
+		if err != nil {
+			return nil, 0, fmt.Errorf("indices are %v, wanted integers", at)
 		}
-		pos[k] = p * size
+		bad = slicesAs(p, pos, v, axes, perBatch, size)
+	}
+	if bad >= 0 {
+		v, _ := intsIn(at)
+		return nil, 0, fmt.Errorf("index %d is outside axis %d of %v", v[bad], batchDims+bad%depth, x)
 	}
 	return pos, size, nil
 }
 
-func (o *gatherND) Forward(_ *Ctx, in, out []tensor.Value) error {
-	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, o.batchDims)
-	if err != nil {
-		return err
+// slicesAs writes slicePositions of a list. Of the indices outside their axes it returns the first, else −1.
+func slicesAs[T int32 | int64](p *kernel.Pool, pos []int, v []T, axes []int, perBatch, size int) int {
+	depth := len(axes)
+	var bad atomic.Int64 // the first, counted from the end of the list
+	p.For(len(pos), max(1, elementGrain/max(1, depth)), func(lo, hi int) {
+		for k := lo; k < hi; k++ {
+			at := k / perBatch
+			for i, d := range axes {
+				n := int(v[k*depth+i])
+				n += d & (n >> 63)
+				if uint(n) >= uint(d) {
+					raise(&bad, int64(len(v)-k*depth-i))
+					return
+				}
+				at = at*d + n
+			}
+			pos[k] = at * size
+		}
+	})
+	if b := bad.Load(); b > 0 {
+		return len(v) - int(b)
 	}
-	to, from, err := cellsPair("GatherND", out[0].Tensor, in[0].Tensor)
-	if err != nil {
-		return err
-	}
-	for k, p := range pos {
-		to.copy(k*size, from, p, size)
-	}
-	return nil
+	return -1
 }
 
-func (o *gatherND) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
-	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, o.batchDims)
+// raise makes m at least v.
+func raise(m *atomic.Int64, v int64) {
+	for old := m.Load(); old < v && !m.CompareAndSwap(old, v); old = m.Load() {
+	}
+}
+
+func (o *gatherND) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	pos, size, err := slicePositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.batchDims)
+	if err != nil {
+		return err
+	}
+	return takeRuns(ctx.Pool, "GatherND", out[0].Tensor, in[0].Tensor, 1, 0, pos, 1, size)
+}
+
+func (o *gatherND) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, size, err := slicePositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.batchDims)
 	if err != nil {
 		return err
 	}

@@ -289,13 +289,16 @@ func (o *oneHot) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return err
 	}
 	depth, inner := y.Shape()[axis], product(y.Shape()[axis+1:])
-	for i, v := range at {
-		if v < 0 {
-			v += float64(depth)
+	ctx.Pool.For(len(at), elementGrain/4, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			v := at[i]
+			if v < 0 {
+				v += float64(depth)
+			}
+			if v >= 0 && v < float64(depth) { // any other index is all off
+				to.copy((i/inner*depth+int(v))*inner+i%inner, from, 1, 1)
+			}
 		}
-		if v >= 0 && v < float64(depth) { // any other index is all off
-			to.copy((i/inner*depth+int(v))*inner+i%inner, from, 1, 1)
-		}
-	}
+	})
 	return nil
 }

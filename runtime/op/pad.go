@@ -136,9 +136,6 @@ func (o *pad) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	if o.mode != "constant" {
-		return o.fold(x, y, before)
-	}
 	value := tensor.New(x.DType(), 1)
 	switch {
 	case present(in, 2):
@@ -148,10 +145,108 @@ func (o *pad) Forward(ctx *Ctx, in, out []tensor.Value) error {
 			return err
 		}
 	}
-	if err := fill(ctx.Pool, "Pad", y, value); err != nil {
-		return err
+	switch {
+	case x.DType() == tensor.String:
+		padAs[string](ctx.Pool, o, x, y, value, before)
+	case x.DType().Bits() == 8:
+		padAs[uint8](ctx.Pool, o, x, y, value, before)
+	case x.DType().Bits() == 16:
+		padAs[uint16](ctx.Pool, o, x, y, value, before)
+	case x.DType().Bits() == 32:
+		padAs[uint32](ctx.Pool, o, x, y, value, before)
+	case x.DType().Bits() == 64:
+		padAs[uint64](ctx.Pool, o, x, y, value, before)
+	case x.DType().Bits() == 128:
+		padAs[complex128](ctx.Pool, o, x, y, value, before)
+	default:
+		return unsupportedType("Pad", x.DType())
 	}
-	return copyBox(ctx.Pool, "Pad", y, x, keptBox(x.Shape(), y.Shape(), before))
+	return nil
+}
+
+// padAs writes y row by row, over all cores: what is in x as one run, the margins by what they stand for. Trailing
+// axes without margins are part of the run.
+func padAs[T tensor.Elem](p *kernel.Pool, o *pad, x, y, value *tensor.Tensor, before []int) {
+	to, from, v := tensor.Data[T](y), tensor.Data[T](x), tensor.Data[T](value)[0]
+	xs, ys := x.Shape(), y.Shape()
+	if len(xs) == 0 {
+		to[0] = from[0]
+		return
+	}
+	last := len(xs) - 1
+	for last > 0 && before[last] == 0 && xs[last] == ys[last] {
+		last--
+	}
+	inner, n := product(ys[last+1:]), ys[last]
+	tables := o.tables(xs, ys, before)
+	first := before[last]
+	left, right := min(max(0, first), n), min(n, first+xs[last]) // the positions that lie in x
+	per := min(n, max(1, elementGrain/inner))                    // positions of a piece
+	pieces := (n-1)/per + 1
+	upper, height, heights := ys[:last], 1, []int{0} // the axis above is walked along, not looked up
+	if last > 0 {
+		upper, height, heights = ys[:last-1], ys[last-1], tables[last-1]
+	}
+	p.For(product(ys[:last])*pieces, max(1, elementGrain/(per*inner)), func(lo, hi int) {
+		row, end := lo/pieces, lo%pieces*per
+		block, at := row/height, row%height // of rows whose other axes are the same
+		base, inside := rowSource(tables, upper, block)
+		for range hi - lo {
+			if end == n {
+				end = 0
+				if row, at = row+1, at+1; at == height {
+					block, at = block+1, 0
+					base, inside = rowSource(tables, upper, block)
+				}
+			}
+			begin := end
+			end = min(n, begin+per)
+			out := to[(row*n+begin)*inner : (row*n+end)*inner]
+			src := heights[at]
+			if !inside || src < 0 {
+				repeat(out, v)
+				continue
+			}
+			src += base
+			lo := min(max(begin, left), end)
+			hi := max(lo, min(end, right))
+			if lo < hi {
+				copy(out[(lo-begin)*inner:(hi-begin)*inner], from[src+(lo-first)*inner:])
+			}
+			padMargin(out[:(lo-begin)*inner], from, tables[last][begin:lo], src, inner, v)
+			padMargin(out[(hi-begin)*inner:], from, tables[last][hi:end], src, inner, v)
+		}
+	})
+}
+
+// padMargin writes positions beside a row, of so many elements each: by the table, from src on, or with v.
+func padMargin[T tensor.Elem](out, from []T, table []int, src, inner int, v T) {
+	for k, at := range table {
+		switch {
+		case at < 0 && inner == 1:
+			out[k] = v
+		case at < 0:
+			repeat(out[k*inner:(k+1)*inner], v)
+		case inner == 1:
+			out[k] = from[src+at]
+		default:
+			copy(out[k*inner:(k+1)*inner], from[src+at:])
+		}
+	}
+}
+
+// rowSource is where in x a row of y lies whose axes before the last are of the given shape: inside tells whether
+// it does.
+func rowSource(tables [][]int, shape []int, row int) (src int, inside bool) {
+	for i := len(shape) - 1; i >= 0; i-- {
+		at := tables[i][row%shape[i]]
+		if at < 0 {
+			return 0, false
+		}
+		src += at
+		row /= shape[i]
+	}
+	return src, true
 }
 
 // keptBox is the part of x that stays in y.
@@ -215,28 +310,9 @@ func fill(p *kernel.Pool, name string, y, value *tensor.Tensor) error {
 	return copyBox(p, name, y, value, box{shape: []int{y.Len()}, dstStrides: []int{1}, srcStrides: []int{0}})
 }
 
-// fold writes y from x where every position outside x stands for one inside.
-func (o *pad) fold(x, y *tensor.Tensor, before []int) error {
-	to, from, err := cellsPair("Pad", y, x)
-	if err != nil {
-		return err
-	}
-	for k, p := range o.positions(x.Shape(), y.Shape(), before) {
-		to.copy(k, from, p, 1)
-	}
-	return nil
-}
-
 // positions is where in x, seen as a list, each element of y comes from.
 func (o *pad) positions(x, y, before []int) []int {
-	strides := tensor.Strides(x)
-	tables := make([][]int, len(x)) // per axis: where in x each position lies
-	for i, n := range y {
-		tables[i] = make([]int, n)
-		for k := range tables[i] {
-			tables[i][k] = o.inside(k-before[i], x[i]) * strides[i]
-		}
-	}
+	tables := o.tables(x, y, before)
 	pos, idx := make([]int, product(y)), make([]int, len(y))
 	for k := range pos {
 		for i, n := range idx {
@@ -247,10 +323,32 @@ func (o *pad) positions(x, y, before []int) []int {
 	return pos
 }
 
+// tables is, for each axis of y, where in x, seen as a list, each position lies; below 0 where it is outside.
+func (o *pad) tables(x, y, before []int) [][]int {
+	strides := tensor.Strides(x)
+	tables := make([][]int, len(x))
+	for i, n := range y {
+		tables[i] = make([]int, n)
+		for k := range tables[i] {
+			if at := o.inside(k-before[i], x[i]); at < 0 {
+				tables[i][k] = -1
+			} else {
+				tables[i][k] = at * strides[i]
+			}
+		}
+	}
+	return tables
+}
+
 // inside is the position among d elements that position p, which may lie
-// outside, stands for.
+// outside, stands for; below 0 for the constant.
 func (o *pad) inside(p, d int) int {
 	switch o.mode {
+	case "constant":
+		if p >= d {
+			return -1
+		}
+		return p
 	case "edge":
 		return min(max(p, 0), d-1)
 	case "wrap":

@@ -68,7 +68,7 @@ func naiveRecurrent(name string, x, w, r, b *tensor.Tensor, hidden int, linearBe
 
 // steps is rows of a matrix in the given order.
 func steps(x *tensor.Tensor, order ...int) *tensor.Tensor {
-	y, err := takeAlong("steps", x, 0, order)
+	y, err := takeAlong(nil, "steps", x, 0, order)
 	if err != nil {
 		panic(err)
 	}

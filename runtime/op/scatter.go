@@ -78,7 +78,7 @@ func (o *scatterElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if x.Rank() == 0 {
 		return fmt.Errorf("%v has no axis", x)
 	}
-	pos, err := elementPositions(x, in[1].Tensor, o.axis)
+	pos, err := elementPositions(ctx.Pool, x, in[1].Tensor, o.axis)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (o *scatterND) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *scatterND) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, 0)
+	pos, size, err := slicePositions(ctx.Pool, in[0].Tensor, in[1].Tensor, 0)
 	if err != nil {
 		return err
 	}
@@ -124,8 +124,8 @@ func (o *scatterND) Forward(ctx *Ctx, in, out []tensor.Value) error {
 
 func (o *scatterElements) hasGradient() bool { return o.reduce.linear() }
 
-func (o *scatterElements) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
-	pos, err := elementPositions(in[0].Tensor, in[1].Tensor, o.axis)
+func (o *scatterElements) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, err := elementPositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.axis)
 	if err != nil {
 		return err
 	}
@@ -134,8 +134,8 @@ func (o *scatterElements) Backward(_ *Ctx, in, _, dout, din []tensor.Value) erro
 
 func (o *scatterND) hasGradient() bool { return o.reduce.linear() }
 
-func (o *scatterND) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
-	pos, size, err := slicePositions(in[0].Tensor, in[1].Tensor, 0)
+func (o *scatterND) Backward(ctx *Ctx, in, _, dout, din []tensor.Value) error {
+	pos, size, err := slicePositions(ctx.Pool, in[0].Tensor, in[1].Tensor, 0)
 	if err != nil {
 		return err
 	}

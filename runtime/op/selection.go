@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -95,7 +96,7 @@ func (o *compress) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return tensorFact(in[0].DType, shape...), nil
 }
 
-func (o *compress) Run(_ *Ctx, in []tensor.Value, _ int) ([]tensor.Value, error) {
+func (o *compress) Run(ctx *Ctx, in []tensor.Value, _ int) ([]tensor.Value, error) {
 	x, axis := in[0].Tensor, 0
 	var err error
 	if !o.hasAxis {
@@ -115,26 +116,17 @@ func (o *compress) Run(_ *Ctx, in []tensor.Value, _ int) ([]tensor.Value, error)
 		}
 		kept = append(kept, i)
 	}
-	y, err := takeAlong("Compress", x, axis, kept)
+	y, err := takeAlong(ctx.Pool, "Compress", x, axis, kept)
 	return []tensor.Value{tensor.ValueOf(y)}, err
 }
 
 // takeAlong is the slices of x along an axis in the listed order.
-func takeAlong(name string, x *tensor.Tensor, axis int, at []int) (*tensor.Tensor, error) {
+func takeAlong(p *kernel.Pool, name string, x *tensor.Tensor, axis int, at []int) (*tensor.Tensor, error) {
 	shape := slices.Clone(x.Shape())
 	shape[axis] = len(at)
 	y := tensor.New(x.DType(), shape...)
-	to, from, err := cellsPair(name, y, x)
-	if err != nil {
-		return nil, err
-	}
-	d, inner := x.Shape()[axis], product(shape[axis+1:])
-	for i := range product(shape[:axis]) {
-		for k, n := range at {
-			to.copy((i*len(at)+k)*inner, from, (i*d+n)*inner, inner)
-		}
-	}
-	return y, nil
+	inner := product(shape[axis+1:])
+	return y, takeRuns(p, name, y, x, product(shape[:axis]), x.Shape()[axis]*inner, at, inner, inner)
 }
 
 // comparer orders the elements of a tensor by their positions. NaN comes
@@ -357,7 +349,7 @@ func (o *unique) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 	return out, nil
 }
 
-func (o *unique) Run(_ *Ctx, in []tensor.Value, nOut int) ([]tensor.Value, error) {
+func (o *unique) Run(ctx *Ctx, in []tensor.Value, nOut int) ([]tensor.Value, error) {
 	x, axis := in[0].Tensor, 0
 	var err error
 	if !o.hasAxis {
@@ -403,7 +395,7 @@ func (o *unique) Run(_ *Ctx, in []tensor.Value, nOut int) ([]tensor.Value, error
 			inverse[p] = int64(g)
 		}
 	}
-	y, err := takeAlong("Unique", x, axis, at)
+	y, err := takeAlong(ctx.Pool, "Unique", x, axis, at)
 	if err != nil {
 		return nil, err
 	}

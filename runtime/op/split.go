@@ -136,13 +136,9 @@ func (o *split) equalParts(d graph.Dim, nOut int) ([]graph.Dim, error) {
 	return parts, nil
 }
 
-func (o *split) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *split) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x := in[0].Tensor
 	axis, err := normAxis(o.axis, x.Rank())
-	if err != nil {
-		return err
-	}
-	from, err := cellsOf("Split", x)
 	if err != nil {
 		return err
 	}
@@ -150,22 +146,7 @@ func (o *split) Forward(_ *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	inner := product(x.Shape()[axis+1:])
-	width, at := x.Shape()[axis]*inner, 0
-	for i, v := range out {
-		n := parts[i] * inner
-		if v.Kind == tensor.KindTensor {
-			to, err := cellsOf("Split", v.Tensor)
-			if err != nil {
-				return err
-			}
-			for k := range product(x.Shape()[:axis]) {
-				to.copy(k*n, from, k*width+at, n)
-			}
-		}
-		at += n
-	}
-	return nil
+	return copyParts(ctx.Pool, "Split", x, axis, out, parts, false)
 }
 
 // partsOf is the sizes of the parts in a run.

@@ -32,6 +32,10 @@ func largeTests() []opTest {
 	for i := range tensor.Data[int64](numbers) {
 		tensor.Data[int64](numbers)[i] = int64(i * 37 % 512)
 	}
+	positions := tensor.New(tensor.Int64, 512, 512)
+	for i := range tensor.Data[int64](positions) {
+		tensor.Data[int64](positions)[i] = int64(i*211%1024 - 512)
+	}
 	ints := func(v ...int64) *tensor.Tensor { return list(v...) }
 	scale, zero := tensor.Scalar[float32](0.02), tensor.Scalar[uint8](128)
 	kernel3 := attrs{attrInts("kernel_shape", 3, 3), attrInts("pads", 1, 1, 1, 1), attrInts("strides", 2, 2)}
@@ -56,6 +60,11 @@ func largeTests() []opTest {
 		{op: "GlobalMaxPool", opset: 1, in: tensors{x}},
 		{name: "rows", op: "Gather", opset: 13, in: tensors{rows, indices}},
 		{name: "columns", op: "Gather", opset: 13, attrs: attrs{attrInt("axis", 1)}, in: tensors{rows, indices}},
+		{name: "elements", op: "GatherElements", opset: 13, attrs: attrs{attrInt("axis", 1)}, in: tensors{rows, positions}},
+		{name: "elements down", op: "GatherElements", opset: 13, in: tensors{rows, positions}},
+		{name: "points", op: "GatherND", opset: 13, in: tensors{rows, reshaped(positions, 256, 512, 2)}},
+		{name: "runs", op: "GatherND", opset: 13, in: tensors{rows, reshaped(indices, 1000, 1)}},
+		{name: "edge", op: "Pad", opset: 13, attrs: attrs{attrString("mode", "edge")}, in: tensors{x, ints(0, 1, 2, 0, 0, 3, -1, 0)}},
 		{name: "constant", op: "Pad", opset: 13, in: tensors{x, ints(0, 0, 1, 1, 0, 0, 1, 1)}},
 		{name: "reflect", op: "Pad", opset: 13, attrs: attrs{attrString("mode", "reflect")}, in: tensors{x, ints(0, 0, 1, 1, 0, 0, 1, 1)}},
 		{name: "channels", op: "Concat", opset: 13, attrs: attrs{attrInt("axis", 1)}, in: tensors{x, x}},
@@ -130,6 +139,14 @@ func as2bool(x *tensor.Tensor) *tensor.Tensor {
 		tensor.Data[bool](t)[i] = v > 0
 	}
 	return t
+}
+
+func reshaped(t *tensor.Tensor, shape ...int) *tensor.Tensor {
+	r, err := t.Reshaped(shape...)
+	if err != nil {
+		panic(err)
+	}
+	return r
 }
 
 func c0() *tensor.Tensor { return tensor.Scalar[float32](0) }
