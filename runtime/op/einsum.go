@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -137,13 +138,13 @@ func (o *einsum) outputLabels(ellipsis int) []int {
 func (o *einsum) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch out[0].Tensor.DType() {
 	case tensor.Float32:
-		return einsumAs[float32, float64](o, in, out[0].Tensor)
+		return einsumAs[float32, float64](ctx, o, in, out[0].Tensor, kernel.Gemm32)
 	case tensor.Float64:
-		return einsumAs[float64, float64](o, in, out[0].Tensor)
+		return einsumAs[float64, float64](ctx, o, in, out[0].Tensor, kernel.Gemm64)
 	case tensor.Int32:
-		return einsumAs[int32, int32](o, in, out[0].Tensor)
+		return einsumAs[int32, int32](ctx, o, in, out[0].Tensor, gemmInt[int32])
 	case tensor.Int64:
-		return einsumAs[int64, int64](o, in, out[0].Tensor)
+		return einsumAs[int64, int64](ctx, o, in, out[0].Tensor, gemmInt[int64])
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	}
@@ -200,13 +201,17 @@ func (o *einsum) summation(in []tensor.Value) (*summation, error) {
 	return s, nil
 }
 
-// each calls f for every term of the output's k-th sum with the positions of
-// its factors; done, where it is not nil, after the last term.
-func (s *summation) each(f func(k int, at []int), done func(k int)) {
+// each calls f for every term of the output's sums from the lo-th to before the hi-th, k, with the positions
+// of its factors; done, where it is not nil, after the last term.
+func (s *summation) each(lo, hi int, f func(k int, at []int), done func(k int)) {
 	outer, inner := make([]int, len(s.outer)), make([]int, len(s.inner))
+	for i, rest := len(outer)-1, lo; i >= 0 && rest > 0; i-- {
+		outer[i] = rest % s.outer[i]
+		rest /= s.outer[i]
+	}
 	at := make([]int, len(s.outerStrides))
 	terms := product(s.inner)
-	for k := range product(s.outer) {
+	for k := lo; k < hi; k++ {
 		for range terms {
 			for i := range at {
 				at[i] = 0
@@ -227,29 +232,39 @@ func (s *summation) each(f func(k int, at []int), done func(k int)) {
 	}
 }
 
-// einsumAs sums products of T in A, by the definition.
-func einsumAs[T, A float32 | float64 | int32 | int64](o *einsum, in []tensor.Value, y *tensor.Tensor) error {
+// einsumAs goes through products of matrices where the equation is such, and by the definition otherwise.
+func einsumAs[T float | int32 | int64, A float64 | int32 | int64](ctx *Ctx, o *einsum, in []tensor.Value, y *tensor.Tensor, gemm gemmFunc[T]) error {
 	s, err := o.summation(in)
 	if err != nil {
 		return err
 	}
+	if p, ok := s.contraction(); ok {
+		return contract(ctx, p, in, y, gemm)
+	}
+	sumTerms[T, A](ctx, s, in, y)
+	return nil
+}
+
+// sumTerms sums products of T in A, by the definition, over all cores.
+func sumTerms[T, A float | int32 | int64](ctx *Ctx, s *summation, in []tensor.Value, y *tensor.Tensor) {
 	data := make([][]T, len(in))
 	for i, v := range in {
 		data[i] = tensor.Data[T](v.Tensor)
 	}
 	z := tensor.Data[T](y)
-	var sum A
-	s.each(func(_ int, at []int) {
-		p := A(1)
-		for i, x := range data {
-			p *= A(x[at[i]])
-		}
-		sum += p
-	}, func(k int) {
-		z[k] = T(sum)
-		sum = 0
+	ctx.Pool.For(len(z), elementGrain/16/max(1, product(s.inner)), func(lo, hi int) {
+		var sum A
+		s.each(lo, hi, func(_ int, at []int) {
+			p := A(1)
+			for i, x := range data {
+				p *= A(x[at[i]])
+			}
+			sum += p
+		}, func(k int) {
+			z[k] = T(sum)
+			sum = 0
+		})
 	})
-	return nil
 }
 
 func (o *einsum) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
@@ -275,7 +290,7 @@ func einsumBack[T float](s *summation, in, dout, din []tensor.Value) {
 			grads[i] = make([]float64, len(data[i]))
 		}
 	}
-	s.each(func(k int, at []int) {
+	s.each(0, len(dz), func(k int, at []int) {
 		for i, d := range grads {
 			if d == nil {
 				continue

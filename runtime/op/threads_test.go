@@ -128,6 +128,9 @@ func largeTests() []opTest {
 		{op: "DepthToSpace", opset: 13, attrs: attrs{attrInt("blocksize", 2)}, in: tensors{x}},
 		{op: "SpaceToDepth", opset: 13, attrs: attrs{attrInt("blocksize", 2)}, in: tensors{x}},
 		{op: "Einsum", opset: 12, attrs: attrs{attrString("equation", "bij,bkj->bik")}, in: tensors{random(15, 8, 128, 64), random(16, 8, 128, 64)}},
+		{name: "heads", op: "Einsum", opset: 12, attrs: attrs{attrString("equation", "bihd,bjhd->bhij")}, in: tensors{random(20, 2, 128, 8, 64), random(21, 2, 128, 8, 64)}},
+		{name: "float64", op: "Einsum", opset: 12, attrs: attrs{attrString("equation", "bij,bkj->bik")}, in: tensors{as(tensor.Float64, random(15, 8, 64, 64)), as(tensor.Float64, random(16, 8, 64, 64))}},
+		{name: "by definition", op: "Einsum", opset: 12, attrs: attrs{attrString("equation", "ij,ij,j->i")}, in: tensors{rows, rows, weights}},
 		{op: "OneHot", opset: 11, in: tensors{indices, tensor.Scalar[int64](512), list[float32](0, 1)}},
 		{op: "GridSample", opset: 16, in: tensors{x, random(17, 1, 64, 64, 2)}},
 	}
