@@ -143,7 +143,13 @@ func convolve[T float32 | float64 | int32](ctx *Ctx, o *conv, x, w, bias, y *ten
 	pointwise := taps == 1 && places == plane && s[0].stride*s[1].stride*s[2].stride == 1
 	var cols []T
 	if !pointwise {
-		cols = make([]T, k*places)
+		if _, ok := any(cols).([]int32); ok {
+			scratch := intScratches.get(k * places)
+			defer intScratches.Put(scratch)
+			cols = any(*scratch).([]T)
+		} else {
+			cols = make([]T, k*places)
+		}
 	}
 	for i := range images * o.group {
 		g := i % o.group
@@ -157,13 +163,15 @@ func convolve[T float32 | float64 | int32](ctx *Ctx, o *conv, x, w, bias, y *ten
 	}
 	if bias != nil {
 		b := tensor.Data[T](bias)
-		for i := range images * m * o.group {
-			v := b[i%len(b)]
-			row := dst[i*places : (i+1)*places]
-			for j := range row {
-				row[j] += v
+		ctx.Pool.For(images*m*o.group, max(1, elementGrain/max(1, places)), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				v := b[i%len(b)]
+				row := dst[i*places : (i+1)*places]
+				for j := range row {
+					row[j] += v
+				}
 			}
-		}
+		})
 	}
 	return nil
 }
@@ -175,7 +183,7 @@ func unfold[T float32 | float64 | int32](ctx *Ctx, s [maxSpatial]slide, x []T, c
 	z, y, w := s[0], s[1], s[2]
 	taps := z.kernel * y.kernel * w.kernel
 	places, plane := z.out*y.out*w.out, z.in*y.in*w.in
-	ctx.Pool.For(c*taps, max(1, gemmGrain/16/max(1, places)), func(lo, hi int) {
+	ctx.Pool.For(c*taps, max(1, elementGrain/max(1, places)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			tap := r % taps
 			tz, ty, tx := tap/(y.kernel*w.kernel), tap/w.kernel%y.kernel, tap%w.kernel
@@ -234,27 +242,25 @@ func (o *convInteger) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *convInteger) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	a, b, err := centredConv(ctx, in[0].Tensor, in[1].Tensor, optional(in, 2), optional(in, 3))
+	return convolveBytes(ctx, &o.conv, in[0].Tensor, in[1].Tensor, optional(in, 2), optional(in, 3), nil, out[0].Tensor)
+}
+
+// convolveBytes is the convolution of X and W less their zero points, W's one for each output channel or for
+// all, into int32.
+func convolveBytes(ctx *Ctx, o *conv, x, w, xZero, wZero, bias, y *tensor.Tensor) error {
+	u, err := centred(ctx, x, xZero, false)
 	if err != nil {
 		return err
 	}
-	return convolve(ctx, &o.conv, a, b, nil, out[0].Tensor, gemmBytes)
-}
-
-// centredConv is X and W less their zero points, W's one for each output
-// channel or for all.
-func centredConv(ctx *Ctx, x, w, xZero, wZero *tensor.Tensor) (a, b *tensor.Tensor, err error) {
-	u, err := centred(ctx, x, xZero, false)
-	if err != nil {
-		return nil, nil, err
-	}
+	defer intScratches.Put(u)
 	rows, err := w.Reshaped(w.Shape()[0], product(w.Shape()[1:])) // one for each output channel
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	v, err := centred(ctx, rows, wZero, false)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	return tensor.Of(u, x.Shape()...), tensor.Of(v, w.Shape()...), nil
+	defer intScratches.Put(v)
+	return convolve(ctx, o, tensor.Of(*u, x.Shape()...), tensor.Of(*v, w.Shape()...), bias, y, gemmBytes)
 }

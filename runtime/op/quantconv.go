@@ -45,12 +45,11 @@ func (o *qLinearConv) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 
 func (o *qLinearConv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, w, y := in[0].Tensor, in[3].Tensor, out[0].Tensor
-	a, b, err := centredConv(ctx, x, w, in[2].Tensor, in[5].Tensor)
+	scratch := intScratches.get(y.Len())
+	defer intScratches.Put(scratch)
+	acc := *scratch
+	err := convolveBytes(ctx, &o.conv, x, w, in[2].Tensor, in[5].Tensor, optional(in, 8), tensor.Of(acc, y.Shape()...))
 	if err != nil {
-		return err
-	}
-	acc := make([]int32, y.Len())
-	if err := convolve(ctx, &o.conv, a, b, optional(in, 8), tensor.Of(acc, y.Shape()...), gemmBytes); err != nil {
 		return err
 	}
 	var scales [3][]float64

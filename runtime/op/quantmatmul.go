@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
@@ -64,8 +65,8 @@ func perLine(p, x graph.Fact, operand int, what string) error {
 }
 
 // centred is the elements of an 8-bit matrix (or stack) less its zero points,
-// one of which is for every line (row, or column).
-func centred(ctx *Ctx, x, zero *tensor.Tensor, columns bool) ([]int32, error) {
+// one of which is for every line (row, or column). They are given back to intScratches.
+func centred(ctx *Ctx, x, zero *tensor.Tensor, columns bool) (*[]int32, error) {
 	z := []int{0}
 	if zero != nil {
 		var ok bool
@@ -87,11 +88,12 @@ func centred(ctx *Ctx, x, zero *tensor.Tensor, columns bool) ([]int32, error) {
 }
 
 // lessZeros takes zero points from rows of width elements.
-func lessZeros[T int8 | uint8](ctx *Ctx, v []T, zeros []int, width int, columns bool) []int32 {
-	out := make([]int32, len(v))
+func lessZeros[T int8 | uint8](ctx *Ctx, v []T, zeros []int, width int, columns bool) *[]int32 {
+	scratch := intScratches.get(len(v))
 	if width == 0 {
-		return out
+		return scratch
 	}
+	out := *scratch
 	ctx.Pool.For(len(v)/width, max(1, elementGrain/width), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			row, to := v[r*width:(r+1)*width], out[r*width:(r+1)*width]
@@ -110,8 +112,25 @@ func lessZeros[T int8 | uint8](ctx *Ctx, v []T, zeros []int, width int, columns 
 			}
 		}
 	})
-	return out
+	return scratch
 }
+
+// A scratchPool is memory that operators use while they run, with whatever is in it.
+type scratchPool[T any] struct{ sync.Pool }
+
+func (p *scratchPool[T]) get(n int) *[]T {
+	s, _ := p.Get().(*[]T)
+	if s == nil {
+		s = new([]T)
+	}
+	if cap(*s) < n {
+		*s = make([]T, n)
+	}
+	*s = (*s)[:n]
+	return s
+}
+
+var intScratches scratchPool[int32]
 
 // integerProduct is the product of two centred operands.
 func integerProduct(ctx *Ctx, a, b, aZero, bZero *tensor.Tensor, c []int32) error {
@@ -119,12 +138,14 @@ func integerProduct(ctx *Ctx, a, b, aZero, bZero *tensor.Tensor, c []int32) erro
 	if err != nil {
 		return err
 	}
+	defer intScratches.Put(x)
 	y, err := centred(ctx, b, bZero, b.Rank() > 1)
 	if err != nil {
 		return err
 	}
+	defer intScratches.Put(y)
 	p := newBatch(a.Shape(), b.Shape())
-	matMulBatch(ctx, p, tensor.Of(x, len(x)), tensor.Of(y, len(y)), tensor.Of(c, len(c)), gemmBytes)
+	matMulBatch(ctx, p, tensor.Of(*x, len(*x)), tensor.Of(*y, len(*y)), tensor.Of(c, len(c)), gemmBytes)
 	return nil
 }
 
@@ -134,7 +155,7 @@ const byteTerms = 256
 // gemmBytes is gemmInt for matrices of such numbers: float32 products of some terms at a time, which are
 // exact in any order, added up as integers.
 func gemmBytes(p *kernel.Pool, m, n, k int, a []int32, ars, acs int, b []int32, brs, bcs int, c []int32, ldc int, add bool) {
-	if !add {
+	if !add && k == 0 {
 		for i := range m {
 			clear(c[i*ldc : i*ldc+n])
 		}
@@ -165,6 +186,12 @@ func gemmBytes(p *kernel.Pool, m, n, k int, a []int32, ars, acs int, b []int32, 
 		p.For(m, max(1, elementGrain/max(1, n)), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				to := c[i*ldc : i*ldc+n]
+				if k0 == 0 && !add {
+					for j, v := range z[i*n : (i+1)*n] {
+						to[j] = int32(v)
+					}
+					continue
+				}
 				for j, v := range z[i*n : (i+1)*n] {
 					to[j] += int32(v)
 				}
@@ -223,7 +250,9 @@ func (qLinearMatMul) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 
 func (qLinearMatMul) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	y := out[0].Tensor
-	acc := make([]int32, y.Len())
+	scratch := intScratches.get(y.Len())
+	defer intScratches.Put(scratch)
+	acc := *scratch
 	a, b := in[0].Tensor, in[3].Tensor
 	if err := integerProduct(ctx, a, b, in[2].Tensor, in[5].Tensor, acc); err != nil {
 		return err
