@@ -94,23 +94,40 @@ func packing(operand int, batch, rows, cols []contracted) box {
 	return b
 }
 
-// operand is the matrices of one and where they lie: in the tensor itself, or in a copy.
-func (p *contraction) operand(ctx *Ctx, x *tensor.Tensor, which int, rows, cols []contracted) (*tensor.Tensor, lattice, error) {
+// operand is the matrices of one and where they lie: in the tensor itself, or in a copy, in scratch for float32.
+func (p *contraction) operand(ctx *Ctx, x *tensor.Tensor, which int, rows, cols []contracted, scratch *[]float32) (*tensor.Tensor, lattice, error) {
 	if l, ok := placed(which, p.batch, rows, cols); ok {
 		return x, l, nil
 	}
 	m, n := volume(rows), volume(cols)
-	c := tensor.New(x.DType(), volume(p.batch), m, n)
+	c := room(x.DType(), scratch, volume(p.batch), m, n)
 	return c, lattice{m * n, n, 1}, copyBox(ctx.Pool, "Einsum", c, x, packing(which, p.batch, rows, cols))
+}
+
+// room is a tensor to be written over, in scratch where that is of its type.
+func room(d tensor.DType, scratch *[]float32, shape ...int) *tensor.Tensor {
+	n := product(shape)
+	if d != tensor.Float32 {
+		return tensor.New(d, shape...)
+	}
+	if cap(*scratch) < n {
+		*scratch = make([]float32, n)
+	}
+	return tensor.Of((*scratch)[:n], shape...)
 }
 
 // contract computes a contraction with the product of matrices for T.
 func contract[T float | int32 | int64](ctx *Ctx, p *contraction, in []tensor.Value, y *tensor.Tensor, gemm gemmFunc[T]) error {
-	a, la, err := p.operand(ctx, in[0].Tensor, 0, p.rows, p.sums)
+	var scratch [3]*[]float32
+	for i := range scratch {
+		scratch[i] = floatScratch(0)
+		defer floatScratches.Put(scratch[i])
+	}
+	a, la, err := p.operand(ctx, in[0].Tensor, 0, p.rows, p.sums, scratch[0])
 	if err != nil {
 		return err
 	}
-	b, lb, err := p.operand(ctx, in[1].Tensor, 1, p.sums, p.cols)
+	b, lb, err := p.operand(ctx, in[1].Tensor, 1, p.sums, p.cols, scratch[1])
 	if err != nil {
 		return err
 	}
@@ -124,7 +141,7 @@ func contract[T float | int32 | int64](ctx *Ctx, p *contraction, in []tensor.Val
 		products(ctx, count, n, m, k, tensor.Data[T](b), lb.turned(), tensor.Data[T](a), la.turned(), tensor.Data[T](y), lc.turned(), gemm)
 		return nil
 	}
-	c := tensor.New(y.DType(), count, m, n)
+	c := room(y.DType(), scratch[2], count, m, n)
 	products(ctx, count, m, n, k, tensor.Data[T](a), la, tensor.Data[T](b), lb, tensor.Data[T](c), lattice{m * n, n, 1}, gemm)
 	out := packing(2, p.batch, p.rows, p.cols)
 	out.dstStrides, out.srcStrides = out.srcStrides, out.dstStrides

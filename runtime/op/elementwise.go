@@ -73,6 +73,12 @@ func apply[T, U tensor.Elem](x, y *tensor.Tensor, f func(T) U) {
 // viaFloat32 runs o on the 16-bit floats of in and out widened to float32: as
 // ONNX's reference, one rounding at the end.
 func viaFloat32(ctx *Ctx, o Op, in, out []tensor.Value) error {
+	scratches := make([]*[]float32, 0, len(in)+len(out))
+	defer func() {
+		for _, s := range scratches {
+			floatScratches.Put(s)
+		}
+	}()
 	wide := func(vs []tensor.Value, copyData bool) ([]tensor.Value, error) {
 		ws := make([]tensor.Value, len(vs))
 		for i, v := range vs {
@@ -83,7 +89,9 @@ func viaFloat32(ctx *Ctx, o Op, in, out []tensor.Value) error {
 			if d := v.Tensor.DType(); d != tensor.Float16 && d != tensor.BFloat16 {
 				continue
 			}
-			w := tensor.New(tensor.Float32, v.Tensor.Shape()...)
+			s := floatScratch(v.Tensor.Len())
+			scratches = append(scratches, s)
+			w := tensor.Of(*s, v.Tensor.Shape()...)
 			if copyData {
 				if err := castTo(ctx.Pool, v.Tensor, w); err != nil {
 					return nil, err
