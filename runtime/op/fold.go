@@ -3,6 +3,7 @@ package op
 import (
 	"math"
 
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -13,10 +14,15 @@ type number interface{ integer | float }
 // type A: float64 for floating point, 64-bit integers for integers, which wrap
 // around as the operator's own type would. lo and hi are the least and the
 // greatest T, which the extremes of no elements are.
-func reduceAs[T, A number](name string, x, y *tensor.Tensor, mask []bool, lo, hi A, src, dst []T) {
+func reduceAs[T, A number](p *kernel.Pool, name string, x, y *tensor.Tensor, mask []bool, lo, hi A, src, dst []T) {
 	kept, n := keptShape(x.Shape(), mask)
-	f, acc := foldings[name], make([]A, y.Len())
-	var shift []float64
+	f, outs := foldings[name], y.Len()
+	c := cutReduction(x.Shape(), kept, outs)
+	if f == foldExp {
+		reduceExp(p, c, src, dst)
+		return
+	}
+	acc := make([]A, outs*c.blocks)
 	switch f {
 	case foldProd:
 		setAll(acc, 1)
@@ -24,25 +30,23 @@ func reduceAs[T, A number](name string, x, y *tensor.Tensor, mask []bool, lo, hi
 		setAll(acc, lo)
 	case foldMin:
 		setAll(acc, hi)
-	case foldExp:
-		shift = make([]float64, len(acc))
-		sums := make([]float64, len(acc))
-		logSumExp(src, x.Shape(), kept, shift, sums)
-		for j, s := range sums {
-			dst[j] = T(shift[j] + math.Log(s))
-		}
-		return
 	}
-	newWalk(x.Shape(), kept).rows(func(at, n int, offs, steps []int) {
-		if row := src[at : at+n]; steps[0] == 0 {
-			acc[offs[0]] = foldRow(f, acc[offs[0]], row)
-		} else {
-			foldColumns(f, acc[offs[0]:offs[0]+n], row)
+	c.each(p, func(b box, _ int) {
+		columns := b.dstStrides[len(b.shape)-1] != 0
+		b.rows(func(at, from, n int) {
+			if row := src[from : from+n]; columns {
+				foldColumns(f, acc[at:at+n], row)
+			} else {
+				acc[at] = foldRow(f, acc[at], row)
+			}
+		})
+	})
+	joinBlocks(acc, c.outs, f)
+	p.For(outs, elementGrain, func(lo, hi int) {
+		for j, a := range acc[lo:hi] {
+			dst[lo+j] = finish[T](name, a, n)
 		}
 	})
-	for j, a := range acc {
-		dst[j] = finish[T](name, a, n)
-	}
 }
 
 // finish is the result of a reduction of n elements from what they folded to.
@@ -178,28 +182,37 @@ func magnitude[A number](v A) A {
 	return v
 }
 
-// logSumExp takes out the largest of each group (shift), so that no power
-// overflows, and adds up e^(x − shift).
-func logSumExp[T number](src []T, shape, kept []int, shift, sums []float64) {
-	setAll(shift, math.Inf(-1))
-	w := newWalk(shape, kept)
-	w.rows(func(at, n int, offs, steps []int) {
-		for k, v := range src[at : at+n] {
-			j := offs[0] + k*steps[0]
-			shift[j] = max(shift[j], float64(v))
-		}
+// reduceExp is ReduceLogSumExp: it takes out the largest of each group (shift), so that no power overflows, and
+// adds up e^(x − shift).
+func reduceExp[T number](p *kernel.Pool, c reductionCut, src, dst []T) {
+	shift, sums := filled(c.outs*c.blocks, math.Inf(-1)), make([]float64, c.outs*c.blocks)
+	c.each(p, func(b box, _ int) {
+		step := b.dstStrides[len(b.shape)-1]
+		b.rows(func(at, from, n int) {
+			for k, v := range src[from : from+n] {
+				shift[at+k*step] = max(shift[at+k*step], float64(v))
+			}
+		})
 	})
-	for j, s := range shift {
+	joinBlocks(shift, c.outs, foldMax)
+	for j, s := range shift[:c.outs] {
 		if math.IsInf(s, 0) {
 			shift[j] = 0 // e^(∞−∞) would be NaN
 		}
 	}
-	w.rows(func(at, n int, offs, steps []int) {
-		for k, v := range src[at : at+n] {
-			j := offs[0] + k*steps[0]
-			sums[j] += math.Exp(float64(v) - shift[j])
-		}
+	c.each(p, func(b box, block int) {
+		step := b.dstStrides[len(b.shape)-1]
+		b.rows(func(at, from, n int) {
+			of := at - block*c.outs
+			for k, v := range src[from : from+n] {
+				sums[at+k*step] += math.Exp(float64(v) - shift[of+k*step])
+			}
+		})
 	})
+	joinBlocks(sums, c.outs, foldSum)
+	for j, s := range sums[:c.outs] {
+		dst[j] = T(shift[j] + math.Log(s))
+	}
 }
 
 // reduceBool is the largest or smallest of truth values (from opset 20): of

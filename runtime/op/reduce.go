@@ -137,23 +137,23 @@ func (o *reduce) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch d := x.DType(); d {
 	case tensor.Float32:
-		reduceAs(o.name, x, y, mask, math.Inf(-1), math.Inf(1), tensor.Data[float32](x), tensor.Data[float32](y))
+		reduceAs(ctx.Pool, o.name, x, y, mask, math.Inf(-1), math.Inf(1), tensor.Data[float32](x), tensor.Data[float32](y))
 	case tensor.Float64:
-		reduceAs(o.name, x, y, mask, math.Inf(-1), math.Inf(1), tensor.Data[float64](x), tensor.Data[float64](y))
+		reduceAs(ctx.Pool, o.name, x, y, mask, math.Inf(-1), math.Inf(1), tensor.Data[float64](x), tensor.Data[float64](y))
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int64:
-		reduceAs[int64, int64](o.name, x, y, mask, math.MinInt64, math.MaxInt64, tensor.Data[int64](x), tensor.Data[int64](y))
+		reduceAs[int64, int64](ctx.Pool, o.name, x, y, mask, math.MinInt64, math.MaxInt64, tensor.Data[int64](x), tensor.Data[int64](y))
 	case tensor.Int32:
-		reduceAs[int32, int64](o.name, x, y, mask, math.MinInt32, math.MaxInt32, tensor.Data[int32](x), tensor.Data[int32](y))
+		reduceAs[int32, int64](ctx.Pool, o.name, x, y, mask, math.MinInt32, math.MaxInt32, tensor.Data[int32](x), tensor.Data[int32](y))
 	case tensor.Int8:
-		reduceAs[int8, int64](o.name, x, y, mask, math.MinInt8, math.MaxInt8, tensor.Data[int8](x), tensor.Data[int8](y))
+		reduceAs[int8, int64](ctx.Pool, o.name, x, y, mask, math.MinInt8, math.MaxInt8, tensor.Data[int8](x), tensor.Data[int8](y))
 	case tensor.Uint64:
-		reduceAs[uint64, uint64](o.name, x, y, mask, 0, math.MaxUint64, tensor.Data[uint64](x), tensor.Data[uint64](y))
+		reduceAs[uint64, uint64](ctx.Pool, o.name, x, y, mask, 0, math.MaxUint64, tensor.Data[uint64](x), tensor.Data[uint64](y))
 	case tensor.Uint32:
-		reduceAs[uint32, uint64](o.name, x, y, mask, 0, math.MaxUint32, tensor.Data[uint32](x), tensor.Data[uint32](y))
+		reduceAs[uint32, uint64](ctx.Pool, o.name, x, y, mask, 0, math.MaxUint32, tensor.Data[uint32](x), tensor.Data[uint32](y))
 	case tensor.Uint8:
-		reduceAs[uint8, uint64](o.name, x, y, mask, 0, math.MaxUint8, tensor.Data[uint8](x), tensor.Data[uint8](y))
+		reduceAs[uint8, uint64](ctx.Pool, o.name, x, y, mask, 0, math.MaxUint8, tensor.Data[uint8](x), tensor.Data[uint8](y))
 	case tensor.Bool:
 		return o.reduceBool(x, y, mask)
 	default:
