@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -42,34 +43,34 @@ func (o *argReduce) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x := in[0].Tensor
 	switch d := x.DType(); d {
 	case tensor.Float32:
-		return argExtreme[float32](o, x, out[0].Tensor)
+		return argExtreme[float32](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Float64:
-		return argExtreme[float64](o, x, out[0].Tensor)
+		return argExtreme[float64](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int64:
-		return argExtreme[int64](o, x, out[0].Tensor)
+		return argExtreme[int64](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Int32:
-		return argExtreme[int32](o, x, out[0].Tensor)
+		return argExtreme[int32](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Int16:
-		return argExtreme[int16](o, x, out[0].Tensor)
+		return argExtreme[int16](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Int8:
-		return argExtreme[int8](o, x, out[0].Tensor)
+		return argExtreme[int8](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Uint64:
-		return argExtreme[uint64](o, x, out[0].Tensor)
+		return argExtreme[uint64](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Uint32:
-		return argExtreme[uint32](o, x, out[0].Tensor)
+		return argExtreme[uint32](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Uint16:
-		return argExtreme[uint16](o, x, out[0].Tensor)
+		return argExtreme[uint16](ctx.Pool, o, x, out[0].Tensor)
 	case tensor.Uint8:
-		return argExtreme[uint8](o, x, out[0].Tensor)
+		return argExtreme[uint8](ctx.Pool, o, x, out[0].Tensor)
 	default:
 		return unsupportedType(o.name, d)
 	}
 }
 
 // argExtreme compares with the best so far; NaN is neither more nor less.
-func argExtreme[T number](o *argReduce, x, y *tensor.Tensor) error {
+func argExtreme[T number](p *kernel.Pool, o *argReduce, x, y *tensor.Tensor) error {
 	axis, err := normAxis(o.axis, x.Rank())
 	if err != nil {
 		return err
@@ -79,20 +80,114 @@ func argExtreme[T number](o *argReduce, x, y *tensor.Tensor) error {
 	if n == 0 && len(dst) > 0 {
 		return fmt.Errorf("axis %d of %v is empty", axis, x)
 	}
-	for i := range outer {
-		for j := range inner {
-			row := src[i*n*inner+j:]
-			at, best := 0, row[0]
-			for k := 1; k < n; k++ {
-				v := row[k*inner]
-				if o.max && v > best || !o.max && v < best || o.last && v == best {
-					at, best = k, v
-				}
+	switch {
+	case len(dst) == 0:
+	case inner > 1:
+		lanes(p, outer, n, inner, func(i, from, width int) {
+			argColumns(o, src[i*n*inner+from:], dst[i*inner+from:i*inner+from+width], n, inner)
+		})
+	case outer < fewTasks && n > 2*elementGrain:
+		argLong(p, o, src, dst, n)
+	default:
+		p.For(outer, max(1, elementGrain/n), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				dst[i] = int64(argRow(o, src[i*n:(i+1)*n], 0))
 			}
-			dst[i*inner+j] = int64(at)
-		}
+		})
 	}
 	return nil
+}
+
+// laneWidth is how many neighbouring lanes along an axis go down it together.
+const laneWidth = 64
+
+// lanes calls f for every laneWidth lanes along an axis of n elements, over all cores: those of the i-th of outer
+// parts from one of inner positions on.
+func lanes(p *kernel.Pool, outer, n, inner int, f func(i, from, width int)) {
+	each := (inner-1)/laneWidth + 1
+	p.For(outer*each, max(1, elementGrain/(max(1, n)*min(inner, laneWidth))), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			from := t % each * laneWidth
+			f(t/each, from, min(laneWidth, inner-from))
+		}
+	})
+}
+
+// argRow is the position of the extreme of a row from a position on.
+func argRow[T number](o *argReduce, row []T, at int) int {
+	best := row[at]
+	switch rest := row[at+1:]; {
+	case o.max && o.last:
+		for k, v := range rest {
+			if v >= best {
+				at, best = len(row)-len(rest)+k, v
+			}
+		}
+	case o.max:
+		for k, v := range rest {
+			if v > best {
+				at, best = len(row)-len(rest)+k, v
+			}
+		}
+	case o.last:
+		for k, v := range rest {
+			if v <= best {
+				at, best = len(row)-len(rest)+k, v
+			}
+		}
+	default:
+		for k, v := range rest {
+			if v < best {
+				at, best = len(row)-len(rest)+k, v
+			}
+		}
+	}
+	return at
+}
+
+// argColumns is the extremes of as many columns as dst has elements.
+func argColumns[T number](o *argReduce, src []T, dst []int64, n, inner int) {
+	var room [laneWidth]T
+	best := room[:copy(room[:len(dst)], src)]
+	clear(dst)
+	for k := 1; k < n; k++ {
+		for j, v := range src[k*inner : k*inner+len(best)] {
+			if b := best[j]; o.max && v > b || !o.max && v < b || o.last && v == b {
+				best[j], dst[j] = v, int64(k)
+			}
+		}
+	}
+}
+
+// argLong is the extremes of a few long rows, which it looks through in pieces. Only the first piece of a row begins
+// with its first element whatever that is, the others with the first that is no NaN.
+func argLong[T number](p *kernel.Pool, o *argReduce, src []T, dst []int64, n int) {
+	pieces := (n-1)/elementGrain + 1
+	found := make([]int, len(dst)*pieces) // in each piece; −1: nothing
+	p.For(len(found), 1, func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			i, from := t/pieces, t%pieces*elementGrain
+			row, at := src[i*n+from:i*n+min(n, from+elementGrain)], 0
+			for from > 0 && at < len(row) && row[at] != row[at] {
+				at++
+			}
+			if found[t] = -1; at < len(row) {
+				found[t] = from + argRow(o, row, at)
+			}
+		}
+	})
+	for i := range dst {
+		row, at := src[i*n:(i+1)*n], found[i*pieces]
+		for _, k := range found[i*pieces+1 : (i+1)*pieces] {
+			if k < 0 {
+				continue
+			}
+			if v, best := row[k], row[at]; o.max && v > best || !o.max && v < best || o.last && v == best {
+				at = k
+			}
+		}
+		dst[i] = int64(at)
+	}
 }
 
 // around is the number of elements before, along and after an axis.
@@ -134,19 +229,19 @@ func (o *cumSum) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch x.DType() {
 	case tensor.Float32:
-		cumulate[float32, float64](o, x, y, axis)
+		cumulate[float32, float64](ctx.Pool, o, x, y, axis)
 	case tensor.Float64:
-		cumulate[float64, float64](o, x, y, axis)
+		cumulate[float64, float64](ctx.Pool, o, x, y, axis)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int32:
-		cumulate[int32, int32](o, x, y, axis)
+		cumulate[int32, int32](ctx.Pool, o, x, y, axis)
 	case tensor.Int64:
-		cumulate[int64, int64](o, x, y, axis)
+		cumulate[int64, int64](ctx.Pool, o, x, y, axis)
 	case tensor.Uint32:
-		cumulate[uint32, uint32](o, x, y, axis)
+		cumulate[uint32, uint32](ctx.Pool, o, x, y, axis)
 	case tensor.Uint64:
-		cumulate[uint64, uint64](o, x, y, axis)
+		cumulate[uint64, uint64](ctx.Pool, o, x, y, axis)
 	default:
 		return unsupportedType("CumSum", x.DType())
 	}
@@ -154,25 +249,56 @@ func (o *cumSum) Forward(ctx *Ctx, in, out []tensor.Value) error {
 }
 
 // cumulate adds up elements of type T with an accumulator of type A.
-func cumulate[T, A number](o *cumSum, x, y *tensor.Tensor, axis int) {
+func cumulate[T, A number](p *kernel.Pool, o *cumSum, x, y *tensor.Tensor, axis int) {
 	src, dst := tensor.Data[T](x), tensor.Data[T](y)
 	outer, n, inner := around(x.Shape(), axis)
-	for i := range outer {
-		for j := range inner {
-			var acc A
-			for k := range n {
-				if o.reverse {
-					k = n - 1 - k
-				}
-				at := (i*n+k)*inner + j
-				if o.exclusive {
-					dst[at] = T(acc)
-					acc += A(src[at])
-				} else {
-					acc += A(src[at])
-					dst[at] = T(acc)
-				}
-			}
+	if len(dst) == 0 {
+		return
+	}
+	lanes(p, outer, n, inner, func(i, from, width int) {
+		if inner == 1 {
+			cumulateRow[T, A](o, src[i*n:(i+1)*n], dst[i*n:(i+1)*n])
+			return
 		}
+		var room [laneWidth]A
+		sums, at, step := room[:width], i*n*inner+from, inner
+		if o.reverse {
+			at, step = at+(n-1)*inner, -inner
+		}
+		for range n {
+			in, out := src[at:at+width], dst[at:at+width]
+			for j, v := range in {
+				sum := sums[j]
+				sums[j] = sum + A(v)
+				if !o.exclusive {
+					sum = sums[j]
+				}
+				out[j] = T(sum)
+			}
+			at += step
+		}
+	})
+}
+
+// cumulateRow is cumulate of elements that lie together.
+func cumulateRow[T, A number](o *cumSum, in, out []T) {
+	out = out[:len(in)]
+	var sum A
+	add := func(k int) {
+		before := sum
+		if sum += A(in[k]); o.exclusive {
+			out[k] = T(before)
+		} else {
+			out[k] = T(sum)
+		}
+	}
+	if o.reverse {
+		for k := len(in) - 1; k >= 0; k-- {
+			add(k)
+		}
+		return
+	}
+	for k := range in {
+		add(k)
 	}
 }
