@@ -68,9 +68,9 @@ func (o *qLinearConv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Uint8:
-		requantize(ctx, tensor.Data[uint8](y), acc, scale, zero[0], 0, math.MaxUint8)
+		requantize(ctx, tensor.Data[uint8](y), acc, places, scale, zero[0], 0, math.MaxUint8)
 	case tensor.Int8:
-		requantize(ctx, tensor.Data[int8](y), acc, scale, zero[0], math.MinInt8, math.MaxInt8)
+		requantize(ctx, tensor.Data[int8](y), acc, places, scale, zero[0], math.MinInt8, math.MaxInt8)
 	default:
 		return unsupportedType("QLinearConv", y.DType())
 	}

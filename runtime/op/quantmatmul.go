@@ -280,23 +280,33 @@ func (qLinearMatMul) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		// ONNX's reference scales in float32.
 		return float64(float32(at(scales[0], i/cols%rows)*at(scales[1], i%cols)) / float32(scales[2][0]))
 	}
+	run := 1
+	if len(scales[1]) == 1 {
+		run = cols
+	}
 	switch y.DType() {
 	case tensor.Uint8:
-		requantize(ctx, tensor.Data[uint8](y), acc, scale, zero[0], 0, math.MaxUint8)
+		requantize(ctx, tensor.Data[uint8](y), acc, run, scale, zero[0], 0, math.MaxUint8)
 	case tensor.Int8:
-		requantize(ctx, tensor.Data[int8](y), acc, scale, zero[0], math.MinInt8, math.MaxInt8)
+		requantize(ctx, tensor.Data[int8](y), acc, run, scale, zero[0], math.MinInt8, math.MaxInt8)
 	default:
 		return unsupportedType("QLinearMatMul", y.DType())
 	}
 	return nil
 }
 
-// requantize rounds half to even and saturates.
-func requantize[T int8 | uint8](ctx *Ctx, y []T, acc []int32, scale func(i int) float64, zero int, lo, hi float64) {
+// requantize rounds half to even and saturates. run elements in a row have the scale of the first.
+func requantize[T int8 | uint8](ctx *Ctx, y []T, acc []int32, run int, scale func(i int) float64, zero int, lo, hi float64) {
 	ctx.Pool.For(len(acc), elementGrain/4, func(first, end int) {
-		for i := first; i < end; i++ {
-			q := math.RoundToEven(float64(acc[i])*scale(i)) + float64(zero)
-			y[i] = T(min(max(q, lo), hi))
+		for first < end {
+			stop := min(end, (first/run+1)*run)
+			by, add := scale(first), float64(zero)
+			to := y[first:stop]
+			for i, n := range acc[first:stop] {
+				q := math.RoundToEven(float64(n)*by) + add
+				to[i] = T(int32(min(max(q, lo), hi)))
+			}
+			first = stop
 		}
 	})
 }
