@@ -97,11 +97,11 @@ func BenchmarkPeak(b *testing.B) {
 	}
 }
 
-// BenchmarkBilinear is sums of 1, 4 and 16 pairs of factors, with bias and ReLU.
+// BenchmarkBilinear is sums of 1 to 16 pairs of factors, with bias and ReLU.
 func BenchmarkBilinear(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, s := range [][4]int{{32, 32, 32, 32}, {64, 64, 64, 64}, {24, 32, 48, 64}} {
-		for _, terms := range []int{1, 4, 16} {
+		for _, terms := range []int{1, 2, 4, 8, 16} {
 			f := newFiles(r, bilinearShape{s[0], s[1], s[2], s[3], terms})
 			w := f.pack(true)
 			n, m := w.Dims()
