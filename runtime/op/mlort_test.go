@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"bilinc/runtime/graph"
@@ -157,6 +158,13 @@ func TestLinearAgainstONNXRuntime(t *testing.T) {
 		}
 		tests = append(tests, opTest{name: post + " linear", op: "ai.onnx.ml.SVMRegressor", opset: 1, in: []*tensor.Tensor{random(3, 7, 4)},
 			attrs: []*graph.Attr{p, attrFloats("kernel_params", 0, 0, 0), floats("coefficients", 4, false), attrFloats("rho", 0.2)}})
+	}
+	for i := range tests {
+		// PROBIT is the inverse of the normal distribution, steep without bound at probabilities
+		// of 0 and 1: there it makes much of the last bit of a score. Scores are compared.
+		if strings.HasPrefix(tests[i].name, "PROBIT") {
+			tests[i].through = func(v float64) float64 { return 0.5 * math.Erfc(-v/math.Sqrt2) }
+		}
 	}
 	compareWithORT(t, tests)
 }

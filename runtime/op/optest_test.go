@@ -24,15 +24,16 @@ const (
 // An opTest is one node run on its own: what its outputs must be, or what its
 // error must say.
 type opTest struct {
-	name  string
-	op    string
-	opset int64
-	attrs []*graph.Attr
-	outs  int              // beside ONNX Runtime: how many outputs; 0: one
-	in    []*tensor.Tensor // nil: left out
-	want  []*tensor.Tensor // nil: made, but not looked at
-	tol   float64
-	err   string
+	name    string
+	op      string
+	opset   int64
+	attrs   []*graph.Attr
+	outs    int              // beside ONNX Runtime: how many outputs; 0: one
+	in      []*tensor.Tensor // nil: left out
+	want    []*tensor.Tensor // nil: made, but not looked at
+	tol     float64
+	err     string
+	through func(float64) float64 // what results are compared with another runtime's through; nil: as they are
 }
 
 func attrInt(name string, v int64) *graph.Attr {
