@@ -83,7 +83,7 @@ func argExtreme[T number](p *kernel.Pool, o *argReduce, x, y *tensor.Tensor) err
 	switch {
 	case len(dst) == 0:
 	case inner > 1:
-		lanes(p, outer, n, inner, func(i, from, width int) {
+		lanes(p, readLanes, outer, n, inner, func(i, from, width int) {
 			argColumns(o, src[i*n*inner+from:], dst[i*inner+from:i*inner+from+width], n, inner)
 		})
 	case outer < fewTasks && n > 2*elementGrain:
@@ -98,17 +98,19 @@ func argExtreme[T number](p *kernel.Pool, o *argReduce, x, y *tensor.Tensor) err
 	return nil
 }
 
-// laneWidth is how many neighbouring lanes along an axis go down it together.
-const laneWidth = 64
+// readLanes and writtenLanes are how many neighbouring lanes along an axis go down it together. Where two cores
+// wrote halves of the same rows, both took two to four times as long as one alone did for all, as if each fetched
+// what the other wrote beyond the end of its half. Fetching ahead ends with a page, which written lanes fill.
+const readLanes, writtenLanes = 64, 1024
 
-// lanes calls f for every laneWidth lanes along an axis of n elements, over all cores: those of the i-th of outer
+// lanes calls f for so many lanes along an axis of n elements at a time, over all cores: those of the i-th of outer
 // parts from one of inner positions on.
-func lanes(p *kernel.Pool, outer, n, inner int, f func(i, from, width int)) {
-	each := (inner-1)/laneWidth + 1
-	p.For(outer*each, max(1, elementGrain/(max(1, n)*min(inner, laneWidth))), func(lo, hi int) {
+func lanes(p *kernel.Pool, together, outer, n, inner int, f func(i, from, width int)) {
+	each := (inner-1)/together + 1
+	p.For(outer*each, max(1, elementGrain/(max(1, n)*min(inner, together))), func(lo, hi int) {
 		for t := lo; t < hi; t++ {
-			from := t % each * laneWidth
-			f(t/each, from, min(laneWidth, inner-from))
+			from := t % each * together
+			f(t/each, from, min(together, inner-from))
 		}
 	})
 }
@@ -147,7 +149,7 @@ func argRow[T number](o *argReduce, row []T, at int) int {
 
 // argColumns is the extremes of as many columns as dst has elements.
 func argColumns[T number](o *argReduce, src []T, dst []int64, n, inner int) {
-	var room [laneWidth]T
+	var room [readLanes]T
 	best := room[:copy(room[:len(dst)], src)]
 	clear(dst)
 	for k := 1; k < n; k++ {
@@ -255,12 +257,12 @@ func cumulate[T, A number](p *kernel.Pool, o *cumSum, x, y *tensor.Tensor, axis 
 	if len(dst) == 0 {
 		return
 	}
-	lanes(p, outer, n, inner, func(i, from, width int) {
+	lanes(p, writtenLanes, outer, n, inner, func(i, from, width int) {
 		if inner == 1 {
 			cumulateRow[T, A](o, src[i*n:(i+1)*n], dst[i*n:(i+1)*n])
 			return
 		}
-		var room [laneWidth]A
+		var room [writtenLanes]A
 		sums, at, step := room[:width], i*n*inner+from, inner
 		if o.reverse {
 			at, step = at+(n-1)*inner, -inner
