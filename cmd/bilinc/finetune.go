@@ -111,7 +111,7 @@ func (f *finetuneFlags) addTraining(s *pflag.FlagSet) {
 	s.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's momentum for sgd")
 	s.StringVar(&f.schedule, "schedule", string(finetune.Cosine), "cosine, step or constant")
 	s.Float64Var(&o.Warmup, "warmup", 0, "the share of all steps in which the rate rises")
-	s.Float64Var(&o.Decay, "weight-decay", 0, "of matrices; biases and norms have none (default: with adamw, targets and --seen 6e-5 by the learning rate, else none)")
+	s.Float64Var(&o.Decay, "weight-decay", 0, "of matrices; biases and norms have none (default: 6e-5 divided by the learning rate with adamw, targets and --seen, else none)")
 	s.Float64Var(&o.Clip, "clip", 0, "the largest norm of a gradient (default: no limit)")
 	s.IntVar(&o.Accumulate, "accumulate", 1, "batches whose gradients make one step")
 	s.Float64Var(&o.Smoothing, "label-smoothing", finetune.DefaultSmoothing, "the share of a target that is spread over all classes")
