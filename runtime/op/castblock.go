@@ -84,7 +84,8 @@ func writeInts(y *tensor.Tensor, at int, b []int64) {
 	}
 }
 
-func convert[S, D integer](src []S, dst []D) {
+// convert is dst[i] = src[i] as Go converts numbers.
+func convert[S, D number](src []S, dst []D) {
 	dst = dst[:len(src)]
 	for i, v := range src {
 		dst[i] = D(v)
@@ -95,7 +96,7 @@ func convert[S, D integer](src []S, dst []D) {
 func readFloats(b []float64, x *tensor.Tensor, at int) {
 	switch x.DType() {
 	case tensor.Float32:
-		convertFloats(tensor.Data[float32](x)[at:at+len(b)], b)
+		convert(tensor.Data[float32](x)[at:at+len(b)], b)
 	case tensor.Float64:
 		copy(b, tensor.Data[float64](x)[at:])
 	case tensor.Float16:
@@ -114,21 +115,21 @@ func readFloats(b []float64, x *tensor.Tensor, at int) {
 			}
 		}
 	case tensor.Int64:
-		convertFloats(tensor.Data[int64](x)[at:at+len(b)], b)
+		convert(tensor.Data[int64](x)[at:at+len(b)], b)
 	case tensor.Int32:
-		convertFloats(tensor.Data[int32](x)[at:at+len(b)], b)
+		convert(tensor.Data[int32](x)[at:at+len(b)], b)
 	case tensor.Int16:
-		convertFloats(tensor.Data[int16](x)[at:at+len(b)], b)
+		convert(tensor.Data[int16](x)[at:at+len(b)], b)
 	case tensor.Int8:
-		convertFloats(tensor.Data[int8](x)[at:at+len(b)], b)
+		convert(tensor.Data[int8](x)[at:at+len(b)], b)
 	case tensor.Uint64:
-		convertFloats(tensor.Data[uint64](x)[at:at+len(b)], b)
+		convert(tensor.Data[uint64](x)[at:at+len(b)], b)
 	case tensor.Uint32:
-		convertFloats(tensor.Data[uint32](x)[at:at+len(b)], b)
+		convert(tensor.Data[uint32](x)[at:at+len(b)], b)
 	case tensor.Uint16:
-		convertFloats(tensor.Data[uint16](x)[at:at+len(b)], b)
+		convert(tensor.Data[uint16](x)[at:at+len(b)], b)
 	case tensor.Uint8:
-		convertFloats(tensor.Data[uint8](x)[at:at+len(b)], b)
+		convert(tensor.Data[uint8](x)[at:at+len(b)], b)
 	}
 }
 
@@ -137,7 +138,7 @@ func readFloats(b []float64, x *tensor.Tensor, at int) {
 func writeFloats(y *tensor.Tensor, at int, b []float64) {
 	switch d := y.DType(); d {
 	case tensor.Float32:
-		convertFloats(b, tensor.Data[float32](y)[at:at+len(b)])
+		convert(b, tensor.Data[float32](y)[at:at+len(b)])
 	case tensor.Float64:
 		copy(tensor.Data[float64](y)[at:], b)
 	case tensor.Float16:
@@ -169,12 +170,5 @@ func writeFloats(y *tensor.Tensor, at int, b []float64) {
 			writeInts(y, at, ints[:n])
 			b = b[n:]
 		}
-	}
-}
-
-func convertFloats[S, D float | integer](src []S, dst []D) {
-	dst = dst[:len(src)]
-	for i, v := range src {
-		dst[i] = D(v)
 	}
 }

@@ -120,7 +120,7 @@ func room(d tensor.DType, scratch *[]float32, shape ...int) *tensor.Tensor {
 func contract[T float | int32 | int64](ctx *Ctx, p *contraction, in []tensor.Value, y *tensor.Tensor, gemm gemmFunc[T]) error {
 	var scratch [3]*[]float32
 	for i := range scratch {
-		scratch[i] = floatScratch(0)
+		scratch[i] = floatScratches.get(0)
 		defer floatScratches.Put(scratch[i])
 	}
 	a, la, err := p.operand(ctx, in[0].Tensor, 0, p.rows, p.sums, scratch[0])

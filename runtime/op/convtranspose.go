@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"sync"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
@@ -202,7 +201,7 @@ func floatsFor[T float32 | float64](n int) (v []T, done func()) {
 	if _, ok := any(zero).(float32); !ok {
 		return make([]T, n), func() {}
 	}
-	kept := floatScratch(n)
+	kept := floatScratches.get(n)
 	return any(*kept).([]T), func() { floatScratches.Put(kept) }
 }
 
@@ -230,7 +229,7 @@ func spreadApart(ctx *Ctx, o *convTranspose, s *[maxSpatial]slide, x, w, bias, y
 	ky, kx := s[1].kernel, s[2].kernel
 	taps, lines, width := ky*kx, s[1].out, s[2].out
 	places, plane, rows := lines*width, s[1].in*s[2].in, m*taps
-	scratch := floatScratch(rows * places)
+	scratch := floatScratches.get(rows * places)
 	cols := *scratch
 	for i := range images * o.group {
 		g := i % o.group
@@ -263,21 +262,6 @@ func spreadApart(ctx *Ctx, o *convTranspose, s *[maxSpatial]slide, x, w, bias, y
 		})
 	}
 	floatScratches.Put(scratch)
-}
-
-// floatScratches is memory for one step, kept for the next.
-var floatScratches sync.Pool
-
-func floatScratch(n int) *[]float32 {
-	s, _ := floatScratches.Get().(*[]float32)
-	if s == nil {
-		s = new([]float32)
-	}
-	if cap(*s) < n {
-		*s = make([]float32, n)
-	}
-	*s = (*s)[:n]
-	return s
 }
 
 // slides is how the kernel goes over the output, in convolution's terms.

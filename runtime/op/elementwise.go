@@ -89,7 +89,7 @@ func viaFloat32(ctx *Ctx, o Op, in, out []tensor.Value) error {
 			if d := v.Tensor.DType(); d != tensor.Float16 && d != tensor.BFloat16 {
 				continue
 			}
-			s := floatScratch(v.Tensor.Len())
+			s := floatScratches.get(v.Tensor.Len())
 			scratches = append(scratches, s)
 			w := tensor.Of(*s, v.Tensor.Shape()...)
 			if copyData {

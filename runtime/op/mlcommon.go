@@ -77,9 +77,7 @@ func floats64(t *tensor.Tensor) []float64 {
 
 func converted[To, From number](v []From) []To {
 	out := make([]To, len(v))
-	for i, x := range v {
-		out[i] = To(x)
-	}
+	convert(v, out)
 	return out
 }
 

@@ -89,6 +89,29 @@ func (o *trees) numbers(a *attrs, name string, t *tensor.Tensor) []float64 {
 	return v
 }
 
+// counted is a list attribute and its length.
+type counted struct {
+	name string
+	n    int
+}
+
+// wantCounts fails for the first list that has not n elements, as the one of that name has.
+func wantCounts(a *attrs, of string, n int, lists ...counted) {
+	for _, l := range lists {
+		if l.n != n {
+			a.fail(fmt.Errorf("found %d %s and %d %s, wanted as many", n, of, l.n, l.name))
+		}
+	}
+}
+
+// orAll is n, or for a list that may be left out as many as are wanted.
+func orAll(n, all int) int {
+	if n == 0 {
+		return all
+	}
+	return n
+}
+
 // modeNames is the values of nodes_modes, those of nodes that ask before LEAF.
 var modeNames = []string{"BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF"}
 
@@ -103,15 +126,9 @@ func (o *trees) read3(a *attrs, prefix string) {
 	var rates trees // how often a node was passed
 	rates.doubles(a, "nodes_hitrates")
 	n := len(id)
-	for name, have := range map[string]int{"treeids": len(tree), "featureids": len(feature), "truenodeids": len(yes),
-		"falsenodeids": len(no), "modes": len(modes), "values": len(split)} {
-		if have != n {
-			a.fail(fmt.Errorf("found %d nodes_nodeids and %d nodes_%s, wanted as many", n, have, name))
-		}
-	}
-	if len(missing) > 0 && len(missing) != n {
-		a.fail(fmt.Errorf("found %d nodes_nodeids and %d nodes_missing_value_tracks_true, wanted as many", n, len(missing)))
-	}
+	wantCounts(a, "nodes_nodeids", n, counted{"nodes_treeids", len(tree)}, counted{"nodes_featureids", len(feature)},
+		counted{"nodes_truenodeids", len(yes)}, counted{"nodes_falsenodeids", len(no)}, counted{"nodes_modes", len(modes)},
+		counted{"nodes_values", len(split)}, counted{"nodes_missing_value_tracks_true", orAll(len(missing), n)})
 	if a.err != nil {
 		return
 	}
@@ -204,15 +221,9 @@ func (o *trees) read5(a *attrs) {
 		modes = tensor.Data[uint8](t)
 	}
 	n := len(modes)
-	for name, have := range map[string]int{"featureids": len(feature), "truenodeids": len(yes), "falsenodeids": len(no),
-		"trueleafs": len(yesLeaf), "falseleafs": len(noLeaf), "splits": len(split)} {
-		if have != n {
-			a.fail(fmt.Errorf("found %d nodes_modes and %d nodes_%s, wanted as many", n, have, name))
-		}
-	}
-	if len(missing) > 0 && len(missing) != n {
-		a.fail(fmt.Errorf("found %d nodes_modes and %d nodes_missing_value_tracks_true, wanted as many", n, len(missing)))
-	}
+	wantCounts(a, "nodes_modes", n, counted{"nodes_featureids", len(feature)}, counted{"nodes_truenodeids", len(yes)},
+		counted{"nodes_falsenodeids", len(no)}, counted{"nodes_trueleafs", len(yesLeaf)}, counted{"nodes_falseleafs", len(noLeaf)},
+		counted{"nodes_splits", len(split)}, counted{"nodes_missing_value_tracks_true", orAll(len(missing), n)})
 	if len(target) != len(weight) {
 		a.fail(fmt.Errorf("found %d leaf_targetids and %d leaf_weights, wanted as many", len(target), len(weight)))
 	}

@@ -320,7 +320,7 @@ func scaleChannels(ctx *Ctx, epsilon float64, in []tensor.Value, x, y []float32,
 		v[k] = tensor.Data[float32](in[1+k].Tensor)
 	}
 	c, inner := shape[1], product(shape[2:])
-	s := floatScratch(2 * c)
+	s := floatScratches.get(2 * c)
 	factors, addends := (*s)[:c], (*s)[c:]
 	for k := range c {
 		f := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+epsilon)

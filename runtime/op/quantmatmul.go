@@ -3,7 +3,6 @@ package op
 import (
 	"fmt"
 	"math"
-	"sync"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
@@ -115,23 +114,6 @@ func lessZeros[T int8 | uint8](ctx *Ctx, v []T, zeros []int, width int, columns 
 	return scratch
 }
 
-// A scratchPool is memory that operators use while they run, with whatever is in it.
-type scratchPool[T any] struct{ sync.Pool }
-
-func (p *scratchPool[T]) get(n int) *[]T {
-	s, _ := p.Get().(*[]T)
-	if s == nil {
-		s = new([]T)
-	}
-	if cap(*s) < n {
-		*s = make([]T, n)
-	}
-	*s = (*s)[:n]
-	return s
-}
-
-var intScratches scratchPool[int32]
-
 // integerProduct is the product of two centred operands.
 func integerProduct(ctx *Ctx, a, b, aZero, bZero *tensor.Tensor, c []int32) error {
 	x, err := centred(ctx, a, aZero, false)
@@ -160,7 +142,7 @@ func gemmBytes(p *kernel.Pool, m, n, k int, a []int32, ars, acs int, b []int32, 
 			clear(c[i*ldc : i*ldc+n])
 		}
 	}
-	scratch := floatScratch((m+n)*min(k, byteTerms) + m*n)
+	scratch := floatScratches.get((m+n)*min(k, byteTerms) + m*n)
 	defer floatScratches.Put(scratch)
 	for k0 := 0; k0 < k; k0 += byteTerms {
 		terms := min(byteTerms, k-k0)

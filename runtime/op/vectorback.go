@@ -45,7 +45,7 @@ var slopes = map[string]slope{
 
 // geluSlope is that of x·Φ(x): Φ(x) + x·φ(x).
 func geluSlope(d, x, _ []float32) {
-	scratch := floatScratch(len(x))
+	scratch := floatScratches.get(len(x))
 	e := *scratch
 	for i, v := range x {
 		e[i], d[i] = v*(1/math.Sqrt2), -v*v/2
@@ -74,7 +74,7 @@ func geluTanhSlope(d, x, _ []float32) {
 // slopeBack is dx (+)= f'(x)·dy.
 func slopeBack(ctx *Ctx, f slope, x, y, dy, dx []float32, into bool) {
 	ctx.Pool.For(len(dx), elementGrain, func(lo, hi int) {
-		scratch := floatScratch(slopeBlock)
+		scratch := floatScratches.get(slopeBlock)
 		for ; lo < hi; lo += slopeBlock {
 			n := min(slopeBlock, hi-lo)
 			d, to := (*scratch)[:n], dx[lo:lo+n]
@@ -95,7 +95,7 @@ func slopeBack(ctx *Ctx, f slope, x, y, dy, dx []float32, into bool) {
 func eachRows(ctx *Ctx, rows, n, blocks, numbers int, f func(i, m int, scratch []float32)) {
 	most := max(1, slopeBlock/n)
 	ctx.Pool.For(rows, max(1, elementGrain/n), func(lo, hi int) {
-		scratch := floatScratch(most * (blocks*n + numbers))
+		scratch := floatScratches.get(most * (blocks*n + numbers))
 		for ; lo < hi; lo += most {
 			f(lo, min(most, hi-lo), *scratch)
 		}
@@ -144,7 +144,7 @@ func layerNormBack32(ctx *Ctx, rows, n int, epsilon float64, x, scale, dy, dx []
 	grain := normGrain(n)
 	most := max(1, min(grain, slopeBlock/n))
 	ctx.Pool.For(rows, grain, func(lo, hi int) {
-		scratch := floatScratch(most * (3*n + 3))
+		scratch := floatScratches.get(most * (3*n + 3))
 		stats := make([]float64, 2*most)
 		var dscale, dbias []float32
 		if sums != nil {
