@@ -101,12 +101,15 @@ func TestPoolPanicReachesCaller(t *testing.T) {
 	}
 }
 
-// Helpers sleep between the loops and are woken; the caller's core must not be theirs in the end.
+// Helpers nap or sleep between the loops, are disturbed by a garbage collection, and are woken.
 func TestPoolHelpersComeAgain(t *testing.T) {
 	moreThreads(t)
 	p := NewPool(2)
-	for range 5 {
-		time.Sleep(2 * time.Duration(spinFor))
+	for i := range 10 {
+		time.Sleep(time.Duration(1+9*(i%2)) * 2 * time.Duration(spinFor)) // 0.4 or 4 ms
+		if i%4 > 1 {
+			goruntime.GC()
+		}
 		p.rest.Store(0)
 		var helped atomic.Bool
 		caller := make(chan struct{}) // the first chunk is the caller's: it holds it until a helper did one
