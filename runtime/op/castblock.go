@@ -22,6 +22,7 @@ func isWhole(d tensor.DType) bool { return d.IsInteger() && d.Bits() >= 8 }
 func castNumbers(p *kernel.Pool, x, y *tensor.Tensor) {
 	whole := isWhole(x.DType()) && isWhole(y.DType())
 	p.For(x.Len(), elementGrain, func(lo, hi int) {
+		lo += castAtOnce(x, y, lo, hi)
 		if whole {
 			var block [castBlock]int64
 			for ; lo < hi; lo += castBlock {
@@ -39,6 +40,31 @@ func castNumbers(p *kernel.Pool, x, y *tensor.Tensor) {
 		}
 	})
 }
+
+// castAtOnce converts the first elements from lo to before hi where package kernel has a loop for it, and tells
+// how many.
+func castAtOnce(x, y *tensor.Tensor, lo, hi int) int {
+	switch from, to := x.DType(), y.DType(); {
+	case from == tensor.Float32 && to == tensor.Float16:
+		return kernel.Halves(tensor.Data[uint16](y)[lo:hi], tensor.Data[float32](x)[lo:hi])
+	case from == tensor.Float16 && to == tensor.Float32:
+		return kernel.FromHalves(tensor.Data[float32](y)[lo:hi], tensor.Data[uint16](x)[lo:hi])
+	case from == tensor.Float32 && to == tensor.BFloat16:
+		return kernel.Brains(tensor.Data[uint16](y)[lo:hi], tensor.Data[float32](x)[lo:hi])
+	case from == tensor.BFloat16 && to == tensor.Float32:
+		return kernel.FromBrains(tensor.Data[float32](y)[lo:hi], tensor.Data[uint16](x)[lo:hi])
+	case from == tensor.Uint8 && to == tensor.Float32:
+		kernel.Dequantize8(tensor.Data[float32](y)[lo:hi], tensor.Data[uint8](x)[lo:hi], one32, zero32)
+		return hi - lo
+	case from == tensor.Int8 && to == tensor.Float32:
+		kernel.Dequantize8(tensor.Data[float32](y)[lo:hi], tensor.Data[int8](x)[lo:hi], one32, zero32)
+		return hi - lo
+	}
+	return 0
+}
+
+// one32 and zero32 leave bytes as they are.
+var one32, zero32 = []float32{1}, []float32{0}
 
 // readInts reads the integers of a tensor from an element on.
 func readInts(b []int64, x *tensor.Tensor, at int) {

@@ -110,3 +110,24 @@ func TestCastAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Every number of 16 bits widens, and every float32 that begins like it narrows, as element by element.
+func TestCastEveryHalf(t *testing.T) {
+	for _, d := range []tensor.DType{tensor.Float16, tensor.BFloat16} {
+		halves, wide := tensor.New(d, 1<<16), tensor.New(tensor.Float32, 1<<16)
+		for i := range 1 << 16 {
+			tensor.Data[uint16](halves)[i] = uint16(i)
+			tensor.Data[float32](wide)[i] = math.Float32frombits(uint32(i)<<16 | uint32(i)*40503&0xffff)
+		}
+		for _, pair := range [][2]*tensor.Tensor{{halves, wide}, {wide, halves}} {
+			got, want := tensor.New(pair[1].DType(), 1<<16), tensor.New(pair[1].DType(), 1<<16)
+			plainCast(t, pair[0], want)
+			if err := castTo(nil, pair[0], got); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want.Bytes()) {
+				t.Errorf("%v to %v: other bits than element by element", pair[0].DType(), pair[1].DType())
+			}
+		}
+	}
+}

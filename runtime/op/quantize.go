@@ -207,9 +207,9 @@ func (o *dequantize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	to := tensor.Data[float32](wide)
 	switch x.DType() {
 	case tensor.Uint8:
-		dequantizeAs(ctx, o, x.Shape(), s.Shape(), tensor.Data[uint8](x), zero, scale, to)
+		dequantizeBytes(ctx, o, x.Shape(), s.Shape(), tensor.Data[uint8](x), zero, scale, to)
 	case tensor.Int8:
-		dequantizeAs(ctx, o, x.Shape(), s.Shape(), tensor.Data[int8](x), zero, scale, to)
+		dequantizeBytes(ctx, o, x.Shape(), s.Shape(), tensor.Data[int8](x), zero, scale, to)
 	case tensor.Int32:
 		dequantizeAs(ctx, o, x.Shape(), s.Shape(), tensor.Data[int32](x), zero, scale, to)
 	default:
@@ -242,6 +242,22 @@ func dequantizeAs[T integer](ctx *Ctx, o *dequantize, shape, scaleShape []int, x
 			y[i] = float32(int64(v)-zero[at+i*step]) * scale[at+i*step]
 		}
 	})
+}
+
+// dequantizeBytes is dequantizeAs for bytes.
+func dequantizeBytes[T kernel.Byte](ctx *Ctx, o *dequantize, shape, scaleShape []int, x []T, zero []int64, scale, y []float32) {
+	wide := zeros32(zero)
+	o.share(ctx.Pool, shape, scaleShape, func(lo, hi, at, step int) {
+		end := at + max(1, (hi-lo)*step)
+		kernel.Dequantize8(y[lo:hi], x[lo:hi], scale[at:end], wide[at:end])
+	})
+}
+
+// zeros32 is zero points in float32.
+func zeros32(zero []int64) []float32 {
+	wide := make([]float32, len(zero))
+	convert(zero, wide)
+	return wide
 }
 
 // float32s is the elements of a floating-point tensor in float32.
@@ -337,9 +353,9 @@ func (o *quantize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch v := tensor.Data[float32](x); y.DType() {
 	case tensor.Uint8:
-		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[uint8](y))
+		quantizeBytes(ctx, o, x.Shape(), s.Shape(), v, zero, scale, tensor.Data[uint8](y))
 	case tensor.Int8:
-		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[int8](y))
+		quantizeBytes(ctx, o, x.Shape(), s.Shape(), v, zero, scale, tensor.Data[int8](y))
 	case tensor.Uint16:
 		quantizeAs(ctx, o, x.Shape(), s.Shape(), v, zero, scale, y.DType(), tensor.Data[uint16](y))
 	case tensor.Int16:
@@ -366,6 +382,15 @@ func quantizeAs[T integer](ctx *Ctx, o *quantize, shape, scaleShape []int, x []f
 		for i, v := range x[lo:hi] {
 			y[i] = T(saturated(v/scale[at+i*step], zero[at+i*step], least, most))
 		}
+	})
+}
+
+// quantizeBytes is quantizeAs for bytes.
+func quantizeBytes[T kernel.Byte](ctx *Ctx, o *quantize, shape, scaleShape []int, x []float32, zero []int64, scale []float32, y []T) {
+	wide := zeros32(zero)
+	o.share(ctx.Pool, shape, scaleShape, func(lo, hi, at, step int) {
+		end := at + max(1, (hi-lo)*step)
+		kernel.Quantize8(y[lo:hi], x[lo:hi], scale[at:end], wide[at:end])
 	})
 }
 
@@ -427,9 +452,9 @@ func (dynamicQuantize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	zero := saturated(-lo/scale, 0, 0, math.MaxUint8)
 	if present(out, 0) {
-		y := tensor.Data[uint8](out[0].Tensor)
+		y, scales, zeros := tensor.Data[uint8](out[0].Tensor), []float32{scale}, []float32{float32(zero)}
 		ctx.Pool.For(len(x), elementGrain, func(lo, hi int) {
-			quantizeRun(x[lo:hi], y[lo:hi], scale, zero, 0, math.MaxUint8)
+			kernel.Quantize8(y[lo:hi], x[lo:hi], scales, zeros)
 		})
 	}
 	if present(out, 1) {
