@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"math"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/kernel"
@@ -98,10 +99,8 @@ func argExtreme[T number](p *kernel.Pool, o *argReduce, x, y *tensor.Tensor) err
 	return nil
 }
 
-// readLanes and writtenLanes are how many neighbouring lanes along an axis go down it together. Where two cores
-// wrote halves of the same rows, both took two to four times as long as one alone did for all, as if each fetched
-// what the other wrote beyond the end of its half. Fetching ahead ends with a page, which written lanes fill.
-const readLanes, writtenLanes = 64, 1024
+// readLanes and writtenLanes are how many neighbouring lanes along an axis go down it together.
+const readLanes, writtenLanes = 64, 128
 
 // lanes calls f for so many lanes along an axis of n elements at a time, over all cores: those of the i-th of outer
 // parts from one of inner positions on.
@@ -263,23 +262,66 @@ func cumulate[T, A number](p *kernel.Pool, o *cumSum, x, y *tensor.Tensor, axis 
 			return
 		}
 		var room [writtenLanes]A
-		sums, at, step := room[:width], i*n*inner+from, inner
-		if o.reverse {
-			at, step = at+(n-1)*inner, -inner
-		}
-		for range n {
-			in, out := src[at:at+width], dst[at:at+width]
-			for j, v := range in {
-				sum := sums[j]
-				sums[j] = sum + A(v)
-				if !o.exclusive {
-					sum = sums[j]
-				}
-				out[j] = T(sum)
+		high := scanRows(inner * x.DType().Bits() / 8)
+		for done := 0; done < n; done += high {
+			rows, at, step := min(high, n-done), (i*n+done)*inner+from, inner
+			if o.reverse {
+				at, step = (i*n+n-1-done)*inner+from, -inner
 			}
-			at += step
+			j := 0
+			for ; j+8 <= width; j += 8 {
+				cumulateEight(o.exclusive, room[j:], src, dst, at+j, step, rows)
+			}
+			for ; j < width; j++ {
+				room[j] = cumulateLane(o.exclusive, room[j], src, dst, at+j, step, rows)
+			}
 		}
 	})
+}
+
+// scanRows is how many rows, so many bytes apart, a group of lanes goes down before the next group does. Where two
+// cores wrote rows of their lanes at a time, each fetched what the other writes beyond the end of its part, and both
+// took two to four times as long as one alone. Cores that go down have a row's distance to fetch ahead by. But lines
+// that are whole pages apart displace each other from a cache before the next group of lanes comes to them.
+func scanRows(stride int) int {
+	if stride%4096 == 0 {
+		return 8
+	}
+	return math.MaxInt
+}
+
+// cumulateEight adds up eight lanes down so many rows, step elements apart from at on, and leaves their sums.
+func cumulateEight[T, A number](exclusive bool, sums []A, src, dst []T, at, step, rows int) {
+	sums = sums[:8:8]
+	s0, s1, s2, s3, s4, s5, s6, s7 := sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7]
+	for range rows {
+		v, w := src[at:at+8:at+8], dst[at:at+8:at+8]
+		t0, t1, t2, t3 := s0+A(v[0]), s1+A(v[1]), s2+A(v[2]), s3+A(v[3])
+		t4, t5, t6, t7 := s4+A(v[4]), s5+A(v[5]), s6+A(v[6]), s7+A(v[7])
+		if exclusive {
+			w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = T(s0), T(s1), T(s2), T(s3), T(s4), T(s5), T(s6), T(s7)
+		} else {
+			w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = T(t0), T(t1), T(t2), T(t3), T(t4), T(t5), T(t6), T(t7)
+		}
+		s0, s1, s2, s3, s4, s5, s6, s7 = t0, t1, t2, t3, t4, t5, t6, t7
+		at += step
+	}
+	sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7] = s0, s1, s2, s3, s4, s5, s6, s7
+}
+
+// cumulateLane is cumulateEight of one lane with the sum so far; it returns the next.
+func cumulateLane[T, A number](exclusive bool, sum A, src, dst []T, at, step, rows int) A {
+	for range rows {
+		next := sum + A(src[at])
+		if exclusive {
+			dst[at] = T(sum)
+		} else {
+			dst[at] = T(next)
+		}
+		sum = next
+		at += step
+	}
+	return sum
 }
 
 // cumulateRow is cumulate of elements that lie together.

@@ -290,6 +290,10 @@ func advance(idx, shape []int) {
 }
 
 func (o *gatherElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	axis, err := normAxis(o.axis, in[0].Tensor.Rank())
+	if err == nil && pickElements(ctx.Pool, out[0].Tensor, in[0].Tensor, in[1].Tensor, axis) {
+		return nil
+	}
 	pos, err := elementPositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.axis)
 	if err != nil {
 		return err
@@ -411,6 +415,9 @@ func raise(m *atomic.Int64, v int64) {
 }
 
 func (o *gatherND) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	if pickPoints(ctx.Pool, out[0].Tensor, in[0].Tensor, in[1].Tensor, o.batchDims) {
+		return nil
+	}
 	pos, size, err := slicePositions(ctx.Pool, in[0].Tensor, in[1].Tensor, o.batchDims)
 	if err != nil {
 		return err
