@@ -112,26 +112,35 @@ func (o *conv) fast(ctx *Ctx, x, w, bias, y *tensor.Tensor, f kernel.Function, a
 	if x.Rank() > 4 {
 		return false, nil
 	}
-	s, err := o.slides(x.Shape()[2:], w.Shape()[2:])
+	s, err := o.layout(x.Shape(), w.Shape())
 	if err != nil {
 		return false, err
 	}
-	rows, cols := &s[1], &s[2]
 	var b []float32
 	if bias != nil {
 		b = tensor.Data[float32](bias)
 	}
-	kernel.Conv32(ctx.Pool, kernel.Conv{
-		Images: x.Shape()[0], Groups: o.group, C: w.Shape()[1], M: w.Shape()[0] / o.group,
+	kernel.Conv32(ctx.Pool, s, tensor.Data[float32](y), tensor.Data[float32](x), tensor.Data[float32](w), b, f, alpha, beta)
+	return true, nil
+}
+
+// layout is a convolution over one or two axes in package kernel's terms.
+func (o *conv) layout(x, w []int) (kernel.Conv, error) {
+	s, err := o.slides(x[2:], w[2:])
+	if err != nil {
+		return kernel.Conv{}, err
+	}
+	rows, cols := &s[1], &s[2]
+	return kernel.Conv{
+		Images: x[0], Groups: o.group, C: w[1], M: w[0] / o.group,
 		H: rows.in, W: cols.in, OH: rows.out, OW: cols.out, KH: rows.kernel, KW: cols.kernel,
 		SY: rows.stride, SX: cols.stride, DY: rows.dilation, DX: cols.dilation, Top: rows.before, Left: cols.before,
-	}, tensor.Data[float32](y), tensor.Data[float32](x), tensor.Data[float32](w), b, f, alpha, beta)
-	return true, nil
+	}, nil
 }
 
 // convolve computes each image and group as the product of W[M/g C/g·K] with
 // the unfolded image [C/g·K positions].
-func convolve[T float32 | float64 | int32](ctx *Ctx, o *conv, x, w, bias, y *tensor.Tensor, gemm gemmFunc[T]) error {
+func convolve[T float32 | float64](ctx *Ctx, o *conv, x, w, bias, y *tensor.Tensor, gemm gemmFunc[T]) error {
 	s, err := o.slides(x.Shape()[2:], w.Shape()[2:])
 	if err != nil {
 		return err
@@ -143,13 +152,9 @@ func convolve[T float32 | float64 | int32](ctx *Ctx, o *conv, x, w, bias, y *ten
 	pointwise := taps == 1 && places == plane && s[0].stride*s[1].stride*s[2].stride == 1
 	var cols []T
 	if !pointwise {
-		if _, ok := any(cols).([]int32); ok {
-			scratch := intScratches.get(k * places)
-			defer intScratches.Put(scratch)
-			cols = any(*scratch).([]T)
-		} else {
-			cols = make([]T, k*places)
-		}
+		var done func()
+		cols, done = floatsFor[T](k * places)
+		defer done()
 	}
 	for i := range images * o.group {
 		g := i % o.group
@@ -179,7 +184,7 @@ func convolve[T float32 | float64 | int32](ctx *Ctx, o *conv, x, w, bias, y *ten
 // unfold copies, for each of c channels and each tap of the window, the
 // element that every output position sees there, 0 outside the input:
 // cols[c·taps positions].
-func unfold[T float32 | float64 | int32](ctx *Ctx, s [maxSpatial]slide, x []T, c int, cols []T) {
+func unfold[T float32 | float64](ctx *Ctx, s [maxSpatial]slide, x []T, c int, cols []T) {
 	z, y, w := s[0], s[1], s[2]
 	taps := z.kernel * y.kernel * w.kernel
 	places, plane := z.out*y.out*w.out, z.in*y.in*w.in
@@ -243,24 +248,4 @@ func (o *convInteger) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 
 func (o *convInteger) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return convolveBytes(ctx, &o.conv, in[0].Tensor, in[1].Tensor, optional(in, 2), optional(in, 3), nil, out[0].Tensor)
-}
-
-// convolveBytes is the convolution of X and W less their zero points, W's one for each output channel or for
-// all, into int32.
-func convolveBytes(ctx *Ctx, o *conv, x, w, xZero, wZero, bias, y *tensor.Tensor) error {
-	u, err := centred(ctx, x, xZero, false)
-	if err != nil {
-		return err
-	}
-	defer intScratches.Put(u)
-	rows, err := w.Reshaped(w.Shape()[0], product(w.Shape()[1:])) // one for each output channel
-	if err != nil {
-		return err
-	}
-	v, err := centred(ctx, rows, wZero, false)
-	if err != nil {
-		return err
-	}
-	defer intScratches.Put(v)
-	return convolve(ctx, o, tensor.Of(*u, x.Shape()...), tensor.Of(*v, w.Shape()...), bias, y, gemmBytes)
 }

@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"math"
 
 	"bilinc/runtime/graph"
 	"bilinc/runtime/tensor"
@@ -62,19 +61,11 @@ func (o *qLinearConv) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if !ok {
 		return unsupportedType("QLinearConv", in[7].Tensor.DType())
 	}
-	channels, places := y.Shape()[1], product(y.Shape()[2:])
-	scale := func(i int) float64 {
-		return float64(float32(scales[0][0]*scales[1][i/places%channels%len(scales[1])]) / float32(scales[2][0]))
+	by := make([]float64, y.Shape()[1])
+	for i := range by {
+		by[i] = float64(float32(scales[0][0]*scales[1][i%len(scales[1])]) / float32(scales[2][0]))
 	}
-	switch y.DType() {
-	case tensor.Uint8:
-		requantize(ctx, tensor.Data[uint8](y), acc, places, scale, zero[0], 0, math.MaxUint8)
-	case tensor.Int8:
-		requantize(ctx, tensor.Data[int8](y), acc, places, scale, zero[0], math.MinInt8, math.MaxInt8)
-	default:
-		return unsupportedType("QLinearConv", y.DType())
-	}
-	return nil
+	return requantizeTo(ctx, "QLinearConv", y, acc, product(y.Shape()[2:]), 1, by, zero[0])
 }
 
 // hasGradient hides conv's Backward, which is not that of quantised numbers.

@@ -2,12 +2,9 @@ package op
 
 import (
 	"math"
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"bilinc/runtime/graph"
-	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -126,39 +123,4 @@ func TestDynamicQuantizeLinear(t *testing.T) {
 			want: []*tensor.Tensor{tensor.New(tensor.Uint8, 0), tensor.Scalar[float32](1), tensor.Scalar[uint8](0)}},
 		{name: "float64", op: "DynamicQuantizeLinear", opset: 11, in: []*tensor.Tensor{list(1.0)}, err: "not implemented for float64"},
 	})
-}
-
-// Products of bytes less zero points are exact, also of as many as float32 cannot add up, and for any strides.
-func TestGemmBytes(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for _, s := range [][3]int{{1, 1, 1}, {3, 5, byteTerms}, {4, 7, byteTerms + 1}, {17, 33, 700}, {2, 3, 0}} {
-		m, n, k := s[0], s[1], s[2]
-		for _, extreme := range []bool{false, true} {
-			a, b := make([]int32, m*k), make([]int32, k*n)
-			for _, v := range [][]int32{a, b} {
-				for i := range v {
-					if v[i] = int32(r.IntN(511)) - 255; extreme {
-						v[i] = 255
-					}
-				}
-			}
-			for _, turned := range []bool{false, true} {
-				ars, acs, brs, bcs := k, 1, n, 1
-				if turned {
-					ars, acs, brs, bcs = 1, m, 1, k
-				}
-				for _, add := range []bool{false, true} {
-					got, want := make([]int32, m*n), make([]int32, m*n)
-					for i := range got {
-						got[i], want[i] = int32(i)-7, int32(i)-7
-					}
-					gemmBytes(kernel.NewPool(2), m, n, k, a, ars, acs, b, brs, bcs, got, n, add)
-					gemmInt(nil, m, n, k, a, ars, acs, b, brs, bcs, want, n, add)
-					if !slices.Equal(got, want) {
-						t.Errorf("m=%d n=%d k=%d extreme=%v turned=%v add=%v: %v, wanted %v", m, n, k, extreme, turned, add, got, want)
-					}
-				}
-			}
-		}
-	}
 }
