@@ -118,11 +118,11 @@ func (b *recurrentBack) slope(d, use int, sum, y float64, clipped bool) float64 
 	if clipped {
 		return 0
 	}
-	return b.o.slopes[d*len(b.o.slopes)/b.o.directions+use](sum, y)
+	return b.o.activations[d*len(b.o.activations)/b.o.directions+use].slope(sum, y)
 }
 
 func (b *recurrentBack) f(d, use int, x float64) float64 {
-	return b.o.activations[d*len(b.o.activations)/b.o.directions+use](x)
+	return b.o.activations[d*len(b.o.activations)/b.o.directions+use].f(x)
 }
 
 // forward runs direction d and keeps what every step computed.

@@ -20,5 +20,6 @@ func (p *scratchPool[T]) get(n int) *[]T {
 
 var (
 	floatScratches scratchPool[float32]
+	wideScratches  scratchPool[float64]
 	intScratches   scratchPool[int32]
 )
