@@ -266,8 +266,12 @@ func (o *resize) pick(s sampling, x float64) int {
 	return int(min(max(x, 0), float64(s.n-1)))
 }
 
-// taps is the elements around a position and their weights.
-func (o *resize) taps(s sampling, x float64) (at []int, weights []float64) {
+// taps is the elements around a position and their weights, of which some may be 0, in memory that is given.
+func (o *resize) taps(s sampling, x float64, at []int, weights []float64) ([]int, []float64) {
+	if o.mode == "nearest" {
+		return append(at[:0], o.pick(s, x)), append(weights[:0], 1)
+	}
+	at, weights = at[:0], weights[:0]
 	base := math.Floor(x)
 	reach, filter := 1.0, func(d float64) float64 { return max(0, 1-math.Abs(d)) }
 	if o.mode == "cubic" {
@@ -326,42 +330,16 @@ func (o *resize) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		sampleAll(ctx, o, plan, x.Shape(), tensor.Data[float32](x), tensor.Data[float32](y))
 		return nil
 	}
-	v, err := tensor.Float64s(x)
-	if err != nil {
+	if !isNumber(x.DType()) {
 		return unsupportedType(o.name, x.DType())
 	}
-	sampled := make([]float64, y.Len())
-	sampleAll(ctx, o, plan, x.Shape(), v, sampled)
-	return storeNumbers(o.name, sampled, y)
-}
-
-// sampleAll resizes v of a shape to y, an axis after the other.
-func sampleAll[T float32 | float64](ctx *Ctx, o *resize, plan []sampling, shape []int, v, y []T) {
-	crops := o.transform == "tf_crop_and_resize"
-	shape = slices.Clone(shape)
-	for a, s := range plan {
-		if s.n == s.out && s.scale == 1 && !crops {
-			continue
-		}
-		outer, inner := product(shape[:a]), product(shape[a+1:])
-		to := y
-		if !lastChange(plan[a+1:], crops) {
-			to = make([]T, outer*s.out*inner)
-		}
-		sampleAxis(ctx, tableOf[T](o, s), v, to, outer, inner)
-		v, shape[a] = to, s.out
+	wide, sampled := x, tensor.New(tensor.Float64, y.Shape()...)
+	if x.DType() != tensor.Float64 {
+		wide = tensor.New(tensor.Float64, x.Shape()...)
+		castNumbers(ctx.Pool, x, wide)
 	}
-	if &v[0] != &y[0] {
-		copy(y, v)
-	}
-	if crops {
-		extrapolate(o, plan, shape, y)
-	}
-}
-
-// lastChange reports whether none of the axes that are left changes.
-func lastChange(plan []sampling, crops bool) bool {
-	return !slices.ContainsFunc(plan, func(s sampling) bool { return s.n != s.out || s.scale != 1 || crops })
+	sampleAll(ctx, o, plan, x.Shape(), tensor.Data[float64](wide), tensor.Data[float64](sampled))
+	return storeNumbers(ctx, o.name, sampled, y)
 }
 
 // samplings is the plan for every axis.
@@ -468,133 +446,4 @@ func pickRows[T tensor.Elem](ctx *Ctx, tables [][]int, x, y *tensor.Tensor) {
 			}
 		}
 	})
-}
-
-// tapTable is what each place along an axis is made of: taps elements of its n, at at[i·taps …], with weights.
-type tapTable[T float32 | float64] struct {
-	n, out, taps int
-	at           []int
-	weights      []T
-}
-
-// tableOf is the taps of an axis. Those that are none have a weight of 0.
-func tableOf[T float32 | float64](o *resize, s sampling) (t tapTable[T]) {
-	t.n, t.out = s.n, s.out
-	for i := range s.out {
-		at, weights := []int{o.pick(s, o.at(s, i))}, []float64{1}
-		if o.mode != "nearest" {
-			at, weights = o.taps(s, o.at(s, i))
-		}
-		t.taps = len(at)
-		t.at = append(t.at, at...)
-		for _, w := range weights {
-			t.weights = append(t.weights, T(w))
-		}
-	}
-	return t
-}
-
-// sampleAxis resizes v[outer n inner] to y[outer out inner]. An element whose weight is 0 does not count,
-// whatever it is.
-func sampleAxis[T float32 | float64](ctx *Ctx, t tapTable[T], v, y []T, outer, inner int) {
-	if inner == 1 {
-		ctx.Pool.For(outer, max(1, elementGrain/4/(t.out*t.taps)), func(lo, hi int) {
-			for b := lo; b < hi; b++ {
-				sampleRow(t, v[b*t.n:(b+1)*t.n], y[b*t.out:(b+1)*t.out])
-			}
-		})
-		return
-	}
-	ctx.Pool.For(outer*t.out, max(1, elementGrain/4/(inner*t.taps)), func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			row, b, i := y[r*inner:(r+1)*inner], r/t.out, r%t.out
-			clear(row)
-			for k := i * t.taps; k < (i+1)*t.taps; k++ {
-				w := t.weights[k]
-				if w == 0 {
-					continue
-				}
-				from := v[(b*t.n+t.at[k])*inner:][:len(row)]
-				for j, e := range from {
-					row[j] += w * e
-				}
-			}
-		}
-	})
-}
-
-// sampleRow is sampleAxis for one row.
-func sampleRow[T float32 | float64](t tapTable[T], v, y []T) {
-	if t.taps == 2 {
-		at, weights := t.at[:2*len(y)], t.weights[:2*len(y)]
-		for i := range y {
-			w, u := weights[2*i], weights[2*i+1]
-			switch {
-			case u == 0:
-				y[i] = w * v[at[2*i]]
-			case w == 0:
-				y[i] = u * v[at[2*i+1]]
-			default:
-				y[i] = w*v[at[2*i]] + u*v[at[2*i+1]]
-			}
-		}
-		return
-	}
-	for i := range y {
-		sum := T(0)
-		at := t.at[i*t.taps : (i+1)*t.taps]
-		for k, w := range t.weights[i*t.taps:][:len(at)] {
-			if w != 0 {
-				sum += w * v[at[k]]
-			}
-		}
-		y[i] = sum
-	}
-}
-
-// extrapolate overwrites what samples positions outside the input.
-func extrapolate[T float32 | float64](o *resize, plan []sampling, shape []int, v []T) {
-	outside := make([][]bool, len(plan))
-	for a, s := range plan {
-		outside[a] = make([]bool, s.out)
-		for i := range outside[a] {
-			x := o.at(s, i)
-			outside[a][i] = x < 0 || x > float64(s.n-1)
-		}
-	}
-	idx := make([]int, len(shape))
-	for k := range v {
-		for a, i := range idx {
-			if outside[a][i] {
-				v[k] = T(o.outside)
-			}
-		}
-		advance(idx, shape)
-	}
-}
-
-// storeNumbers writes v into y: rounded where y is floating-point, cut off
-// towards zero and saturated where it is an integer.
-func storeNumbers(name string, v []float64, y *tensor.Tensor) error {
-	switch y.DType() {
-	case tensor.Uint8:
-		storeCut(v, tensor.Data[uint8](y), 0, math.MaxUint8)
-	case tensor.Int8:
-		storeCut(v, tensor.Data[int8](y), math.MinInt8, math.MaxInt8)
-	case tensor.Int32:
-		storeCut(v, tensor.Data[int32](y), math.MinInt32, math.MaxInt32)
-	default:
-		t, err := tensor.FromFloat64s(y.DType(), v, y.Shape()...)
-		if err != nil {
-			return unsupportedType(name, y.DType())
-		}
-		return y.CopyFrom(t)
-	}
-	return nil
-}
-
-func storeCut[T uint8 | int8 | int32](v []float64, y []T, lo, hi float64) {
-	for i, x := range v {
-		y[i] = T(min(max(x, lo), hi))
-	}
 }

@@ -181,7 +181,7 @@ func (det) Backward(_ *Ctx, in, _, dout, din []tensor.Value) error {
 
 // Backward gives each sample's gradient to the elements that it was made of, axis
 // by axis from the last.
-func (o *resize) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
+func (o *resize) Backward(ctx *Ctx, in, out, dout, din []tensor.Value) error {
 	if !present(dout, 0) || !present(din, 0) || out[0].Tensor.Len() == 0 {
 		return nil
 	}
@@ -200,7 +200,7 @@ func (o *resize) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
 		// What was extrapolated came from nowhere.
 		only := *o
 		only.outside = 0
-		extrapolate(&only, plan, shape, g)
+		extrapolate(ctx, &only, plan, g)
 	}
 	for a, s := range slices.Backward(plan) {
 		if s.n == s.out && s.scale == 1 && !crops {
@@ -215,11 +215,10 @@ func (o *resize) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
 // sampleAxisBack is sampleAxis backwards: dy[outer s.out inner] to [outer s.n inner].
 func (o *resize) sampleAxisBack(s sampling, dy []float64, outer, inner int) []float64 {
 	dx := make([]float64, outer*s.n*inner)
+	var at []int
+	var weights []float64
 	for i := range s.out {
-		at, weights := []int{o.pick(s, o.at(s, i))}, []float64{1}
-		if o.mode != "nearest" {
-			at, weights = o.taps(s, o.at(s, i))
-		}
+		at, weights = o.taps(s, o.at(s, i), at, weights)
 		for b := range outer {
 			row := dy[(b*s.out+i)*inner : (b*s.out+i+1)*inner]
 			for k, w := range weights {

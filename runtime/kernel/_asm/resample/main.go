@@ -1,0 +1,104 @@
+// Command resample writes the assembly of package kernel's sums of shifted rows: go generate in its folder. None
+// of them fuses a multiplication with an addition: their bits are those of the plain loops.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	ConstraintExpr("!noasm")
+	combine("AVX2", "AVX2", 32, func() VecVirtual { return YMM() })
+	combine("AVX512", "AVX-512F", 64, func() VecVirtual { return ZMM() })
+	sample()
+	Generate()
+}
+
+// combine: see combineGeneric.
+func combine(name, set string, width int, reg func() VecVirtual) {
+	TEXT("combine"+name, NOSPLIT, "func(n int, y, x []float32, at []int, w []float32)")
+	Doc(fmt.Sprintf("combine%s is combineGeneric, for n a multiple of 16, with %s.", name, set))
+	Pragma("noescape")
+	n, y, x := Load(Param("n"), GP64()), Load(Param("y").Base(), GP64()), Load(Param("x").Base(), GP64())
+	at, taps, w := Load(Param("at").Base(), GP64()), Load(Param("at").Len(), GP64()), Load(Param("w").Base(), GP64())
+	i, left, k, from := GP64(), GP64(), GP64(), GP64()
+	SHLQ(U8(2), n)
+	XORQ(i, i)
+	for _, vectors := range []int{4, 1} { // at a time
+		label := func(s string) string { return fmt.Sprint(s, vectors) }
+		Label(label("loop"))
+		MOVQ(n, left)
+		SUBQ(i, left)
+		CMPQ(left, U32(vectors*width))
+		JLT(LabelRef(label("done")))
+		acc, weight, product := make([]VecVirtual, vectors), reg(), reg()
+		for u := range acc {
+			acc[u] = reg()
+			VXORPS(acc[u].AsX(), acc[u].AsX(), acc[u].AsX())
+		}
+		XORQ(k, k)
+		Label(label("tap"))
+		CMPQ(k, taps)
+		JGE(LabelRef(label("store")))
+		MOVQ(Mem{Base: at, Index: k, Scale: 8}, from)
+		LEAQ(Mem{Base: x, Index: from, Scale: 4}, from)
+		VBROADCASTSS(Mem{Base: w, Index: k, Scale: 4}, weight)
+		for u, a := range acc {
+			VMULPS(Mem{Base: from, Index: i, Scale: 1, Disp: u * width}, weight, product)
+			VADDPS(product, a, a)
+		}
+		INCQ(k)
+		JMP(LabelRef(label("tap")))
+		Label(label("store"))
+		for u, a := range acc {
+			VMOVUPS(a, Mem{Base: y, Index: i, Scale: 1, Disp: u * width})
+		}
+		ADDQ(U32(vectors*width), i)
+		JMP(LabelRef(label("loop")))
+		Label(label("done"))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// sample: 16 elements at a time, whose taps lie within 32 elements, which are two registers to pick from.
+func sample() {
+	TEXT("sampleAVX512", NOSPLIT, "func(blocks, taps int, y, x []float32, base []int, pick []int32, w []float32)")
+	Doc("sampleAVX512 is Sampling32.Run for blocks of 16 elements, with AVX-512F.")
+	Pragma("noescape")
+	blocks, taps := Load(Param("blocks"), GP64()), Load(Param("taps"), GP64())
+	y, x, base := Load(Param("y").Base(), GP64()), Load(Param("x").Base(), GP64()), Load(Param("base").Base(), GP64())
+	pick, w := Load(Param("pick").Base(), GP64()), Load(Param("w").Base(), GP64())
+	from, k := GP64(), GP64()
+	Label("block")
+	low, high, acc := ZMM(), ZMM(), ZMM()
+	MOVQ(Mem{Base: base}, from)
+	VMOVUPS(Mem{Base: x, Index: from, Scale: 4}, low)
+	VMOVUPS(Mem{Base: x, Index: from, Scale: 4, Disp: 64}, high)
+	VXORPS(acc.AsX(), acc.AsX(), acc.AsX())
+	MOVQ(taps, k)
+	Label("tap")
+	v, weight, zero, counts := ZMM(), ZMM(), ZMM(), K()
+	VXORPS(zero.AsX(), zero.AsX(), zero.AsX())
+	VMOVUPS(Mem{Base: pick}, v)
+	VPERMI2PS(high, low, v)
+	VMOVUPS(Mem{Base: w}, weight)
+	VCMPPS(U8(4), zero, weight, counts) // not equal
+	VMULPS_Z(weight, v, counts, v)
+	VADDPS(v, acc, acc)
+	ADDQ(U8(64), pick)
+	ADDQ(U8(64), w)
+	DECQ(k)
+	JNZ(LabelRef("tap"))
+	VMOVUPS(acc, Mem{Base: y})
+	ADDQ(U8(64), y)
+	ADDQ(U8(8), base)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,31 @@
+//go:build !noasm
+
+package kernel
+
+//go:generate sh -c "cd _asm && go run ./resample -out ../resample_amd64.s -stubs ../resample_stubs_amd64.go -pkg kernel"
+
+// combineBlocks computes as many elements of Combine32 as whole blocks have, and returns their number.
+func combineBlocks(y, x []float32, at []int, w []float32) int {
+	n := len(y) &^ 15
+	if n == 0 {
+		return 0
+	}
+	switch active.Load().name {
+	case "avx512":
+		combineAVX512(n, y, x, at, w)
+	case "avx2":
+		combineAVX2(n, y, x, at, w)
+	default:
+		return 0
+	}
+	return n
+}
+
+// blocks likewise of Run.
+func (s *Sampling32) blocks(y, x []float32) int {
+	if len(s.base) == 0 || active.Load().name != "avx512" {
+		return 0
+	}
+	sampleAVX512(len(s.base), s.taps, y, x, s.base, s.pick, s.weights)
+	return 16 * len(s.base)
+}
