@@ -81,8 +81,10 @@ func TestSampling32(t *testing.T) {
 // What is too short is not read.
 func TestResampleChecks(t *testing.T) {
 	for name, f := range map[string]func(){
-		"Combine32":  func() { Combine32(make([]float32, 8), make([]float32, 20), []int{13}, []float32{1}) },
-		"Sampling32": func() { NewSampling32([]int{0, 1}, []int{3}, []float32{1}).Run(make([]float32, 1), make([]float32, 35)) },
+		"Combine32": func() { Combine32(make([]float32, 8), make([]float32, 20), []int{13}, []float32{1}) },
+		"Sampling32": func() {
+			NewSampling32([]int{0, 1}, []int{3}, []float32{1}).Run(make([]float32, 1), make([]float32, 35))
+		},
 	} {
 		func() {
 			defer func() {

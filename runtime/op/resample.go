@@ -75,7 +75,8 @@ func (t *tapTable[T]) rowSampler() func(y, x []T) {
 			sum := T(0)
 			at, weights := t.terms(i)
 			for k, w := range weights {
-				sum += T(w * x[at[k]])
+				term := w * x[at[k]] // rounded, as every assignment is
+				sum += term
 			}
 			y[i] = sum
 		}
@@ -92,7 +93,8 @@ func combine[T float32 | float64](y, x []T, at []int, w []T) {
 	for k, a := range at {
 		from, weight := x[a:][:len(y)], w[k]
 		for j, v := range from {
-			y[j] += T(weight * v)
+			term := weight * v
+			y[j] += term
 		}
 	}
 }

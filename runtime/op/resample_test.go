@@ -26,7 +26,8 @@ func plainResize[T float32 | float64](o *resize, plan []sampling, shape []int, v
 			at, weights := o.taps(s, o.at(s, place), nil, nil)
 			for k, w := range weights {
 				if T(w) != 0 {
-					y[i] += T(T(w) * v[(b*s.n+at[k])*inner+j])
+					term := T(w) * v[(b*s.n+at[k])*inner+j]
+					y[i] += term
 				}
 			}
 		}
