@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -111,7 +108,16 @@ func (a *app) root(args []string) *cobra.Command {
 			return fmt.Errorf("there is no command %q", args[0])
 		},
 	}
-	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
+	// A usage template would do this too, but what executes templates may call any method by its name: the linker keeps
+	// them all then, which makes the program twice as large, and every start of it take longer.
+	usage := root.UsageFunc()
+	root.SetUsageFunc(func(c *cobra.Command) error {
+		if err := usage(c); err != nil {
+			return err
+		}
+		_, err := io.WriteString(c.OutOrStderr(), exitHelp)
+		return err
+	})
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout, nothing else there")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on stderr")
@@ -140,6 +146,15 @@ func (a *app) root(args []string) *cobra.Command {
 // runs gives cmd its body. What comes before it (flags, their groups, the
 // number of arguments) are errors of usage.
 func (a *app) runs(cmd *cobra.Command, f func(ctx context.Context, args []string) error) *cobra.Command {
+	return a.runsBriefly(cmd, func(ctx context.Context, args []string) error {
+		ctx.Done() // signals are watched from now on
+		return f(ctx, args)
+	})
+}
+
+// runsBriefly is runs for a command that may be over before signals are worth
+// watching, and looks at its context all the time where it is not.
+func (a *app) runsBriefly(cmd *cobra.Command, f func(ctx context.Context, args []string) error) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if a.threads < 0 {
 			return fmt.Errorf("--threads %d: wanted 1 or more", a.threads)
@@ -166,45 +181,4 @@ func (a *app) note(format string, args ...any) {
 // warn tells the user what may not be as wanted.
 func (a *app) warn(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "bilinc: warning: "+format+"\n", args...)
-}
-
-// interrupted is the cause of a context that a signal ended.
-type interrupted struct{ sig os.Signal }
-
-func (i *interrupted) Error() string { return "interrupted" }
-
-// code is the exit status that shells give a process that the signal ended.
-func (i *interrupted) code() int {
-	if i.sig == syscall.SIGTERM {
-		return exitTerminated
-	}
-	return exitInterrupted
-}
-
-// grace is how long a command has to stop by itself after a signal.
-const grace = 700 * time.Millisecond
-
-// withSignals returns a context that SIGINT and SIGTERM end. A command that
-// does not look at it in time is ended: its output, which is renamed into
-// place at the very end, is not there then either. While patient is set only a
-// second signal ends it so.
-func withSignals(parent context.Context, patient *atomic.Bool) context.Context {
-	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		sig := &interrupted{<-signals}
-		cancel(sig)
-		var late <-chan time.Time
-		if !patient.Load() {
-			late = time.After(grace)
-		}
-		select {
-		case <-signals:
-		case <-late:
-		}
-		fmt.Fprintln(os.Stderr, "bilinc: error: interrupted")
-		os.Exit(sig.code())
-	}()
-	return ctx
 }

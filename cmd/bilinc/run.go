@@ -41,7 +41,7 @@ array NAME.keys of its own.
 	cmd.Flags().StringVarP(&f.out, "output", "o", "", "the file to write: .npz or .npy")
 	cmd.Flags().IntVar(&f.batch, "batch", defaultBatch, "rows per run, where the model leaves them free")
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace an existing output")
-	return a.runs(cmd, func(ctx context.Context, args []string) error { return a.run(ctx, args[0], &f) })
+	return a.runsBriefly(cmd, func(ctx context.Context, args []string) error { return a.run(ctx, args[0], &f) })
 }
 
 // outputInfo describes one output in the JSON of run.

@@ -13,7 +13,7 @@ import (
 
 func (a *app) versionCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Print the version, the platform and the kernel path", Args: cobra.NoArgs}
-	return a.runs(cmd, func(context.Context, []string) error {
+	return a.runsBriefly(cmd, func(context.Context, []string) error {
 		v := map[string]string{
 			"version": version(), "go": goruntime.Version(),
 			"os": goruntime.GOOS, "arch": goruntime.GOARCH, "kernel": kernel.Path(),
@@ -52,7 +52,7 @@ func (a *app) completionCmd() *cobra.Command {
 		ValidArgs: shells,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 	}
-	return a.runs(cmd, func(_ context.Context, args []string) error {
+	return a.runsBriefly(cmd, func(_ context.Context, args []string) error {
 		root := cmd.Root()
 		switch args[0] {
 		case "bash":
