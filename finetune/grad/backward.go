@@ -78,11 +78,13 @@ func (s *State) back(ctx context.Context, dout []tensor.Value, take func(i, at i
 		}
 	}
 	for i := range slices.Backward(p.steps) {
+		given := -1
 		if p.steps[i].back != nil {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := s.backward(i); err != nil {
+			var err error
+			if given, err = s.backward(i, take); err != nil {
 				return fmt.Errorf("gradient of %v: %w", p.steps[i].node, err)
 			}
 		}
@@ -90,6 +92,9 @@ func (s *State) back(ctx context.Context, dout []tensor.Value, take func(i, at i
 			continue
 		}
 		for _, w := range p.whole[i] {
+			if w.slot == given {
+				continue
+			}
 			if err := s.give(w, take); err != nil {
 				return err
 			}
@@ -216,8 +221,9 @@ func (s *State) drop(k int) {
 	g.buf = s.mem.release(g.buf)
 }
 
-// backward runs the i-th step backwards.
-func (s *State) backward(i int) error {
+// backward runs the i-th step backwards. Where take is there to be given a gradient in
+// pieces, its slot is returned, else −1.
+func (s *State) backward(i int, take func(i, at int, g *tensor.Tensor) error) (given int, err error) {
 	st, m := &s.p.steps[i], &s.steps[i]
 	if m.dout == nil {
 		m.dout, m.din, m.fresh = make([]tensor.Value, len(st.out)), make([]tensor.Value, len(st.in)), make([]bool, len(st.in))
@@ -230,23 +236,31 @@ func (s *State) backward(i int) error {
 		}
 	}
 	if !some {
-		return nil
+		return -1, nil
 	}
 	if m.view {
 		if passed, err := s.pass(st); passed || err != nil {
-			return err
+			return -1, err
 		}
 	}
 	clear(m.fresh)
+	given = -1
+	if take != nil && st.pieces != nil && s.grads[st.in[1]].buf == nil && st.pieces.InPieces(m.in, m.dout) {
+		given = st.in[1]
+	}
 	for j, k := range st.in {
 		if k < 0 || !s.p.carries[k] {
+			continue
+		}
+		if k == given {
+			m.din[j] = tensor.Value{}
 			continue
 		}
 		switch {
 		case st.into == nil || s.grads[k].buf != nil || slices.Contains(st.in[j+1:], k):
 			// Added to, by this step or by one before.
 			if err := s.begin(k); err != nil {
-				return err
+				return -1, err
 			}
 		case j == 0 && s.hands(st):
 			from, to := &s.grads[st.out[0]], &s.grads[k]
@@ -255,27 +269,29 @@ func (s *State) backward(i int) error {
 		default:
 			m.fresh[j] = true
 			if err := s.place(k); err != nil {
-				return err
+				return -1, err
 			}
 		}
 		m.din[j] = tensor.ValueOf(s.grads[k].head)
 	}
 	s.seedStep(st)
-	var err error
-	if st.into != nil {
+	switch {
+	case given >= 0:
+		err = s.inPieces(i, take)
+	case st.into != nil:
 		err = st.into.BackwardInto(&s.ctx, m.in, m.out, m.dout, m.din, m.fresh)
-	} else {
+	default:
 		err = st.back.Backward(&s.ctx, m.in, m.out, m.dout, m.din)
 	}
 	if err != nil {
-		return err
+		return given, err
 	}
 	for _, k := range st.out {
 		if k >= 0 && !s.p.wrt[k] {
 			s.drop(k)
 		}
 	}
-	return nil
+	return given, nil
 }
 
 // pass hands the gradient of a view, whose elements are those of its input,

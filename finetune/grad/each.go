@@ -2,8 +2,10 @@ package grad
 
 import (
 	"slices"
+	"sync"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -32,6 +34,72 @@ func (p *Program) completions(wrt []*graph.Value) {
 			p.rest = append(p.rest, want{k, i})
 		}
 	}
+	for i := range p.steps {
+		st := &p.steps[i]
+		if len(st.in) < 2 || st.in[1] < 0 || p.readers[st.in[1]] != 1 || !slices.ContainsFunc(p.whole[i], func(w want) bool { return w.slot == st.in[1] }) {
+			continue
+		}
+		st.pieces, _ = st.back.(op.Piecewise)
+	}
+}
+
+// inPieces takes the i-th step back and gives out the gradient of its second input in pieces.
+func (s *State) inPieces(i int, take func(i, at int, g *tensor.Tensor) error) error {
+	st, m, h := &s.p.steps[i], &s.steps[i], &s.handing
+	if h.heads == nil {
+		h.heads, h.useFn = map[extent]*tensor.Tensor{}, h.use
+	}
+	h.take, h.err = take, nil
+	for _, w := range s.p.whole[i] {
+		if w.slot == st.in[1] {
+			h.want = w
+		}
+	}
+	err := st.pieces.BackwardPieces(&s.ctx, m.in, m.out, m.dout, m.din, m.fresh, h.useFn)
+	h.take = nil
+	if err != nil {
+		return err
+	}
+	return h.err
+}
+
+// handing is the gradient that is being given out in pieces.
+type handing struct {
+	take  func(i, at int, g *tensor.Tensor) error
+	want  want
+	useFn func(at int, g []float32) // use, bound once
+
+	mu    sync.Mutex
+	err   error // of take, the first
+	heads map[extent]*tensor.Tensor
+}
+
+// An extent is a piece: so many elements from one on.
+type extent struct{ slot, at, n int }
+
+// use gives a piece to take.
+func (h *handing) use(at int, g []float32) {
+	x := extent{h.want.slot, at, len(g)}
+	h.mu.Lock()
+	head, err := h.heads[x], h.err
+	if head == nil {
+		head = tensor.Of(g, len(g))
+		h.heads[x] = head
+	}
+	h.mu.Unlock()
+	if err != nil {
+		return
+	}
+	if err = head.SeeData(g); err == nil {
+		err = h.take(h.want.place, at, head)
+	}
+	if err != nil {
+		h.mu.Lock()
+		if h.err == nil {
+			h.err = err
+		}
+		h.mu.Unlock()
+	}
 }
 
 // A loan is the part of the memory of gradients that one of them has, in bytes,
@@ -49,6 +117,9 @@ func (s *State) lend() {
 	var loans []loan
 	for i, ws := range p.whole {
 		for _, w := range ws {
+			if p.steps[i].pieces != nil && w.slot == p.steps[i].in[1] {
+				continue // hardly ever a whole
+			}
 			x := s.values[w.slot].Tensor
 			loans = append(loans, loan{slot: w.slot, size: (len(x.Bytes()) + 63) &^ 63, to: i})
 		}

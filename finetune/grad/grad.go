@@ -66,6 +66,7 @@ type step struct {
 	op      op.Op
 	back    op.Differentiable // nil where no gradient goes through the node
 	into    op.Overwriter     // back, where it can overwrite gradients
+	pieces  op.Piecewise      // into, where the second input is a constant that nothing else reads
 	inPlace bool              // the first output may take the first input's memory
 	in, out []int             // slots, −1 where one is left out
 	random  bool

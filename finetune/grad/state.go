@@ -35,8 +35,9 @@ type State struct {
 	grads          []gradient
 	loans          []*buffer // by slot, of gradients that have memory of their own; nil before the first
 	borrow         bool      // gradients take them
-	part           part      // where the state is one of a batch's parts
-	cut            *cut      // where it is a whole batch, run in parts; else nil
+	handing        handing
+	part           part // where the state is one of a batch's parts
+	cut            *cut // where it is a whole batch, run in parts; else nil
 }
 
 // memory is what a state keeps of a step for the next run.

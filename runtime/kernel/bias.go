@@ -50,14 +50,17 @@ const (
 const (
 	// biasGrain is the number of columns of a task: its part of a row of sums stays in registers' reach.
 	biasGrain = 1 << 9
-	// minBias is the number of elements that are worth sharing out, about 30 µs.
+	// minBias is the number of elements that take as long as minSplit multiplications.
 	minBias = 1 << 18
 )
 
-// A biasJob is one loop in progress. It is kept for the next one, so that a call allocates nothing.
+// A biasJob is one loop in progress: over columns where a sum goes over the rows, else over rows, which
+// are one piece of memory; between two cores that write to the same pages hardware that fetches ahead
+// sends lines to and fro. It is kept for the next one, so that a call allocates nothing.
 type biasJob struct {
 	kind, rows, n int
 	v             [4][]float32
+	byRow         bool
 	runFn         func(lo, hi int)
 }
 
@@ -70,18 +73,25 @@ func biasLoop(p *Pool, kind, rows, n int, v [4][]float32) {
 		j.runFn = j.run
 	}
 	j.kind, j.rows, j.n, j.v = kind, rows, n, v
-	if rows*n < minBias {
-		j.run(0, n)
+	if !p.worth(rows * n * (minSplit / minBias)) {
+		p = nil
+	}
+	if j.byRow = rows > 1 && kind != biasGateSum && kind != biasSum; j.byRow {
+		p.For(rows, max(1, minBias/16/max(1, n)), j.runFn)
 	} else {
-		p.For(n, max(biasGrain, minBias/4/rows&^15), j.runFn)
+		p.For(n, max(biasGrain, minBias/4/max(1, rows)&^15), j.runFn)
 	}
 	j.v = [4][]float32{}
 	biasJobs.Put(j)
 }
 
-// run does the columns lo … hi-1 of all rows.
+// run does the rows lo … hi-1, or the columns of all rows.
 func (j *biasJob) run(lo, hi int) {
-	for i := range j.rows {
+	i0, i1 := 0, j.rows
+	if j.byRow {
+		i0, i1, lo, hi = lo, hi, 0, j.n
+	}
+	for i := i0; i < i1; i++ {
 		at := func(k int) []float32 { return j.v[k][i*j.n+lo : i*j.n+hi] }
 		switch j.kind {
 		case biasPlain, biasRelu:

@@ -6,6 +6,9 @@ import "sync"
 // of a smaller A and C.
 const turnedFrom = 1 << 16
 
+// turnedRows is the rows of C of which a task reads whole lines of its transpose.
+const turnedRows = 16
+
 // turns reports whether C = A·B, B being the transpose of a matrix that lies in rows, is quicker
 // computed as Cᵀ = Bᵀ·Aᵀ: then B is read as it lies, and A and C, a batch of a layer's inputs and
 // outputs, are turned instead of the layer's weights.
@@ -28,7 +31,9 @@ func gemmTurned(p *Pool, m, n, k int, a []float32, ars int, b []float32, bcs int
 	}
 	j.im, j.m, j.n, j.c, j.ldc = active.Load().f32, m, n, c, ldc
 	gemm(j.im, p, n, m, k, b, bcs, 1, a, 1, ars, nil, j.t[:n*m], m, ends[float32]{})
-	p.For(n, max(64, minTask/32/m&^7), j.runFn)
+	// By rows, which are pieces of memory of their own: hardware that fetches ahead would send the lines of
+	// columns to and fro between the cores.
+	p.For(m, max(turnedRows, minTask/32/n&^(turnedRows-1)), j.runFn)
 	j.c = nil
 	turnedJobs.Put(j)
 }
@@ -43,26 +48,25 @@ type turnedJob struct {
 
 var turnedJobs sync.Pool // of *turnedJob
 
-// run turns the columns lo … hi-1 of C around. Rows of C are often a power of two apart and share a
-// set of the nearest cache then, so that few of them are filled at a time: their lines are whole before
-// they leave it.
+// run turns the rows lo … hi-1 of C. Rows of C are often a power of two apart and share a set of the
+// nearest cache then, so that few of them are filled at a time: their lines are whole before they leave it.
 func (j *turnedJob) run(lo, hi int) {
 	const block = 8
-	for i0 := 0; i0 < j.m; i0 += block {
-		i1 := min(j.m, i0+block)
-		col, whole := lo, i0
+	for i0 := lo; i0 < hi; i0 += block {
+		i1 := min(hi, i0+block)
+		col, whole := 0, i0
 		if j.im.turn != nil {
 			whole = i0 + (i1-i0)/j.im.side*j.im.side
-			for ; whole > i0 && col+j.im.side <= hi; col += j.im.side {
+			for ; whole > i0 && col+j.im.side <= j.n; col += j.im.side {
 				j.im.turn(whole-i0, j.c[i0*j.ldc+col:], j.ldc, j.t[col*j.m+i0:], j.m)
 			}
 		}
 		for i := i0; i < i1; i++ {
 			from := col
 			if i >= whole {
-				from = lo
+				from = 0
 			}
-			for l := from; l < hi; l++ {
+			for l := from; l < j.n; l++ {
 				j.c[i*j.ldc+l] = j.t[l*j.m+i]
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"bilinc/runtime/graph"
@@ -783,5 +784,79 @@ func TestBackwardIntoOneTensor(t *testing.T) {
 		if err := near(tensor.Data[float64](one.Tensor), want, 1e-12); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// The gradient in pieces is the gradient, and so are the other operands'.
+func TestBackwardPieces(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	random := func(shape ...int) tensor.Value {
+		x := tensor.New(tensor.Float32, shape...)
+		for i, v := 0, tensor.Data[float32](x); i < len(v); i++ {
+			v[i] = float32(r.NormFloat64())
+		}
+		return tensor.ValueOf(x)
+	}
+	type layer struct {
+		name string
+		op   Op
+		x, w []int
+		y    []int
+	}
+	layers := []layer{{"MatMul", matMul{}, []int{20, 300}, []int{300, 500}, []int{20, 500}}, {"MatMul of a batch", matMul{}, []int{2, 10, 300}, []int{300, 500}, []int{2, 10, 500}}}
+	for a := range 2 {
+		for b := range 2 {
+			l := layer{fmt.Sprint("Gemm ", a, b), &gemm{alpha: 1, beta: 1, transA: a == 1, transB: b == 1}, []int{20, 300}, []int{300, 500}, []int{20, 500}}
+			if a == 1 {
+				l.x = []int{300, 20}
+			}
+			if b == 1 {
+				l.w = []int{500, 300}
+			}
+			layers = append(layers, l)
+		}
+	}
+	for _, l := range layers {
+		t.Run(l.name, func(t *testing.T) {
+			in, dout := []tensor.Value{random(l.x...), random(l.w...)}, []tensor.Value{random(l.y...)}
+			out := []tensor.Value{random(l.y...)}
+			dx, dw, want := random(l.x...), random(l.w...), []tensor.Value{random(l.x...), random(l.w...)}
+			ctx, d := &Ctx{Pool: kernel.NewPool(2)}, l.op.(Piecewise)
+			if !d.InPieces(in, dout) {
+				t.Error("is not given out in pieces")
+			}
+			if err := d.BackwardInto(ctx, in, out, dout, want, []bool{true, true}); err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			pieces, w := 0, tensor.Data[float32](in[1].Tensor)
+			err := d.BackwardPieces(ctx, in, out, dout, []tensor.Value{dx, {}}, []bool{true, false}, func(at int, g []float32) {
+				mu.Lock()
+				defer mu.Unlock()
+				pieces++
+				copy(tensor.Data[float32](dw.Tensor)[at:], g)
+				for i := range g { // as an optimiser would
+					w[at+i] = float32(math.NaN())
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if pieces < 2 || !tensor.Equal(dw.Tensor, want[1].Tensor) || !tensor.Equal(dx.Tensor, want[0].Tensor) {
+				t.Errorf("%d pieces, other gradients than those of BackwardInto", pieces)
+			}
+		})
+	}
+	few := []tensor.Value{random(3, 4), random(4, 5)}
+	for _, d := range []Piecewise{matMul{}, &gemm{alpha: 1, beta: 1}} {
+		if d.InPieces(few, []tensor.Value{random(3, 5)}) || d.InPieces(few, []tensor.Value{{}}) {
+			t.Errorf("%T: 20 elements, or none, in pieces", d)
+		}
+	}
+	if many := []tensor.Value{random(20, 300), random(300, 500)}; (&gemm{alpha: 2}).InPieces(many, []tensor.Value{random(20, 500)}) {
+		t.Error("a scaled product in pieces")
+	}
+	if many := []tensor.Value{random(2, 20, 300), random(2, 300, 500)}; (matMul{}).InPieces(many, []tensor.Value{random(2, 20, 500)}) {
+		t.Error("several products in pieces")
 	}
 }

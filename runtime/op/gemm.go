@@ -182,13 +182,13 @@ func (o *gemm) BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value, fresh [
 		return nil
 	}
 	return byFloat("Gemm", out[0].Tensor.DType(),
-		func() { gemmBack(ctx, o, in, dout, din, fresh, kernel.Gemm32) },
-		func() { gemmBack(ctx, o, in, dout, din, fresh, kernel.Gemm64) })
+		func() { gemmBack(ctx, o, in, dout, din, fresh, kernel.Gemm32, kernel.GemmSplit32) },
+		func() { gemmBack(ctx, o, in, dout, din, fresh, kernel.Gemm64, kernel.Gemm64) })
 }
 
 // gemmBack is dA' += α·dY·B'ᵀ, dB' += α·A'ᵀ·dY and dC += β·dY; the gradient of
 // a transposed operand is the transposed product.
-func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, fresh []bool, gemm gemmFunc[T]) {
+func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, fresh []bool, gemm, byWeight gemmFunc[T]) {
 	a, b, dy := in[0].Tensor, in[1].Tensor, gradient[T](dout, 0)
 	m, n := dout[0].Tensor.Shape()[0], dout[0].Tensor.Shape()[1]
 	aRows, aCols := a.Shape()[0], a.Shape()[1]
@@ -207,20 +207,12 @@ func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, fresh []
 		if o.transA {
 			gemm(ctx.Pool, aRows, aCols, n, tensor.Data[T](b), rs, cs, dz, 1, n, da, aCols, add)
 		} else {
-			gemm(ctx.Pool, aRows, aCols, n, dz, n, 1, tensor.Data[T](b), cs, rs, da, aCols, add)
+			byWeight(ctx.Pool, aRows, aCols, n, dz, n, 1, tensor.Data[T](b), cs, rs, da, aCols, add)
 		}
 	}
 	if db := gradient[T](din, 1); db != nil {
-		rs, cs := aCols, 1 // of A'
-		if o.transA {
-			rs, cs = 1, aCols
-		}
-		add := !isFresh(din, fresh, 1)
-		if o.transB {
-			gemm(ctx.Pool, bRows, bCols, m, dz, 1, n, tensor.Data[T](a), rs, cs, db, bCols, add)
-		} else {
-			gemm(ctx.Pool, bRows, bCols, m, tensor.Data[T](a), cs, rs, dz, n, 1, db, bCols, add)
-		}
+		f := weightFactors(o, a, dz, m, n)
+		gemm(ctx.Pool, bRows, bCols, m, f.a, f.ars, f.acs, f.b, f.brs, f.bcs, db, bCols, !isFresh(din, fresh, 1))
 	}
 	if dc := gradient[T](din, 2); dc != nil {
 		if isFresh(din, fresh, 2) {
@@ -228,4 +220,40 @@ func gemmBack[T float](ctx *Ctx, o *gemm, in, dout, din []tensor.Value, fresh []
 		}
 		addReduced(dc, in[2].Tensor.Shape(), T(o.beta), dy, dout[0].Tensor.Shape())
 	}
+}
+
+// factors is the operands of a product.
+type factors[T float] struct {
+	a, b               []T
+	ars, acs, brs, bcs int
+}
+
+// weightFactors is those of dB = A'ᵀ·dZ, or of its transpose, dZ being of m rows by n.
+func weightFactors[T float](o *gemm, a *tensor.Tensor, dz []T, m, n int) factors[T] {
+	f := factors[T]{a: tensor.Data[T](a), ars: 1, acs: a.Shape()[1], b: dz, brs: n, bcs: 1}
+	if o.transA {
+		f.ars, f.acs = m, 1
+	}
+	if o.transB {
+		f.a, f.ars, f.acs, f.b, f.brs, f.bcs = f.b, f.bcs, f.brs, f.a, f.acs, f.ars
+	}
+	return f
+}
+
+func (o *gemm) InPieces(in, dout []tensor.Value) bool {
+	if o.alpha != 1 || !present(dout, 0) || in[1].Tensor.DType() != tensor.Float32 {
+		return false
+	}
+	b := in[1].Tensor.Shape()
+	return kernel.SuitsEach32(b[0], b[1], dout[0].Tensor.Shape()[0])
+}
+
+func (o *gemm) BackwardPieces(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []bool, use func(at int, g []float32)) error {
+	if err := o.BackwardInto(ctx, in, out, dout, din, fresh); err != nil {
+		return err
+	}
+	b, m, n := in[1].Tensor.Shape(), dout[0].Tensor.Shape()[0], dout[0].Tensor.Shape()[1]
+	f := weightFactors(o, in[0].Tensor, gradient[float32](dout, 0), m, n)
+	kernel.GemmEach32(ctx.Pool, b[0], b[1], m, f.a, f.ars, f.acs, f.b, f.brs, f.bcs, use)
+	return nil
 }

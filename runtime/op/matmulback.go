@@ -25,6 +25,23 @@ func (matMul) BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []
 		func() { matMulBack(ctx, p, in, dout, din, kernel.Gemm64) })
 }
 
+func (matMul) InPieces(in, dout []tensor.Value) bool {
+	if !present(dout, 0) || in[1].Tensor.DType() != tensor.Float32 {
+		return false
+	}
+	p := newBatch(in[0].Tensor.Shape(), in[1].Tensor.Shape())
+	return p.rank == 0 && kernel.SuitsEach32(p.k, p.n, p.m)
+}
+
+func (o matMul) BackwardPieces(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []bool, use func(at int, g []float32)) error {
+	if err := o.BackwardInto(ctx, in, out, dout, din, fresh); err != nil {
+		return err
+	}
+	p := newBatch(in[0].Tensor.Shape(), in[1].Tensor.Shape())
+	kernel.GemmEach32(ctx.Pool, p.k, p.n, p.m, tensor.Data[float32](in[0].Tensor), 1, p.k, gradient[float32](dout, 0), p.n, 1, use)
+	return nil
+}
+
 // matMulBack is dA_i += dC_i·B_iᵀ and dB_i += A_iᵀ·dC_i for each product.
 func matMulBack[T float](ctx *Ctx, p batch, in, dout, din []tensor.Value, gemm gemmFunc[T]) {
 	x, y, dz := tensor.Data[T](in[0].Tensor), tensor.Data[T](in[1].Tensor), gradient[T](dout, 0)

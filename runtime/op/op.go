@@ -71,6 +71,19 @@ type Overwriter interface {
 	BackwardInto(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []bool) error
 }
 
+// A Piecewise op can give out the gradient of its second input in pieces, each of
+// which is used while it is in a cache, and never make it a whole.
+type Piecewise interface {
+	Overwriter
+	// InPieces reports whether that is the better way for values of these types.
+	InPieces(in, dout []tensor.Value) bool
+	// BackwardPieces is BackwardInto for the other inputs, whose gradients come first,
+	// and calls use with the gradient of in[1]: its elements from the at-th on, which are
+	// lost when use returns. No element of in[1] is read when its gradient has been given
+	// out. use is called in any order, several at a time perhaps from as many goroutines.
+	BackwardPieces(ctx *Ctx, in, out, dout, din []tensor.Value, fresh []bool, use func(at int, g []float32)) error
+}
+
 // An InPlace op computes an element of its first output from the element of
 // its first input at the same place, and from no other of it, where the two are
 // of one type: they may share memory. So may din[0], if it is fresh, and dout[0].

@@ -249,6 +249,15 @@ func (t *Tensor) SeeFrom(src *Tensor, at int) error {
 	return nil
 }
 
+// SeeData makes t, of float32, share the elements of v, of which there are as many, like See.
+func (t *Tensor) SeeData(v []float32) error {
+	if t.dtype != Float32 || len(v) != t.Len() {
+		return fmt.Errorf("cannot see %d float32 as %v", len(v), t)
+	}
+	t.data = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+	return nil
+}
+
 // Clone is a copy that shares nothing with t.
 func (t *Tensor) Clone() *Tensor {
 	c := New(t.dtype, t.shape...)

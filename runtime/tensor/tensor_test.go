@@ -241,6 +241,19 @@ func TestSeeFrom(t *testing.T) {
 	}
 }
 
+func TestSeeData(t *testing.T) {
+	x, v := New(Float32, 2), []float32{1, 2}
+	if err := x.SeeData(v); err != nil || Data[float32](x)[1] != 2 {
+		t.Errorf("found %v, error %v", Data[float32](x), err)
+	}
+	v[0] = 3
+	if Data[float32](x)[0] != 3 {
+		t.Error("the elements are not shared")
+	}
+	wantErr(t, x.SeeData(v[:1]), "cannot see 1 float32")
+	wantErr(t, New(Float64, 2).SeeData(v), "cannot see 2 float32")
+}
+
 func TestEqual(t *testing.T) {
 	x := Of([]float32{1, 0}, 2)
 	for _, c := range []struct {
