@@ -161,6 +161,10 @@ func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tens
 		}
 	}
 	rows, parts := m*taps, images*o.group
+	if s[0].in == 1 && s[0].out == 1 && s[1].in > 1 && places > 0 {
+		spreadLines(ctx, o, &s, src, weights, bias, dst, parts, c, m, gemm)
+		return nil
+	}
 	part := func(p *kernel.Pool, i int, cols []T) {
 		g := i % o.group
 		gemm(p, rows, places, c, weights[g*c*rows:], 1, rows, src[i*c*places:], places, 1, cols, places, false)
@@ -193,6 +197,93 @@ func spread[T float32 | float64](ctx *Ctx, o *convTranspose, x, w, bias, y *tens
 	}
 	done()
 	return nil
+}
+
+// foldCells is how many products spreadLines computes at a time: they stay in the L2 cache. Of foldRows rows the lines
+// of X are worth reading.
+const foldCells, foldRows = 128 << 10, 64
+
+// spreadLines is spread over two axes: a block of the output's lines at a time, with the lines of X that reach into
+// it.
+func spreadLines[T float32 | float64](ctx *Ctx, o *convTranspose, s *[maxSpatial]slide, x, w []T, bias *tensor.Tensor, y []T, parts, c, m int, gemm gemmFunc[T]) {
+	down, across := s[1], s[2]
+	taps, width := down.kernel*across.kernel, across.out
+	rows, places, plane := m*taps, down.out*width, down.in*across.in
+	span := down.extent() // neighbouring blocks look at so many lines both
+	cut := max(foldCells/(rows*width+1)*down.stride-span, 2*span, 4*down.stride)
+	cut = max(min(cut, (down.in+7)/8), 2*span)
+	blocks, some := (down.in+cut-1)/cut, max((m+3)/4, min(m, (foldRows+taps-1)/taps))
+	splits := (m + some - 1) / some // of the channels
+	tasks := blocks * splits
+	ctx.Pool.For(parts*tasks, max(1, gemmGrain/16*tasks/(c*rows*places+1)), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			i, top, m0 := t/tasks, t/splits%blocks*cut, t%splits*some
+			m1, bottom, g := min(m, m0+some), min(down.in, top+cut), i%o.group
+			first, end := down.reaching(top, bottom)
+			n := (end - first) * width
+			cols, done := floatsFor[T]((m1 - m0) * taps * n)
+			gemm(nil, (m1-m0)*taps, n, c, w[g*c*rows+m0*taps:], 1, rows, x[i*c*places+first*width:], places, 1, cols, n, false)
+			for k := m0; k < m1; k++ {
+				v := T(0)
+				if bias != nil {
+					v = tensor.Data[T](bias)[g*m+k]
+				}
+				image := y[(i*m+k)*plane+top*across.in : (i*m+k)*plane+bottom*across.in]
+				setAll(image, v)
+				foldLines(down, across, cols[(k-m0)*taps*n:(k-m0+1)*taps*n], first, end, image, top)
+			}
+			done()
+		}
+	})
+}
+
+// reaching is the range of outputs whose windows see inputs from lo to before hi.
+func (s slide) reaching(lo, hi int) (first, end int) {
+	first = min(max(0, (lo+s.before-s.extent()+s.stride)/s.stride), s.out)
+	end = min(s.out, (hi-1+s.before)/s.stride+1)
+	return first, max(first, end)
+}
+
+// foldLines is unfoldBack for lines of an image from top on, of columns [taps (end-first)·width] for the lines first to
+// before end of the positions.
+func foldLines[T float32 | float64](y, w slide, cols []T, first, end int, image []T, top int) {
+	n, lines := (end-first)*w.out, len(image)/w.in
+	for tap := range y.kernel * w.kernel {
+		ty, tx := tap/w.kernel, tap%w.kernel
+		for oy := first; oy < end; oy++ {
+			line := oy*y.stride + ty*y.dilation - y.before - top
+			if line < 0 || line >= lines {
+				continue
+			}
+			addSpaced(image[line*w.in:(line+1)*w.in], cols[tap*n+(oy-first)*w.out:][:w.out], tx*w.dilation-w.before, w.stride)
+		}
+	}
+}
+
+// addSpaced adds from[j] to to[at + j·step], where there is such an element.
+func addSpaced[T float32 | float64](to, from []T, at, step int) {
+	j0 := max(0, (step-1-at)/step)
+	j1 := min(len(from), (len(to)-at+step-1)/step)
+	if j0 >= j1 {
+		return
+	}
+	from, to = from[j0:j1], to[at+j0*step:]
+	switch step {
+	case 1:
+		to = to[:len(from)]
+		for j, v := range from {
+			to[j] += v
+		}
+	case 2:
+		to = to[:2*len(from)-1]
+		for j, v := range from {
+			to[2*j] += v
+		}
+	default:
+		for j, v := range from {
+			to[j*step] += v
+		}
+	}
 }
 
 // floatsFor is memory for one step; for float32, what was kept of an earlier one.
@@ -229,39 +320,43 @@ func spreadApart(ctx *Ctx, o *convTranspose, s *[maxSpatial]slide, x, w, bias, y
 	ky, kx := s[1].kernel, s[2].kernel
 	taps, lines, width := ky*kx, s[1].out, s[2].out
 	places, plane, rows := lines*width, s[1].in*s[2].in, m*taps
-	scratch := floatScratches.get(rows * places)
-	cols := *scratch
-	for i := range images * o.group {
-		g := i % o.group
-		for k := range rows {
-			v := float32(0)
-			if bias != nil {
-				v = bias[g*m+k/taps]
+	cut := max(1, min(foldCells/(rows*width+1), (lines+7)/8))
+	blocks := (lines + cut - 1) / cut
+	ctx.Pool.For(images*o.group*blocks, max(1, gemmGrain/16*blocks/(c*rows*places+1)), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			i, first := t/blocks, t%blocks*cut
+			g, end := i%o.group, min(lines, first+cut)
+			n := (end - first) * width
+			scratch := floatScratches.get(rows * n)
+			cols := *scratch
+			for k := range rows {
+				v := float32(0)
+				if bias != nil {
+					v = bias[g*m+k/taps]
+				}
+				kernel.Fill32(1, n, cols[k*n:], []float32{v})
 			}
-			kernel.Fill32(1, places, cols[k*places:], []float32{v})
-		}
-		kernel.GemmEpilogue32(ctx.Pool, rows, places, c, w[g*c*rows:], 1, rows, x[i*c*places:], places, 1, cols, places,
-			kernel.Epilogue32{Add: cols, AddStride: places})
-		ctx.Pool.For(m*lines, max(1, elementGrain/(taps*width)), func(lo, hi int) {
-			for r := lo; r < hi; r++ {
-				k, l := r/lines, r%lines
+			kernel.GemmEpilogue32(nil, rows, n, c, w[g*c*rows:], 1, rows, x[i*c*places+first*width:], places, 1, cols, n,
+				kernel.Epilogue32{Add: cols, AddStride: n})
+			for r := range m * (end - first) {
+				k, l := r/(end-first), r%(end-first)
 				for ty := range ky {
-					to := y[(i*m+k)*plane+(l*ky+ty)*kx*width:][:kx*width]
-					from := cols[(k*taps+ty*kx)*places+l*width:]
+					to := y[(i*m+k)*plane+((first+l)*ky+ty)*kx*width:][:kx*width]
+					from := cols[(k*taps+ty*kx)*n+l*width:]
 					if kx == 2 {
-						kernel.Interleave32(to, from[:width], from[places:])
+						kernel.Interleave32(to, from[:width], from[n:])
 						continue
 					}
 					for tx := range kx {
-						for j, v := range from[tx*places:][:width] {
+						for j, v := range from[tx*n:][:width] {
 							to[j*kx+tx] = v
 						}
 					}
 				}
 			}
-		})
-	}
-	floatScratches.Put(scratch)
+			floatScratches.Put(scratch)
+		}
+	})
 }
 
 // slides is how the kernel goes over the output, in convolution's terms.
@@ -292,14 +387,8 @@ func unfoldBack[T float32 | float64](s [maxSpatial]slide, cols, image []T) {
 				if iz < 0 || iz >= z.in || iy < 0 || iy >= y.in {
 					continue
 				}
-				to := image[(iz*y.in+iy)*w.in : (iz*y.in+iy+1)*w.in]
-				at := tx*w.dilation - w.before
-				for _, v := range row[(oz*y.out+oy)*w.out : (oz*y.out+oy+1)*w.out] {
-					if at >= 0 && at < w.in {
-						to[at] += v
-					}
-					at += w.stride
-				}
+				addSpaced(image[(iz*y.in+iy)*w.in:(iz*y.in+iy+1)*w.in], row[(oz*y.out+oy)*w.out:(oz*y.out+oy+1)*w.out],
+					tx*w.dilation-w.before, w.stride)
 			}
 		}
 	}
