@@ -51,3 +51,18 @@ func TestRandomNumbersAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations a run", n)
 	}
 }
+
+// Neither do Transpose and ReduceMean, also where they are shared out.
+func TestMovementAllocatesNothing(t *testing.T) {
+	for _, c := range largeMovement {
+		p := compile(t, movementModel(t, c.shape, c.perm, c.axes), runtime.Options{Threads: 2})
+		in := []tensor.Value{noise(4, c.shape...)}
+		out, err := p.Run(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := allocations(t, p, in, out); n != 0 {
+			t.Errorf("%s: %v allocations a run", c.name, n)
+		}
+	}
+}

@@ -9,12 +9,12 @@ import (
 
 // A modelBuilder makes a small model, and ends the test where that fails.
 type modelBuilder struct {
-	t *testing.T
+	t testing.TB
 	*graph.Model
 	g *graph.Graph
 }
 
-func newModel(t *testing.T) *modelBuilder {
+func newModel(t testing.TB) *modelBuilder {
 	m := &graph.Model{Graph: graph.New("test", nil), IRVersion: 8, Opsets: []graph.Opset{{Version: 17}}}
 	return &modelBuilder{t, m, m.Graph}
 }

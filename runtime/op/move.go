@@ -167,19 +167,33 @@ func (b box) toEnd(axis int) {
 // moveTiles copies a box whose last two axes are tiles, over all cores: along the last one the destination lies
 // together.
 func moveTiles[T tensor.Elem](p *kernel.Pool, to, from []T, b box) {
+	t := b.tiling()
+	p.For(t.count, t.grain, func(lo, hi int) { moveTilesIn(to, from, b, t, lo, hi) })
+}
+
+// A tiling is the pieces of a box's last two axes, high·wide elements each, as tasks.
+type tiling struct{ high, wide, across, down, count, grain int }
+
+func (b box) tiling() (t tiling) {
+	last := len(b.shape) - 1
+	m, n := b.shape[last-1], b.shape[last]
+	t.wide = min(n, 1024) // a piece of the last two axes that is worth a task
+	t.high = min(m, max(16, elementGrain/t.wide&^15))
+	t.across, t.down = (n-1)/t.wide+1, (m-1)/t.high+1
+	t.count, t.grain = product(b.shape[:last-1])*t.across*t.down, max(1, elementGrain/(t.wide*t.high))
+	return t
+}
+
+// moveTilesIn copies the pieces lo … hi−1.
+func moveTilesIn[T tensor.Elem](to, from []T, b box, by tiling, lo, hi int) {
 	last := len(b.shape) - 1
 	m, n := b.shape[last-1], b.shape[last]
 	ds, ss, step := b.dstStrides[last-1], b.srcStrides[last-1], b.srcStrides[last]
-	wide := min(n, 1024) // a piece of the last two axes that is worth a task
-	high := min(m, max(16, elementGrain/wide&^15))
-	across, down := (n-1)/wide+1, (m-1)/high+1
-	p.For(product(b.shape[:last-1])*across*down, max(1, elementGrain/(wide*high)), func(lo, hi int) {
-		for t := lo; t < hi; t++ {
-			i, j := t/across%down*high, t%across*wide
-			at, src := b.position(t/(across*down), last-1)
-			moveTile(to, from, at+i*ds+j, src+i*ss+j*step, min(high, m-i), min(wide, n-j), ds, ss, step)
-		}
-	})
+	for t := lo; t < hi; t++ {
+		i, j := t/by.across%by.down*by.high, t%by.across*by.wide
+		at, src := b.position(t/(by.across*by.down), last-1)
+		moveTile(to, from, at+i*ds+j, src+i*ss+j*step, min(by.high, m-i), min(by.wide, n-j), ds, ss, step)
+	}
 }
 
 // moveTile copies m rows of n elements, which lie together in to, and step apart in from; ds and ss lead to the
@@ -212,23 +226,43 @@ func (b box) rows(f func(at, src, n int)) { b.rowsIn(0, product(b.shape[:len(b.s
 
 // rowsIn is rows from the lo-th to before the hi-th.
 func (b box) rowsIn(lo, hi int, f func(at, src, n int)) {
+	n := b.shape[len(b.shape)-1]
+	b.groupsIn(lo, hi, func(at, src, runs, ds, ss int) {
+		for range runs {
+			f(at, src, n)
+			at += ds
+			src += ss
+		}
+	})
+}
+
+// groupsIn is rowsIn with one call for runs that are ds and ss apart.
+func (b box) groupsIn(lo, hi int, f func(at, src, runs, ds, ss int)) {
 	last := len(b.shape) - 1
+	if last == 0 {
+		f(b.dstAt, b.src, 1, 0, 0)
+		return
+	}
+	count, ds, ss := b.shape[last-1], b.dstStrides[last-1], b.srcStrides[last-1]
 	var room [8]int
 	idx := room[:]
-	if last > len(room) {
-		idx = make([]int, last)
+	if last-1 > len(room) {
+		idx = make([]int, last-1)
 	}
-	for i, rest := last-1, lo; i >= 0; i-- {
+	for i, rest := last-2, lo/count; i >= 0; i-- {
 		idx[i] = rest % b.shape[i]
 		rest /= b.shape[i]
 	}
-	at, src := b.position(lo, last)
-	for n := b.shape[last]; ; {
-		f(at, src, n)
-		if lo++; lo >= hi {
+	first := lo % count // of the runs along the axis before the innermost
+	at, src := b.position(lo-first, last)
+	for {
+		runs := min(count-first, hi-lo)
+		f(at+first*ds, src+first*ss, runs, ds, ss)
+		if lo += runs; lo >= hi {
 			return
 		}
-		for i := last - 1; i >= 0; i-- {
+		first = 0
+		for i := last - 2; i >= 0; i-- {
 			idx[i]++
 			at += b.dstStrides[i]
 			src += b.srcStrides[i]
