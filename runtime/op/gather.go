@@ -41,7 +41,7 @@ func indices(p *kernel.Pool, t *tensor.Tensor, d int) ([]int, error) {
 
 // indicesAs is indices of a list; ok is false where one is outside the axis.
 func indicesAs[T int32 | int64](p *kernel.Pool, v []T, d int) (out []int, ok bool) {
-	out = make([]int, len(v))
+	out = *placeScratches.get(len(v))
 	var outside atomic.Bool
 	p.For(len(v), elementGrain, func(lo, hi int) {
 		out, bad := out[lo:hi], false
@@ -169,6 +169,7 @@ func (o *gather) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
+	defer placeScratches.give(at)
 	inner := product(x.Shape()[axis+1:])
 	return takeRuns(ctx.Pool, "Gather", y, x, product(x.Shape()[:axis]), d*inner, at, inner, inner)
 }
@@ -298,6 +299,7 @@ func (o *gatherElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
+	defer placeScratches.give(pos)
 	return takeRuns(ctx.Pool, "GatherElements", out[0].Tensor, in[0].Tensor, 1, 0, pos, 1, 1)
 }
 
@@ -361,7 +363,7 @@ func slicePositions(p *kernel.Pool, x, at *tensor.Tensor, batchDims int) (pos []
 	depth := at.Shape()[last]
 	axes := x.Shape()[batchDims : batchDims+depth]
 	size = product(x.Shape()[batchDims+depth:])
-	pos = make([]int, product(at.Shape()[:last]))
+	pos = *placeScratches.get(product(at.Shape()[:last]))
 	perBatch := product(at.Shape()[batchDims:last])
 	var bad int
 	switch at.DType() {
@@ -422,6 +424,7 @@ func (o *gatherND) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
+	defer placeScratches.give(pos)
 	return takeRuns(ctx.Pool, "GatherND", out[0].Tensor, in[0].Tensor, 1, 0, pos, 1, size)
 }
 

@@ -82,7 +82,13 @@ func (o *scatterElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	return scatter(ctx, o.reduce, x, updates, y, pos, 1)
+	defer placeScratches.give(pos)
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil {
+		return err
+	}
+	lines, _, inner := around(in[1].Tensor.Shape(), axis)
+	return scatter(ctx, o.reduce, x, updates, y, scattering{pos, 1, lines, inner})
 }
 
 // scatterND copies its input and changes slices of it: the last axis of the
@@ -119,7 +125,8 @@ func (o *scatterND) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	return scatter(ctx, o.reduce, in[0].Tensor, in[2].Tensor, out[0].Tensor, pos, size)
+	defer placeScratches.give(pos)
+	return scatter(ctx, o.reduce, in[0].Tensor, in[2].Tensor, out[0].Tensor, scattering{pos, size, 1, 1})
 }
 
 func (o *scatterElements) hasGradient() bool { return o.reduce.linear() }
@@ -175,81 +182,4 @@ func scatterFrom[T float](r scatterRule, pos []int, size int, dout, din []tensor
 	if r == "none" && dx != nil {
 		addTo(dx, dy)
 	}
-}
-
-// scatter copies x to y and puts the k-th size elements of updates to pos[k],
-// in order, so that of two to one place the later wins.
-func scatter(ctx *Ctx, reduce scatterRule, x, updates, y *tensor.Tensor, pos []int, size int) error {
-	if d := x.DType(); reduce != "none" && (d == tensor.Float16 || d == tensor.BFloat16) {
-		return viaFloat32(ctx, scatterWide{reduce, pos, size}, []tensor.Value{tensor.ValueOf(x), tensor.ValueOf(updates)}, []tensor.Value{tensor.ValueOf(y)})
-	}
-	if err := y.CopyFrom(x); err != nil {
-		return err
-	}
-	if reduce == "none" {
-		to, from, err := cellsPair("Scatter", y, updates)
-		if err != nil {
-			return err
-		}
-		for k, p := range pos {
-			to.copy(p, from, k*size, size)
-		}
-		return nil
-	}
-	switch y.DType() {
-	case tensor.Float32:
-		return reduceInto[float32](reduce, y, updates, pos, size)
-	case tensor.Float64:
-		return reduceInto[float64](reduce, y, updates, pos, size)
-	case tensor.Int8:
-		return reduceInto[int8](reduce, y, updates, pos, size)
-	case tensor.Int16:
-		return reduceInto[int16](reduce, y, updates, pos, size)
-	case tensor.Int32:
-		return reduceInto[int32](reduce, y, updates, pos, size)
-	case tensor.Int64:
-		return reduceInto[int64](reduce, y, updates, pos, size)
-	case tensor.Uint8:
-		return reduceInto[uint8](reduce, y, updates, pos, size)
-	case tensor.Uint16:
-		return reduceInto[uint16](reduce, y, updates, pos, size)
-	case tensor.Uint32:
-		return reduceInto[uint32](reduce, y, updates, pos, size)
-	case tensor.Uint64:
-		return reduceInto[uint64](reduce, y, updates, pos, size)
-	}
-	return &Unsupported{OpType: "Scatter", Detail: fmt.Sprintf("with reduction %s for %v", reduce, y.DType())}
-}
-
-// scatterWide is scatter on positions that are known, for viaFloat32.
-type scatterWide struct {
-	reduce scatterRule
-	pos    []int
-	size   int
-}
-
-func (scatterWide) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) { return in[:1], nil }
-
-func (o scatterWide) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	return scatter(ctx, o.reduce, in[0].Tensor, in[1].Tensor, out[0].Tensor, o.pos, o.size)
-}
-
-func reduceInto[T integer | float32 | float64](reduce scatterRule, y, updates *tensor.Tensor, pos []int, size int) error {
-	to, from := tensor.Data[T](y), tensor.Data[T](updates)
-	for k, p := range pos {
-		dst := to[p : p+size]
-		for i, v := range from[k*size : (k+1)*size] {
-			switch reduce {
-			case "add":
-				dst[i] += v
-			case "mul":
-				dst[i] *= v
-			case "min":
-				dst[i] = min(dst[i], v)
-			case "max":
-				dst[i] = max(dst[i], v)
-			}
-		}
-	}
-	return nil
 }

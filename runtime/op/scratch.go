@@ -18,8 +18,12 @@ func (p *scratchPool[T]) get(n int) *[]T {
 	return s
 }
 
+// give gives back memory that is no longer in a pointer, or that never came from here.
+func (p *scratchPool[T]) give(s []T) { p.Put(&s) }
+
 var (
 	floatScratches scratchPool[float32]
 	wideScratches  scratchPool[float64]
 	intScratches   scratchPool[int32]
+	placeScratches scratchPool[int]
 )

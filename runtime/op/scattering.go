@@ -1,0 +1,196 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
+	"bilinc/runtime/tensor"
+)
+
+// A scattering is where updates go: the k-th size elements to pos[k], in order, so that of two to one place the
+// later wins. Seen as [lines … inner], two updates that differ in their line, or in their place behind it, never meet.
+type scattering struct {
+	pos          []int
+	size         int
+	lines, inner int
+}
+
+// A wave is a part of a scattering: the elements e0 to before e1 of the updates k0 to before k1 that begin at least
+// and before most.
+type wave struct{ k0, k1, e0, e1, least, most int }
+
+// share calls f for waves that make up the scattering over total elements, on all cores. No two that run at a time
+// meet in an element, and those that meet come in order.
+func (s *scattering) share(p *kernel.Pool, total int, f func(wave)) {
+	n := len(s.pos)
+	all := wave{0, n, 0, s.size, 0, math.MaxInt}
+	switch threads := p.Threads(); {
+	case n == 0:
+	case threads == 1 || n*s.size <= elementGrain:
+		f(all)
+	case s.lines*s.inner > 1:
+		cut := s.inner // of what is behind an axis, where there are few lines
+		if s.lines < 16 {
+			cut = min(cut, max(16, (s.inner*s.lines+15)/16))
+		}
+		cuts, along := (s.inner+cut-1)/cut, n/(s.lines*s.inner)
+		p.For(s.lines*cuts, max(1, elementGrain/(along*cut)), func(lo, hi int) {
+			for t := lo; t < hi; t++ {
+				first, from := t/cuts*along*s.inner, t%cuts*cut
+				w := all
+				if cut == s.inner {
+					w.k0, w.k1 = first, first+along*s.inner
+					f(w)
+					continue
+				}
+				for i := range along {
+					w.k0, w.k1 = first+i*s.inner+from, first+i*s.inner+min(s.inner, from+cut)
+					f(w)
+				}
+			}
+		})
+	default: // each part is of the elements, and looks for the updates that go there
+		parts := threads
+		if s.size >= 16 {
+			parts = min(n, 8*threads)
+		}
+		p.For(parts, 1, func(lo, hi int) {
+			w := all
+			w.least, w.most = total/parts*lo, total/parts*hi
+			if hi == parts {
+				w.most = total
+			}
+			f(w)
+		})
+	}
+}
+
+// scatter copies x to y and puts updates there.
+func scatter(ctx *Ctx, reduce scatterRule, x, updates, y *tensor.Tensor, s scattering) error {
+	d := x.DType()
+	if reduce != "none" && (d == tensor.Float16 || d == tensor.BFloat16) {
+		return viaFloat32(ctx, scatterWide{reduce, s}, []tensor.Value{tensor.ValueOf(x), tensor.ValueOf(updates)}, []tensor.Value{tensor.ValueOf(y)})
+	}
+	if d == tensor.String {
+		if err := y.CopyFrom(x); err != nil {
+			return err
+		}
+	} else {
+		to, from := y.Bytes(), x.Bytes()
+		ctx.Pool.For(len(to), 4*elementGrain, func(lo, hi int) { copy(to[lo:hi], from[lo:hi]) })
+	}
+	if reduce == "none" {
+		return scatterCells(ctx, y, updates, &s)
+	}
+	switch d {
+	case tensor.Float32:
+		reduceInto[float32](ctx, reduce, y, updates, &s)
+	case tensor.Float64:
+		reduceInto[float64](ctx, reduce, y, updates, &s)
+	case tensor.Int8:
+		reduceInto[int8](ctx, reduce, y, updates, &s)
+	case tensor.Int16:
+		reduceInto[int16](ctx, reduce, y, updates, &s)
+	case tensor.Int32:
+		reduceInto[int32](ctx, reduce, y, updates, &s)
+	case tensor.Int64:
+		reduceInto[int64](ctx, reduce, y, updates, &s)
+	case tensor.Uint8:
+		reduceInto[uint8](ctx, reduce, y, updates, &s)
+	case tensor.Uint16:
+		reduceInto[uint16](ctx, reduce, y, updates, &s)
+	case tensor.Uint32:
+		reduceInto[uint32](ctx, reduce, y, updates, &s)
+	case tensor.Uint64:
+		reduceInto[uint64](ctx, reduce, y, updates, &s)
+	default:
+		return &Unsupported{OpType: "Scatter", Detail: fmt.Sprintf("with reduction %s for %v", reduce, d)}
+	}
+	return nil
+}
+
+// scatterWide is scatter on positions that are known, for viaFloat32.
+type scatterWide struct {
+	reduce scatterRule
+	scattering
+}
+
+func (scatterWide) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) { return in[:1], nil }
+
+func (o scatterWide) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	return scatter(ctx, o.reduce, in[0].Tensor, in[1].Tensor, out[0].Tensor, o.scattering)
+}
+
+// scatterCells replaces elements of whatever type.
+func scatterCells(ctx *Ctx, y, updates *tensor.Tensor, s *scattering) error {
+	if y.DType() == tensor.String {
+		replaceIn[string](ctx, y, updates, s)
+		return nil
+	}
+	switch y.DType().Bits() {
+	case 8:
+		replaceIn[uint8](ctx, y, updates, s)
+	case 16:
+		replaceIn[uint16](ctx, y, updates, s)
+	case 32:
+		replaceIn[uint32](ctx, y, updates, s)
+	case 64:
+		replaceIn[uint64](ctx, y, updates, s)
+	case 128:
+		replaceIn[complex128](ctx, y, updates, s)
+	default:
+		return unsupportedType("Scatter", y.DType())
+	}
+	return nil
+}
+
+func replaceIn[T tensor.Elem](ctx *Ctx, y, updates *tensor.Tensor, s *scattering) {
+	to, from, size := tensor.Data[T](y), tensor.Data[T](updates), s.size
+	s.share(ctx.Pool, len(to), func(w wave) {
+		for k := w.k0; k < w.k1; k++ {
+			switch p := s.pos[k]; {
+			case p < w.least || p >= w.most:
+			case size == 1:
+				to[p] = from[k]
+			default:
+				copy(to[p+w.e0:p+w.e1], from[k*size+w.e0:])
+			}
+		}
+	})
+}
+
+func reduceInto[T integer | float32 | float64](ctx *Ctx, reduce scatterRule, y, updates *tensor.Tensor, s *scattering) {
+	to, from, size := tensor.Data[T](y), tensor.Data[T](updates), s.size
+	rule := [...]scatterRule{"add", "mul", "min", "max"}
+	code := slices.Index(rule[:], reduce)
+	s.share(ctx.Pool, len(to), func(w wave) {
+		for k := w.k0; k < w.k1; k++ {
+			p := s.pos[k]
+			if p < w.least || p >= w.most {
+				continue
+			}
+			src, dst := from[k*size+w.e0:k*size+w.e1], to[p+w.e0:p+w.e1]
+			switch code {
+			case 0:
+				for i, v := range src {
+					dst[i] += v
+				}
+			case 1:
+				for i, v := range src {
+					dst[i] *= v
+				}
+			case 2:
+				for i, v := range src {
+					dst[i] = min(dst[i], v)
+				}
+			case 3:
+				for i, v := range src {
+					dst[i] = max(dst[i], v)
+				}
+			}
+		}
+	})
+}
