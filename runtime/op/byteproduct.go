@@ -8,43 +8,36 @@ import (
 // Products of bytes are products of float32, in which integers up to 2²⁴ are exact: as many terms at a time as do
 // not get beyond that, whatever they are.
 
-// A centredMatrix is the elements of an 8-bit tensor less its zero points, in float32.
-type centredMatrix struct {
-	data []float32
-	most int // none is larger in magnitude
-	kept *[]float32
+// A widening makes float32 of the elements of an 8-bit matrix less its zero points.
+type widening struct {
+	most  int // none is larger in magnitude
+	width int
+	// fill writes the columns c0 to before c1 of the rows r0 to before r1, one row after the other.
+	fill func(to []float32, r0, r1, c0, c1 int)
 }
 
-// done gives the memory back.
-func (c *centredMatrix) done() { floatScratches.Put(c.kept) }
-
-// centred takes zero points from the elements of a matrix (or stack): there is one for every line (row, or column),
-// or one for all.
-func centred(ctx *Ctx, x, zero *tensor.Tensor, columns bool) (centredMatrix, error) {
+// widened is the widening of a matrix (or stack) of so many columns. There is a zero point for every line (row, or
+// column), or one for all.
+func widened(x, zero *tensor.Tensor, width int, columns bool) (widening, error) {
 	z := []int{0}
 	if zero != nil {
 		var ok bool
 		if z, ok = intsIn(zero); !ok {
-			return centredMatrix{}, unsupportedType("MatMulInteger", zero.DType())
+			return widening{}, unsupportedType("MatMulInteger", zero.DType())
 		}
-	}
-	width := 1
-	if x.Rank() > 0 {
-		width = x.Shape()[x.Rank()-1]
 	}
 	switch x.DType() {
 	case tensor.Uint8:
-		return lessZeros(ctx, tensor.Data[uint8](x), z, width, columns), nil
+		return lessZeros(tensor.Data[uint8](x), z, width, columns), nil
 	case tensor.Int8:
-		return lessZeros(ctx, tensor.Data[int8](x), z, width, columns), nil
+		return lessZeros(tensor.Data[int8](x), z, width, columns), nil
 	}
-	return centredMatrix{}, unsupportedType("MatMulInteger", x.DType())
+	return widening{}, unsupportedType("MatMulInteger", x.DType())
 }
 
 // lessZeros takes zero points from rows of width elements.
-func lessZeros[T kernel.Byte](ctx *Ctx, v []T, zeros []int, width int, columns bool) centredMatrix {
-	kept := floatScratches.get(len(v))
-	out := centredMatrix{data: *kept, kept: kept}
+func lessZeros[T kernel.Byte](v []T, zeros []int, width int, columns bool) widening {
+	out := widening{width: width}
 	least, largest := 0, 255
 	if none := T(0); none-1 < none {
 		least, largest = -128, 127
@@ -54,28 +47,35 @@ func lessZeros[T kernel.Byte](ctx *Ctx, v []T, zeros []int, width int, columns b
 		wide[i] = float32(z)
 		out.most = max(out.most, largest-z, z-least)
 	}
-	switch {
-	case len(zeros) == 1:
-		ctx.Pool.For(len(v), elementGrain, func(lo, hi int) {
-			kernel.Dequantize8(out.data[lo:hi], v[lo:hi], one32, wide)
-		})
-	case width == 0:
-	case columns:
-		ones, zero := make([]float32, width), make([]float32, width)
-		setAll(ones, 1)
-		for i := range zero {
-			zero[i] = wide[i%len(wide)]
+	var ones []float32 // for zero points of columns
+	if columns && len(zeros) > 1 {
+		ones, wide = make([]float32, width), make([]float32, width)
+		for i := range ones {
+			ones[i], wide[i] = 1, float32(zeros[i%len(zeros)])
 		}
-		sharedRows(ctx, len(v)/width, width, func(r int) {
-			kernel.Dequantize8(out.data[r*width:(r+1)*width], v[r*width:(r+1)*width], ones, zero)
-		})
-	default:
-		sharedRows(ctx, len(v)/width, width, func(r int) {
+	}
+	out.fill = func(to []float32, r0, r1, c0, c1 int) {
+		n := c1 - c0
+		for r := r0; r < r1; r++ {
+			row, from := to[(r-r0)*n:(r-r0+1)*n], v[r*width+c0:r*width+c1]
+			if ones != nil {
+				kernel.Dequantize8(row, from, ones[c0:c1], wide[c0:c1])
+				continue
+			}
 			at := r % len(wide)
-			kernel.Dequantize8(out.data[r*width:(r+1)*width], v[r*width:(r+1)*width], one32, wide[at:at+1])
-		})
+			kernel.Dequantize8(row, from, one32, wide[at:at+1])
+		}
 	}
 	return out
+}
+
+// all is the whole matrix, in memory that floatScratches takes back.
+func (w *widening) all(ctx *Ctx, elements int) *[]float32 {
+	kept := floatScratches.get(elements)
+	if w.width > 0 {
+		sharedRows(ctx, elements/w.width, w.width, func(r int) { w.fill((*kept)[r*w.width:], r, r+1, 0, w.width) })
+	}
+	return kept
 }
 
 // sharedRows calls f for each row of so many elements, over all cores.
@@ -88,42 +88,63 @@ func sharedRows(ctx *Ctx, rows, width int, f func(r int)) {
 }
 
 // exactTerms is how many products of elements of two matrices float32 adds up without rounding, in any order.
-func exactTerms(a, b centredMatrix) int { return 1 << 24 / max(1, a.most*b.most) }
+func exactTerms(a, b widening) int { return 1 << 24 / max(1, a.most*b.most) }
+
+// The rows and columns of a product that are a task, and the terms that it widens at a time: a core makes what it
+// reads, in its own cache, out of bytes, which take a quarter of the way from one core to the other.
+const byteRows, byteCols, byteTerms = 256, 256, 512
 
 // byteProduct is numpy.matmul of two 8-bit tensors less their zero points.
 func byteProduct(ctx *Ctx, a, b, aZero, bZero *tensor.Tensor, c []int32) error {
-	x, err := centred(ctx, a, aZero, false)
-	if err != nil {
-		return err
-	}
-	defer x.done()
-	y, err := centred(ctx, b, bZero, b.Rank() > 1)
-	if err != nil {
-		return err
-	}
-	defer y.done()
 	p := newBatch(a.Shape(), b.Shape())
-	size, terms := p.m*p.n, exactTerms(x, y)
-	ctx.Pool.For(p.count, gemmGrain/max(1, size*p.k), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
+	x, err := widened(a, aZero, p.k, false)
+	if err != nil {
+		return err
+	}
+	y, err := widened(b, bZero, p.n, b.Rank() > 1)
+	if err != nil {
+		return err
+	}
+	if len(c) == 0 || p.k == 0 {
+		clear(c)
+		return nil
+	}
+	mb, nb := min(p.m, byteRows), min(p.n, byteCols)
+	if p.m <= byteRows/2 {
+		nb = min(p.n, byteCols/2) // there are few rows, so few tasks
+	}
+	down, across, terms := (p.m+mb-1)/mb, (p.n+nb-1)/nb, exactTerms(x, y)
+	ctx.Pool.For(p.count*down*across, max(1, gemmGrain/(mb*nb*p.k)), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			i, i0, j0 := t/(down*across), t/across%down*mb, t%across*nb
 			ai, bi := p.operands(i)
-			gemmExact(ctx.Pool, p.m, p.n, p.k, terms, x.data[ai:], y.data[bi:], c[i*size:(i+1)*size])
+			blockOfBytes(x, y, ai/p.k+i0, ai/p.k+min(p.m, i0+mb), bi/p.n, p.k, j0, min(p.n, j0+nb), terms, c[(i*p.m+i0)*p.n+j0:], p.n)
 		}
 	})
 	return nil
 }
 
-// gemmExact is C[m n] = A[m k]·B[k n] for matrices of integers of whose products so many terms add up exactly.
-func gemmExact(p *kernel.Pool, m, n, k, terms int, a, b []float32, c []int32) {
-	if k == 0 {
-		clear(c)
-	}
-	scratch := floatScratches.get(m * n)
+// blockOfBytes computes columns j0 to before j1 of the product of rows i0 to before i1 of A and the k rows of B from l0
+// on, of whose terms so many add up exactly.
+func blockOfBytes(a, b widening, i0, i1, l0, k, j0, j1, terms int, c []int32, ldc int) {
+	m, n, most := i1-i0, j1-j0, min(k, byteTerms, terms)
+	scratch := floatScratches.get((m+n)*most + m*n)
 	defer floatScratches.Put(scratch)
-	z := *scratch
-	for k0 := 0; k0 < k; k0 += terms {
-		kernel.Gemm32(p, m, n, min(terms, k-k0), a[k0:], k, 1, b[k0*n:], n, 1, z, n, false)
-		truncate(p, c, z, k0 > 0)
+	x, rest := (*scratch)[:m*most], (*scratch)[m*most:]
+	y, z := rest[:most*n], rest[most*n:]
+	summed, add := 0, false // the terms that are in z; whether there are any in C
+	for k0 := 0; k0 < k; k0 += most {
+		some := min(most, k-k0)
+		a.fill(x, i0, i1, k0, k0+some)
+		b.fill(y, l0+k0, l0+k0+some, j0, j1)
+		kernel.Gemm32(nil, m, n, some, x, some, 1, y, n, 1, z, n, summed > 0)
+		if summed += some; summed+most <= terms && k0+some < k {
+			continue
+		}
+		for r := range m {
+			kernel.Truncate32(c[r*ldc:r*ldc+n], z[r*n:(r+1)*n], add)
+		}
+		summed, add = 0, true
 	}
 }
 
@@ -135,25 +156,22 @@ func truncate(p *kernel.Pool, y []int32, x []float32, add bool) {
 // convolveBytes is the convolution of X and W less their zero points, W's one for each output channel or for
 // all, into int32.
 func convolveBytes(ctx *Ctx, o *conv, x, w, xZero, wZero, bias, y *tensor.Tensor) error {
-	u, err := centred(ctx, x, xZero, false)
+	u, err := widened(x, xZero, product(x.Shape()[2:]), false)
 	if err != nil {
 		return err
 	}
-	defer u.done()
-	rows, err := w.Reshaped(w.Shape()[0], product(w.Shape()[1:])) // one for each output channel
+	v, err := widened(w, wZero, product(w.Shape()[1:]), false) // a row for each output channel
 	if err != nil {
 		return err
 	}
-	v, err := centred(ctx, rows, wZero, false)
-	if err != nil {
-		return err
-	}
-	defer v.done()
+	images, weights := u.all(ctx, x.Len()), v.all(ctx, w.Len())
+	defer floatScratches.Put(images)
+	defer floatScratches.Put(weights)
 	acc := tensor.Data[int32](y)
 	if terms := exactTerms(u, v); x.Rank() <= 4 && product(w.Shape()[2:]) <= terms {
-		err = convolveExact(ctx, o, x.Shape(), w.Shape(), terms, u.data, v.data, y.Shape(), acc)
+		err = convolveExact(ctx, o, x.Shape(), w.Shape(), terms, *images, *weights, y.Shape(), acc)
 	} else {
-		err = convolveWide(ctx, o, tensor.Of(u.data, x.Shape()...), tensor.Of(v.data, w.Shape()...), y.Shape(), acc)
+		err = convolveWide(ctx, o, tensor.Of(*images, x.Shape()...), tensor.Of(*weights, w.Shape()...), y.Shape(), acc)
 	}
 	if err != nil || bias == nil {
 		return err

@@ -24,7 +24,7 @@ func randomBytes(r *rand.Rand, d tensor.DType, extreme bool, shape ...int) *tens
 	return t
 }
 
-// plainCentred is what centred gives, element by element, as int32.
+// plainCentred is the elements less their zero points, one by one.
 func plainCentred(t *testing.T, x, zero *tensor.Tensor, columns bool) []int32 {
 	t.Helper()
 	v, err := tensor.Int64s(x)
@@ -51,7 +51,7 @@ func plainCentred(t *testing.T, x, zero *tensor.Tensor, columns bool) []int32 {
 func TestByteProduct(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	types := []tensor.DType{tensor.Uint8, tensor.Int8}
-	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 258}, {4, 7, 259}, {17, 33, 700}, {5, 40, 2100}, {2, 3, 0}} {
+	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 258}, {4, 7, 259}, {17, 33, 700}, {5, 40, 2100}, {2, 3, 0}, {300, 290, 60}, {260, 3, 1500}} {
 		m, n, k := s[0], s[1], s[2]
 		for c := range 16 {
 			da, db, extreme, lines := types[c&1], types[c>>1&1], c&4 != 0, c&8 != 0
