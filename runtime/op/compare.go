@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -101,25 +102,25 @@ func (o *compare) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch a.DType() {
 	case tensor.Float32:
-		zipShared(ctx.Pool, a, b, c, compareAs[float32](o))
+		compareNumbers[float32](ctx.Pool, o, a, b, c)
 	case tensor.Float64:
-		zipShared(ctx.Pool, a, b, c, compareAs[float64](o))
+		compareNumbers[float64](ctx.Pool, o, a, b, c)
 	case tensor.Int64:
-		zipShared(ctx.Pool, a, b, c, compareAs[int64](o))
+		compareNumbers[int64](ctx.Pool, o, a, b, c)
 	case tensor.Int32:
-		zipShared(ctx.Pool, a, b, c, compareAs[int32](o))
+		compareNumbers[int32](ctx.Pool, o, a, b, c)
 	case tensor.Int16:
-		zipShared(ctx.Pool, a, b, c, compareAs[int16](o))
+		compareNumbers[int16](ctx.Pool, o, a, b, c)
 	case tensor.Int8:
-		zipShared(ctx.Pool, a, b, c, compareAs[int8](o))
+		compareNumbers[int8](ctx.Pool, o, a, b, c)
 	case tensor.Uint64:
-		zipShared(ctx.Pool, a, b, c, compareAs[uint64](o))
+		compareNumbers[uint64](ctx.Pool, o, a, b, c)
 	case tensor.Uint32:
-		zipShared(ctx.Pool, a, b, c, compareAs[uint32](o))
+		compareNumbers[uint32](ctx.Pool, o, a, b, c)
 	case tensor.Uint16:
-		zipShared(ctx.Pool, a, b, c, compareAs[uint16](o))
+		compareNumbers[uint16](ctx.Pool, o, a, b, c)
 	case tensor.Uint8:
-		zipShared(ctx.Pool, a, b, c, compareAs[uint8](o))
+		compareNumbers[uint8](ctx.Pool, o, a, b, c)
 	case tensor.String:
 		zipShared(ctx.Pool, a, b, c, compareAs[string](o))
 	case tensor.Bool:
@@ -134,6 +135,68 @@ func (o *compare) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return unsupportedType(o.name, a.DType())
 	}
 	return nil
+}
+
+// compareBlock is the number of elements that are compared at once.
+const compareBlock = 256
+
+// compareNumbers compares element by element without a branch: what comes out may well be without a pattern.
+func compareNumbers[T number](p *kernel.Pool, o *compare, a, b, c *tensor.Tensor) {
+	if o.less { // x < y is y > x
+		a, b = b, a
+	}
+	x, y, z := tensor.Data[T](a), tensor.Data[T](b), tensor.Data[uint8](c)
+	newWalk(c.Shape(), a.Shape(), b.Shape()).share(p, func(at, n int, offs, steps []int) {
+		var rooms [2][compareBlock]T
+		for k := 0; k < n; k += compareBlock {
+			out := z[at+k : at+min(n, k+compareBlock)]
+			v := steppedBlock(&rooms[0], x, offs[0]+k*steps[0], steps[0], len(out))
+			w := steppedBlock(&rooms[1], y, offs[1]+k*steps[1], steps[1], len(out))
+			compareRow(o, out, v, w)
+		}
+	})
+}
+
+// compareRow compares v with w; where o says less they have changed places.
+func compareRow[T number](o *compare, out []uint8, v, w []T) {
+	out, w = out[:len(v)], w[:len(v)]
+	switch {
+	case !o.less && !o.greater:
+		for i, v := range v {
+			out[i] = asByte(v == w[i])
+		}
+	case o.equal:
+		for i, v := range v {
+			out[i] = asByte(v >= w[i])
+		}
+	default:
+		for i, v := range v {
+			out[i] = asByte(v > w[i])
+		}
+	}
+}
+
+// steppedBlock is n elements of x from a position on, which it copies to room where they do not lie together.
+func steppedBlock[T number](room *[compareBlock]T, x []T, at, step, n int) []T {
+	if step == 1 {
+		return x[at : at+n]
+	}
+	if step == 0 {
+		setAll(room[:n], x[at])
+		return room[:n]
+	}
+	for i := range room[:n] {
+		room[i] = x[at+i*step]
+	}
+	return room[:n]
+}
+
+// asByte is a bool as it lies in memory.
+func asByte(v bool) uint8 {
+	if v {
+		return 1
+	}
+	return 0
 }
 
 // logic is And, Or or Xor of two boolean inputs.
@@ -294,7 +357,12 @@ func choose[T tensor.Elem](ctx *Ctx, in []tensor.Value, out *tensor.Tensor) {
 	cond, x, y, z := tensor.Data[bool](c), tensor.Data[T](a), tensor.Data[T](b), tensor.Data[T](out)
 	newWalk(out.Shape(), c.Shape(), a.Shape(), b.Shape()).share(ctx.Pool, func(at, n int, offs, steps []int) {
 		p, i, j := offs[0], offs[1], offs[2]
-		for k := at; k < at+n; k++ {
+		z := z[at : at+n]
+		if steps[0] == 1 && steps[1] <= 1 && steps[2] <= 1 {
+			chooseRow(z, cond[p:p+n], x[i:], y[j:], steps[1], steps[2])
+			return
+		}
+		for k := range z {
 			v := y[j]
 			if cond[p] {
 				v = x[i]
@@ -305,6 +373,50 @@ func choose[T tensor.Elem](ctx *Ctx, in []tensor.Value, out *tensor.Tensor) {
 			j += steps[2]
 		}
 	})
+}
+
+// chooseRow is choose where the conditions lie together and the operands' steps are 1 or 0. Both elements are read, so
+// that the processor need not guess which one it is.
+func chooseRow[T tensor.Elem](z []T, cond []bool, x, y []T, xs, ys int) {
+	cond = cond[:len(z)]
+	switch {
+	case xs == 1 && ys == 1:
+		x, y = x[:len(z)], y[:len(z)]
+		for k, c := range cond {
+			v, w := y[k], x[k]
+			if c {
+				v = w
+			}
+			z[k] = v
+		}
+	case xs == 1:
+		x, other := x[:len(z)], y[0]
+		for k, c := range cond {
+			v, w := other, x[k]
+			if c {
+				v = w
+			}
+			z[k] = v
+		}
+	case ys == 1:
+		y, other := y[:len(z)], x[0]
+		for k, c := range cond {
+			v, w := y[k], other
+			if c {
+				v = w
+			}
+			z[k] = v
+		}
+	default:
+		other, one := y[0], x[0]
+		for k, c := range cond {
+			v := other
+			if c {
+				v = one
+			}
+			z[k] = v
+		}
+	}
 }
 
 func (where) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {

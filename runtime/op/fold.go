@@ -31,38 +31,98 @@ func reduceAs[T, A number](p *kernel.Pool, name string, x, y *tensor.Tensor, mas
 	case foldMin:
 		setAll(acc, hi)
 	}
-	c.each(p, func(b box, _ int) {
-		columns := b.dstStrides[len(b.shape)-1] != 0
-		b.rows(func(at, from, n int) {
+	c.each(p, func(b box, _ int) { foldBox(f, acc, src, b) })
+	joinBlocks(acc, c.outs, f)
+	p.For(outs, elementGrain/4, func(lo, hi int) { finish(name, dst[lo:hi], acc[lo:hi], n) })
+}
+
+// fewColumns is how many neighbours at most are folded each by itself, down all rows, rather than row by row.
+const fewColumns = 8
+
+// foldBox folds a part of src into acc.
+func foldBox[T, A number](f folding, acc []A, src []T, b box) {
+	last := len(b.shape) - 1
+	n, columns := b.shape[last], b.dstStrides[last] != 0
+	b.groupsIn(0, product(b.shape[:last]), func(at, from, runs, ds, ss int) {
+		if columns && ds == 0 && n <= fewColumns {
+			for j := range n {
+				acc[at+j] = foldDown(f, acc[at+j], src[from+j:], ss, runs)
+			}
+			return
+		}
+		for range runs {
 			if row := src[from : from+n]; columns {
 				foldColumns(f, acc[at:at+n], row)
 			} else {
 				acc[at] = foldRow(f, acc[at], row)
 			}
-		})
-	})
-	joinBlocks(acc, c.outs, f)
-	p.For(outs, elementGrain, func(lo, hi int) {
-		for j, a := range acc[lo:hi] {
-			dst[lo+j] = finish[T](name, a, n)
+			at += ds
+			from += ss
 		}
 	})
 }
 
-// finish is the result of a reduction of n elements from what they folded to.
-func finish[T, A number](name string, a A, n int) T {
-	switch name {
-	case "ReduceMean":
-		if n == 0 && !isFloat[T]() {
-			return 0
+// finish is the results of reductions of n elements each from what they folded to.
+func finish[T, A number](name string, dst []T, acc []A, n int) {
+	dst = dst[:len(acc)]
+	switch {
+	case name == "ReduceMean" && n == 0 && !isFloat[T]():
+		clear(dst)
+	case name == "ReduceMean":
+		for j, a := range acc {
+			dst[j] = T(a / A(n))
 		}
-		return T(a / A(n))
-	case "ReduceL2":
-		return T(math.Sqrt(float64(a)))
-	case "ReduceLogSum":
-		return T(math.Log(float64(a)))
+	case name == "ReduceL2":
+		for j, a := range acc {
+			dst[j] = T(math.Sqrt(float64(a)))
+		}
+	case name == "ReduceLogSum":
+		for j, a := range acc {
+			dst[j] = T(math.Log(float64(a)))
+		}
+	default:
+		for j, a := range acc {
+			dst[j] = T(a)
+		}
 	}
-	return T(a)
+}
+
+// foldDown folds n elements that lie step apart into acc, in their order.
+func foldDown[T, A number](f folding, acc A, v []T, step, n int) A {
+	at := 0
+	switch f {
+	case foldSum:
+		for range n {
+			acc += A(v[at])
+			at += step
+		}
+	case foldSquare:
+		for range n {
+			acc += A(v[at]) * A(v[at])
+			at += step
+		}
+	case foldAbs:
+		for range n {
+			acc += magnitude(A(v[at]))
+			at += step
+		}
+	case foldProd:
+		for range n {
+			acc *= A(v[at])
+			at += step
+		}
+	case foldMax:
+		for range n {
+			acc = max(acc, A(v[at]))
+			at += step
+		}
+	case foldMin:
+		for range n {
+			acc = min(acc, A(v[at]))
+			at += step
+		}
+	}
+	return acc
 }
 
 // isFloat tells the floating-point types from the integers.

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -169,7 +170,11 @@ func (o *clip) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := out[0].Tensor.DType(); d {
 	case tensor.Float32:
 		lo, hi := clipBounds(o, in, float32(math.Inf(-1)), float32(math.Inf(1)))
-		clipTo(ctx, in, out, lo, hi)
+		if lo != lo || hi != hi { // NaN is for clipTo to pass on
+			clipTo(ctx, in, out, lo, hi)
+			return nil
+		}
+		kernel.Unary32(ctx.Pool, kernel.Clip, tensor.Data[float32](out[0].Tensor), tensor.Data[float32](in[0].Tensor), lo, hi)
 	case tensor.Float64:
 		lo, hi := clipBounds(o, in, math.Inf(-1), math.Inf(1))
 		clipTo(ctx, in, out, lo, hi)
