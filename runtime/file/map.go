@@ -60,8 +60,8 @@ func mappingOf(b []byte) *mapping {
 }
 
 // Map is Read without reading: where the system can, and the file is a regular
-// one that is worth it, its content is mapped into memory, page by page as it
-// is used, and may not be written to. What another process writes to the
+// one that is worth it, its content is mapped into memory, that of a large file
+// page by page as it is used, and may not be written to. What another process writes to the
 // file shows in it; a file that it cuts short makes the pages
 // behind its new end faults, which Guard turns into errors, and Check tells.
 // The mapping stays until Unmap.

@@ -1,0 +1,6 @@
+//go:build unix && !aix && !linux
+
+package file
+
+// withPages is nothing: not all of these systems have it.
+const withPages = 0
