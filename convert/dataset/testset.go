@@ -4,23 +4,30 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
-	"sync"
+	"strings"
 
 	"bilinc/convert/onnx"
 )
 
-var (
-	testSetName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^test_data_set_([0-9]+)$`) })
-	testFile    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(input|output)_([0-9]+)\.pb$`) })
-)
+// testSet is N of test_data_set_N.
+func testSet(name string) (n string, ok bool) {
+	n, ok = strings.CutPrefix(name, "test_data_set_")
+	return n, ok && isNumber(n)
+}
+
+// testFile is the parts of input_N.pb and output_N.pb.
+func testFile(name string) (kind, n string, ok bool) {
+	name, ok = strings.CutSuffix(name, ".pb")
+	kind, n, _ = strings.Cut(name, "_")
+	return kind, n, ok && (kind == "input" || kind == "output") && isNumber(n)
+}
 
 // openTestData opens a folder that holds test_data_set_N folders, or is one:
 // input_I.pb belongs to the model's I-th input, output_I.pb to its I-th output.
 func (s *Set) openTestData(dir string) error {
-	if testSetName().MatchString(filepath.Base(dir)) {
+	if _, ok := testSet(filepath.Base(dir)); ok {
 		return s.openTestSet(dir)
 	}
 	entries, err := os.ReadDir(dir)
@@ -29,8 +36,8 @@ func (s *Set) openTestData(dir string) error {
 	}
 	var sets []int
 	for _, e := range entries {
-		if m := testSetName().FindStringSubmatch(e.Name()); m != nil {
-			if n, err := strconv.Atoi(m[1]); err == nil {
+		if number, ok := testSet(e.Name()); ok {
+			if n, err := strconv.Atoi(number); err == nil {
 				sets = append(sets, n)
 			}
 		}
@@ -54,8 +61,8 @@ func (s *Set) openTestSet(dir string) error {
 	}
 	g := group{name: dir, onnx: true}
 	for _, e := range entries {
-		m := testFile().FindStringSubmatch(e.Name())
-		if m == nil {
+		kind, number, ok := testFile(e.Name())
+		if !ok {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -64,14 +71,14 @@ func (s *Set) openTestSet(dir string) error {
 			return err
 		}
 		a := array{name: name, where: path, src: memory{t}, kind: input}
-		if m[1] == "output" {
+		if kind == "output" {
 			a.kind = output
 		}
-		if a.rank, err = strconv.Atoi(m[2]); err != nil {
+		if a.rank, err = strconv.Atoi(number); err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
 		if a.name == "" {
-			a.name = m[1] + "_" + m[2]
+			a.name = kind + "_" + number
 		}
 		g.arrays = append(g.arrays, a)
 	}
