@@ -394,36 +394,68 @@ func (o *lpNorm) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return out, err
 }
 
-func (o *lpNorm) Forward(_ *Ctx, in, out []tensor.Value) error {
-	x := in[0].Tensor
-	v, err := tensor.Float64s(x)
-	if err != nil {
-		return unsupportedType("LpNormalization", x.DType())
-	}
+func (o *lpNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, y := in[0].Tensor, out[0].Tensor
 	axis, err := normAxis(o.axis, x.Rank())
 	if err != nil {
 		return err
 	}
-	outer, n, inner := around(x.Shape(), axis)
-	for i := range outer {
-		for j := 0; j < inner && n > 0; j++ {
-			row, total := v[i*n*inner+j:], 0.0
-			for k := range n {
-				if o.p == 1 {
-					total += math.Abs(row[k*inner])
-				} else {
-					total += row[k*inner] * row[k*inner]
-				}
+	switch x.DType() {
+	case tensor.Float32:
+		lpNormalize(ctx, o, tensor.Data[float32](x), tensor.Data[float32](y), x.Shape(), axis)
+	case tensor.Float64:
+		lpNormalize(ctx, o, tensor.Data[float64](x), tensor.Data[float64](y), x.Shape(), axis)
+	case tensor.Float16, tensor.BFloat16:
+		return viaFloat32(ctx, o, in, out)
+	default:
+		return unsupportedType("LpNormalization", x.DType())
+	}
+	return nil
+}
+
+// lpNormalize adds up in float64.
+func lpNormalize[T float](ctx *Ctx, o *lpNorm, src, dst []T, shape []int, axis int) {
+	if len(src) == 0 {
+		return
+	}
+	f := foldSquare
+	if o.p == 1 {
+		f = foldAbs
+	}
+	norm := func(total float64) float64 {
+		if o.p == 2 {
+			total = math.Sqrt(total)
+		}
+		if total == 0 {
+			return 1
+		}
+		return total
+	}
+	outer, n, inner := around(shape, axis)
+	lanes(ctx.Pool, writtenLanes, outer, n, inner, func(i, from, width int) {
+		at := i*n*inner + from
+		if inner == 1 {
+			total := norm(foldRow(f, 0.0, src[at:at+n]))
+			for k, v := range src[at : at+n] {
+				dst[at+k] = T(float64(v) / total)
 			}
-			if o.p == 2 {
-				total = math.Sqrt(total)
-			}
-			for k := 0; k < n && total != 0; k++ {
-				row[k*inner] /= total
+			return
+		}
+		var room [writtenLanes]float64
+		totals := room[:width]
+		for k := range n {
+			foldColumns(f, totals, src[at+k*inner:][:width])
+		}
+		for j, t := range totals {
+			totals[j] = norm(t)
+		}
+		for k := range n {
+			row, to := src[at+k*inner:][:width], dst[at+k*inner:][:width]
+			for j, v := range row {
+				to[j] = T(float64(v) / totals[j])
 			}
 		}
-	}
-	return storeFloats(v, out[0].Tensor)
+	})
 }
 
 // meanVariance subtracts the mean over axes and divides by the standard
