@@ -281,15 +281,12 @@ func (o *oneHot) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	if err := fill(ctx.Pool, "OneHot", y, values); err != nil {
-		return err
-	}
 	to, from, err := cellsPair("OneHot", y, values)
 	if err != nil {
 		return err
 	}
 	depth, inner := y.Shape()[axis], product(y.Shape()[axis+1:])
-	ctx.Pool.For(len(at), elementGrain/4, func(lo, hi int) {
+	mark := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			v := at[i]
 			if v < 0 {
@@ -299,6 +296,21 @@ func (o *oneHot) Forward(ctx *Ctx, in, out []tensor.Value) error {
 				to.copy((i/inner*depth+int(v))*inner+i%inner, from, 1, 1)
 			}
 		}
+	}
+	if y.Len() == 0 {
+		return nil
+	}
+	outer, size := len(at)/inner, depth*inner
+	if outer == 1 {
+		if err := fill(ctx.Pool, "OneHot", y, values); err != nil {
+			return err
+		}
+		mark(0, len(at))
+		return nil
+	}
+	ctx.Pool.For(outer, max(1, elementGrain/size), func(lo, hi int) {
+		to.repeat(lo*size, from, (hi-lo)*size)
+		mark(lo*inner, hi*inner)
 	})
 	return nil
 }

@@ -337,6 +337,17 @@ func (c cells) copy(at int, src cells, from, n int) {
 	copy(c.bytes[at*c.size:(at+n)*c.size], src.bytes[from*c.size:(from+n)*c.size])
 }
 
+// repeat copies the first element of src to n positions from position at on.
+func (c cells) repeat(at int, src cells, n int) {
+	const near = 1 << 11 // of these the next ones are copied
+	c.copy(at, src, 0, min(n, 1))
+	for done := 1; done < n; {
+		k := min(done, n-done, near)
+		c.copy(at+done, c, at, k)
+		done += k
+	}
+}
+
 // cellsPair is cellsOf an output and an input of one element type.
 func cellsPair(name string, dst, src *tensor.Tensor) (to, from cells, err error) {
 	if to, err = cellsOf(name, dst); err == nil {
