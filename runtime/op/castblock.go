@@ -41,8 +41,8 @@ func castNumbers(p *kernel.Pool, x, y *tensor.Tensor) {
 	})
 }
 
-// castAtOnce converts the first elements from lo to before hi where package kernel has a loop for it, and tells
-// how many.
+// castAtOnce converts the first elements from lo to before hi where there is a loop for the pair, in package kernel or
+// here, for those that models have most, and tells how many.
 func castAtOnce(x, y *tensor.Tensor, lo, hi int) int {
 	switch from, to := x.DType(), y.DType(); {
 	case from == tensor.Float32 && to == tensor.Float16:
@@ -53,6 +53,31 @@ func castAtOnce(x, y *tensor.Tensor, lo, hi int) int {
 		return kernel.Brains(tensor.Data[uint16](y)[lo:hi], tensor.Data[float32](x)[lo:hi])
 	case from == tensor.BFloat16 && to == tensor.Float32:
 		return kernel.FromBrains(tensor.Data[float32](y)[lo:hi], tensor.Data[uint16](x)[lo:hi])
+	case from == tensor.Float32 && to == tensor.Bool:
+		dst := tensor.Data[bool](y)[lo:hi]
+		for i, v := range tensor.Data[float32](x)[lo:hi] {
+			dst[i] = v != 0
+		}
+		return hi - lo
+	case from == tensor.Float32 && to == tensor.Int64:
+		dst := tensor.Data[int64](y)[lo:hi]
+		for i, v := range tensor.Data[float32](x)[lo:hi] {
+			if v >= -1<<63 && v < 1<<63 {
+				dst[i] = int64(v)
+			} else {
+				dst[i] = integerOf(float64(v), to)
+			}
+		}
+		return hi - lo
+	case from == tensor.Uint8 && to == tensor.Int64:
+		convert(tensor.Data[uint8](x)[lo:hi], tensor.Data[int64](y)[lo:hi])
+		return hi - lo
+	case from == tensor.Int32 && to == tensor.Int64:
+		convert(tensor.Data[int32](x)[lo:hi], tensor.Data[int64](y)[lo:hi])
+		return hi - lo
+	case from == tensor.Int64 && to == tensor.Int32:
+		convert(tensor.Data[int64](x)[lo:hi], tensor.Data[int32](y)[lo:hi])
+		return hi - lo
 	case from == tensor.Uint8 && to == tensor.Float32:
 		kernel.Dequantize8(tensor.Data[float32](y)[lo:hi], tensor.Data[uint8](x)[lo:hi], one32, zero32)
 		return hi - lo

@@ -118,6 +118,9 @@ func room(d tensor.DType, scratch *[]float32, shape ...int) *tensor.Tensor {
 
 // contract computes a contraction with the product of matrices for T.
 func contract[T float | int32 | int64](ctx *Ctx, p *contraction, in []tensor.Value, y *tensor.Tensor, gemm gemmFunc[T]) error {
+	if inPlace(ctx, p, in, y, gemm) {
+		return nil
+	}
 	var scratch [3]*[]float32
 	for i := range scratch {
 		scratch[i] = floatScratches.get(0)
@@ -146,6 +149,53 @@ func contract[T float | int32 | int64](ctx *Ctx, p *contraction, in []tensor.Val
 	out := packing(2, p.batch, p.rows, p.cols)
 	out.dstStrides, out.srcStrides = out.srcStrides, out.dstStrides
 	return copyBox(ctx.Pool, "Einsum", y, c, out)
+}
+
+// inPlace computes a contraction whose operands and result are lattices along all but the first axes of the batch, as
+// those of attention are, without a copy: one batch of products after the other. It tells whether that is so, and
+// they are large enough to be worth it.
+func inPlace[T float | int32 | int64](ctx *Ctx, p *contraction, in []tensor.Value, y *tensor.Tensor, gemm gemmFunc[T]) bool {
+	last := len(p.batch) - 1
+	if last < 1 {
+		return false
+	}
+	inner := p.batch[last:]
+	m, n, k := volume(p.rows), volume(p.cols), volume(p.sums)
+	la, okA := placed(0, inner, p.rows, p.sums)
+	lb, okB := placed(1, inner, p.sums, p.cols)
+	lc, okC := placed(2, inner, p.rows, p.cols)
+	if !okA || !okB || !okC || lc.col != 1 && lc.row != 1 || volume(inner)*m*n*k < gemmGrain/8 {
+		return false
+	}
+	a, b, c := tensor.Data[T](in[0].Tensor), tensor.Data[T](in[1].Tensor), tensor.Data[T](y)
+	some := func(ctx *Ctx, axes []contracted, i, count int) { // count products from the i-th place of some axes on
+		var at [3]int
+		for axis := len(axes) - 1; axis >= 0; axis-- {
+			for operand, step := range axes[axis].steps {
+				at[operand] += i % axes[axis].size * step
+			}
+			i /= axes[axis].size
+		}
+		if a, b, c := a[at[0]:], b[at[1]:], c[at[2]:]; lc.col == 1 {
+			products(ctx, count, m, n, k, a, la, b, lb, c, lc, gemm)
+		} else { // the transposes' product
+			products(ctx, count, n, m, k, b, lb.turned(), a, la.turned(), c, lc.turned(), gemm)
+		}
+	}
+	if m*n*k > 2*gemmGrain { // worth sharing out themselves
+		for i := range volume(p.batch[:last]) {
+			some(ctx, p.batch[:last], i, volume(inner))
+		}
+		return true
+	}
+	alone := *ctx
+	alone.Pool = nil
+	ctx.Pool.For(volume(p.batch), gemmGrain/(m*n*k), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			some(&alone, p.batch, i, 1)
+		}
+	})
+	return true
 }
 
 func (l lattice) turned() lattice { return lattice{l.step, l.col, l.row} }

@@ -40,6 +40,12 @@ func TestEinsumContracts(t *testing.T) {
 		{"ij,jk->ik", []int{5, 0}, []int{0, 4}, false},
 		{"ij,kl->ik", []int{5, 7}, []int{3, 4}, false},
 		{"i,i->i", []int{40}, []int{40}, false},
+		{"bihd,bjhd->bhij", []int{3, 40, 4, 64}, []int{3, 50, 4, 64}, true},   // large enough to go without copies
+		{"bihd,bjhd->bhij", []int{2, 300, 2, 64}, []int{2, 250, 2, 64}, true}, // each product is
+		{"bihd,bjhd->bhji", []int{3, 40, 4, 64}, []int{3, 50, 4, 64}, true},
+		{"bhij,bjhd->bihd", []int{3, 4, 40, 50}, []int{3, 50, 4, 64}, true},
+		{"bhij,bjhd->bdhi", []int{3, 4, 40, 50}, []int{3, 50, 4, 64}, true},
+		{"abhij,abjhd->abhid", []int{2, 2, 4, 40, 50}, []int{2, 2, 50, 4, 64}, true},
 		{"abcd,abce->abde", []int{7, 11, 13, 6}, []int{7, 11, 13, 5}, true},
 	} {
 		a, b := random(1, c.a...), random(2, c.b...)

@@ -201,34 +201,18 @@ func (o *einsum) summation(in []tensor.Value) (*summation, error) {
 	return s, nil
 }
 
-// each calls f for every term of the output's sums from the lo-th to before the hi-th, k, with the positions
-// of its factors; done, where it is not nil, after the last term.
-func (s *summation) each(lo, hi int, f func(k int, at []int), done func(k int)) {
-	outer, inner := make([]int, len(s.outer)), make([]int, len(s.inner))
-	for i, rest := len(outer)-1, lo; i >= 0 && rest > 0; i-- {
-		outer[i] = rest % s.outer[i]
-		rest /= s.outer[i]
-	}
+// each calls f for every term of the output's sums, those of the k-th one after the other, with the positions of its
+// factors.
+func (s *summation) each(f func(k int, at []int)) {
 	at := make([]int, len(s.outerStrides))
 	terms := product(s.inner)
-	for k := lo; k < hi; k++ {
-		for range terms {
-			for i := range at {
-				at[i] = 0
-				for a, n := range outer {
-					at[i] += n * s.outerStrides[i][a]
-				}
-				for a, n := range inner {
-					at[i] += n * s.innerStrides[i][a]
-				}
-			}
+	for k := range product(s.outer) {
+		for term := range terms {
+			clear(at)
+			along(at, k, s.outer, s.outerStrides)
+			along(at, term, s.inner, s.innerStrides)
 			f(k, at)
-			advance(inner, s.inner)
 		}
-		if done != nil {
-			done(k)
-		}
-		advance(outer, s.outer)
 	}
 }
 
@@ -252,19 +236,47 @@ func sumTerms[T, A float | int32 | int64](ctx *Ctx, s *summation, in []tensor.Va
 		data[i] = tensor.Data[T](v.Tensor)
 	}
 	z := tensor.Data[T](y)
-	ctx.Pool.For(len(z), elementGrain/16/max(1, product(s.inner)), func(lo, hi int) {
-		var sum A
-		s.each(lo, hi, func(_ int, at []int) {
-			p := A(1)
-			for i, x := range data {
-				p *= A(x[at[i]])
+	last := len(s.inner) - 1
+	n, lines, steps := 1, 1, make([]int, len(in)) // along the last axis of the sums, and the rest
+	if last >= 0 {
+		n, lines = s.inner[last], product(s.inner[:last])
+		for i := range steps {
+			steps[i] = s.innerStrides[i][last]
+		}
+	}
+	ctx.Pool.For(len(z), elementGrain/16/max(1, n*lines), func(lo, hi int) {
+		first, at := make([]int, len(in)), make([]int, len(in))
+		for k := lo; k < hi; k++ {
+			clear(first)
+			along(first, k, s.outer, s.outerStrides)
+			sum := A(0)
+			for line := range lines {
+				copy(at, first)
+				if lines > 1 {
+					along(at, line, s.inner[:last], s.innerStrides)
+				}
+				for range n {
+					p := A(1)
+					for i, x := range data {
+						p *= A(x[at[i]])
+						at[i] += steps[i]
+					}
+					sum += p
+				}
 			}
-			sum += p
-		}, func(k int) {
 			z[k] = T(sum)
-			sum = 0
-		})
+		}
 	})
+}
+
+// along adds to positions those of the k-th place of a shape that operands step through.
+func along(at []int, k int, shape []int, strides [][]int) {
+	for axis := len(shape) - 1; axis >= 0; axis-- {
+		for i := range at {
+			at[i] += k % shape[axis] * strides[i][axis]
+		}
+		k /= shape[axis]
+	}
 }
 
 func (o *einsum) Backward(_ *Ctx, in, out, dout, din []tensor.Value) error {
@@ -290,7 +302,7 @@ func einsumBack[T float](s *summation, in, dout, din []tensor.Value) {
 			grads[i] = make([]float64, len(data[i]))
 		}
 	}
-	s.each(0, len(dz), func(k int, at []int) {
+	s.each(func(k int, at []int) {
 		for i, d := range grads {
 			if d == nil {
 				continue
@@ -303,7 +315,7 @@ func einsumBack[T float](s *summation, in, dout, din []tensor.Value) {
 			}
 			d[at[i]] += p
 		}
-	}, nil)
+	})
 	for i, d := range grads {
 		dx := gradient[T](din, i)
 		for k, v := range d {
