@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"bilinc/runtime/graph"
@@ -18,15 +17,44 @@ type scattering struct {
 	lines, inner int
 }
 
-// A wave is a part of a scattering: the elements e0 to before e1 of the updates k0 to before k1 that begin at least
-// and before most.
-type wave struct{ k0, k1, e0, e1, least, most int }
+// A wave is a part of a scattering: the elements e0 to before e1 of the updates k0 to before k1, or of those that are
+// listed.
+type wave struct {
+	k0, k1, e0, e1 int
+	listed         []int
+}
+
+// count is the number of its updates.
+func (w *wave) count() int {
+	if w.listed != nil {
+		return len(w.listed)
+	}
+	return w.k1 - w.k0
+}
+
+// update is the number of the i-th of them.
+func (w *wave) update(i int) int {
+	if w.listed != nil {
+		return w.listed[i]
+	}
+	return w.k0 + i
+}
+
+// beginning lists the updates that begin at least and before most.
+func (s *scattering) beginning(least, most int, list []int) []int {
+	n := 0
+	for k, p := range s.pos {
+		list[n] = k
+		n += int(uint64((p-least)|(most-1-p))>>63 ^ 1) // no branch: it would be taken at random
+	}
+	return list[:n]
+}
 
 // share calls f for waves that make up the scattering over total elements, on all cores. No two that run at a time
 // meet in an element, and those that meet come in order.
 func (s *scattering) share(p *kernel.Pool, total int, f func(wave)) {
 	n := len(s.pos)
-	all := wave{0, n, 0, s.size, 0, math.MaxInt}
+	all := wave{k1: n, e1: s.size}
 	switch threads := p.Threads(); {
 	case n == 0:
 	case threads == 1 || n*s.size <= elementGrain:
@@ -58,11 +86,13 @@ func (s *scattering) share(p *kernel.Pool, total int, f func(wave)) {
 			parts = min(n, 8*threads)
 		}
 		p.For(parts, 1, func(lo, hi int) {
-			w := all
-			w.least, w.most = total/parts*lo, total/parts*hi
+			list := placeScratches.get(n)
+			defer placeScratches.Put(list)
+			w, least, most := all, total/parts*lo, total/parts*hi
 			if hi == parts {
-				w.most = total
+				most = total
 			}
+			w.listed = s.beginning(least, most, *list)
 			f(w)
 		})
 	}
@@ -150,12 +180,11 @@ func scatterCells(ctx *Ctx, y, updates *tensor.Tensor, s *scattering) error {
 func replaceIn[T tensor.Elem](ctx *Ctx, y, updates *tensor.Tensor, s *scattering) {
 	to, from, size := tensor.Data[T](y), tensor.Data[T](updates), s.size
 	s.share(ctx.Pool, len(to), func(w wave) {
-		for k := w.k0; k < w.k1; k++ {
-			switch p := s.pos[k]; {
-			case p < w.least || p >= w.most:
-			case size == 1:
+		for i := range w.count() {
+			k := w.update(i)
+			if p := s.pos[k]; size == 1 {
 				to[p] = from[k]
-			default:
+			} else {
 				copy(to[p+w.e0:p+w.e1], from[k*size+w.e0:])
 			}
 		}
@@ -167,11 +196,9 @@ func reduceInto[T integer | float32 | float64](ctx *Ctx, reduce scatterRule, y, 
 	rule := [...]scatterRule{"add", "mul", "min", "max"}
 	code := slices.Index(rule[:], reduce)
 	s.share(ctx.Pool, len(to), func(w wave) {
-		for k := w.k0; k < w.k1; k++ {
+		for n := range w.count() {
+			k := w.update(n)
 			p := s.pos[k]
-			if p < w.least || p >= w.most {
-				continue
-			}
 			src, dst := from[k*size+w.e0:k*size+w.e1], to[p+w.e0:p+w.e1]
 			switch code {
 			case 0:

@@ -29,15 +29,14 @@ func TestScatteringShares(t *testing.T) {
 			var mu sync.Mutex
 			got, count := make([][]int, total), 0
 			s.share(p, total, func(w wave) {
-				for k := w.k0; k < w.k1; k++ {
-					if at := s.pos[k]; at >= w.least && at < w.most {
-						mu.Lock()
-						for e := w.e0; e < w.e1; e++ {
-							got[at+e] = append(got[at+e], k)
-							count++
-						}
-						mu.Unlock()
+				for i := range w.count() {
+					k := w.update(i)
+					mu.Lock()
+					for e := w.e0; e < w.e1; e++ {
+						got[s.pos[k]+e] = append(got[s.pos[k]+e], k)
+						count++
 					}
+					mu.Unlock()
 				}
 			})
 			if count != n*c.size {
