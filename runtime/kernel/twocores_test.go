@@ -141,5 +141,6 @@ func sharedOperations() (list []sharedOperation) {
 	add("GELU, 1M elements", func(p *Pool) { Unary32(p, Gelu, y, x, 0, 0) })
 	add("softmax, 4096×256", func(p *Pool) { Softmax32(p, 4096, 256, y, 256, x, 256) })
 	add("sum, 1M elements", func(p *Pool) { Zip32(p, Plus, 1, 1<<20, y, 1<<20, x, 1<<20, 1, x, 1<<20, 1) })
+	add("copy, 1M elements", func(p *Pool) { p.For(1<<20, 1<<15, func(lo, hi int) { copy(y[lo:hi], x[lo:hi]) }) })
 	return list
 }

@@ -17,11 +17,10 @@ type scattering struct {
 	lines, inner int
 }
 
-// A wave is a part of a scattering: the elements e0 to before e1 of the updates k0 to before k1, or of those that are
-// listed.
+// A wave is a part of a scattering: the updates k0 to before k1, or those that are listed.
 type wave struct {
-	k0, k1, e0, e1 int
-	listed         []int
+	k0, k1 int
+	listed []int
 }
 
 // count is the number of its updates.
@@ -54,11 +53,10 @@ func (s *scattering) beginning(least, most int, list []int) []int {
 // meet in an element, and those that meet come in order.
 func (s *scattering) share(p *kernel.Pool, total int, f func(wave)) {
 	n := len(s.pos)
-	all := wave{k1: n, e1: s.size}
 	switch threads := p.Threads(); {
 	case n == 0:
 	case threads == 1 || n*s.size <= elementGrain:
-		f(all)
+		f(wave{k1: n})
 	case s.lines*s.inner > 1:
 		cut := s.inner // of what is behind an axis, where there are few lines
 		if s.lines < 16 {
@@ -68,15 +66,12 @@ func (s *scattering) share(p *kernel.Pool, total int, f func(wave)) {
 		p.For(s.lines*cuts, max(1, elementGrain/(along*cut)), func(lo, hi int) {
 			for t := lo; t < hi; t++ {
 				first, from := t/cuts*along*s.inner, t%cuts*cut
-				w := all
 				if cut == s.inner {
-					w.k0, w.k1 = first, first+along*s.inner
-					f(w)
+					f(wave{k0: first, k1: first + along*s.inner})
 					continue
 				}
 				for i := range along {
-					w.k0, w.k1 = first+i*s.inner+from, first+i*s.inner+min(s.inner, from+cut)
-					f(w)
+					f(wave{k0: first + i*s.inner + from, k1: first + i*s.inner + min(s.inner, from+cut)})
 				}
 			}
 		})
@@ -88,12 +83,11 @@ func (s *scattering) share(p *kernel.Pool, total int, f func(wave)) {
 		p.For(parts, 1, func(lo, hi int) {
 			list := placeScratches.get(n)
 			defer placeScratches.Put(list)
-			w, least, most := all, total/parts*lo, total/parts*hi
+			least, most := total/parts*lo, total/parts*hi
 			if hi == parts {
 				most = total
 			}
-			w.listed = s.beginning(least, most, *list)
-			f(w)
+			f(wave{listed: s.beginning(least, most, *list)})
 		})
 	}
 }
@@ -185,7 +179,7 @@ func replaceIn[T tensor.Elem](ctx *Ctx, y, updates *tensor.Tensor, s *scattering
 			if p := s.pos[k]; size == 1 {
 				to[p] = from[k]
 			} else {
-				copy(to[p+w.e0:p+w.e1], from[k*size+w.e0:])
+				copy(to[p:p+size], from[k*size:])
 			}
 		}
 	})
@@ -199,7 +193,7 @@ func reduceInto[T integer | float32 | float64](ctx *Ctx, reduce scatterRule, y, 
 		for n := range w.count() {
 			k := w.update(n)
 			p := s.pos[k]
-			src, dst := from[k*size+w.e0:k*size+w.e1], to[p+w.e0:p+w.e1]
+			src, dst := from[k*size:(k+1)*size], to[p:p+size]
 			switch code {
 			case 0:
 				for i, v := range src {

@@ -32,7 +32,7 @@ func TestScatteringShares(t *testing.T) {
 				for i := range w.count() {
 					k := w.update(i)
 					mu.Lock()
-					for e := w.e0; e < w.e1; e++ {
+					for e := range s.size {
 						got[s.pos[k]+e] = append(got[s.pos[k]+e], k)
 						count++
 					}
