@@ -109,7 +109,7 @@ func (a *app) root(args []string) *cobra.Command {
 		},
 	}
 	// A usage template would do this too, but what executes templates may call any method by its name: the linker keeps
-	// them all then, which makes the program twice as large, and every start of it take longer.
+	// them all then, which makes the program a quarter larger, and every start of it take longer.
 	usage := root.UsageFunc()
 	root.SetUsageFunc(func(c *cobra.Command) error {
 		if err := usage(c); err != nil {
