@@ -27,18 +27,6 @@ Shapes are adapted only where samples have as many elements.`
 // defaultBatch is the rows of a run where the model leaves them free.
 const defaultBatch = 64
 
-// texts is a flag that may be repeated. That of pflag writes its empty default with a CSV writer.
-type texts []string
-
-func (t *texts) Type() string { return "stringArray" }
-
-func (t *texts) String() string { return strings.Join(*t, " ") }
-
-func (t *texts) Set(s string) error {
-	*t = append(*t, s)
-	return nil
-}
-
 // dataFlags are the flags of a command that reads data.
 type dataFlags struct {
 	specs []string
@@ -56,7 +44,7 @@ func (d *dataFlags) addMask(f *pflag.FlagSet) {
 func (d *dataFlags) add(f *pflag.FlagSet, name, usage string) {
 	d.set = f
 	d.opts.Dims = map[string]int{}
-	f.Var((*texts)(&d.specs), name, usage)
+	f.StringArrayVar(&d.specs, name, nil, usage)
 	f.StringVar(&d.opts.Labels, "labels", "", "the array of targets in DATA (default \""+dataset.DefaultLabels+"\")")
 	f.IntVar(&d.opts.Samples, "samples", 0, "take the first N rows of DATA (default: all)")
 	f.Float64Var(&d.opts.Scale, "scale", 0, "multiply data for floating-point inputs (default: 1/255 for bytes, else 1)")

@@ -52,8 +52,8 @@ func (p *planFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&p.opts.Widen, "widen", 0, "make hidden layers so many times as wide, where that can be (1: none)")
 	f.BoolVar(&p.opts.Search, "search", false, "with --calib, look for other shapes than balanced ones, by more trials")
 	f.BoolVar(&p.opts.ForTraining, "for-training", false, "plan for a finetune that follows: what trains best, with its start")
-	f.Var((*texts)(&p.opts.Layers), "layers", "compress only layers whose names match this glob; repeatable")
-	f.Var((*texts)(&p.opts.Exclude), "exclude", "leave layers alone whose names match this glob; repeatable")
+	f.StringArrayVar(&p.opts.Layers, "layers", nil, "compress only layers whose names match this glob; repeatable")
+	f.StringArrayVar(&p.opts.Exclude, "exclude", nil, "leave layers alone whose names match this glob; repeatable")
 }
 
 // options checks the flags and fills in what they leave open.
