@@ -21,39 +21,29 @@ type widening struct {
 	readers []*match.Layer // what is fitted to the wide values
 }
 
-// isPerOutput reports whether an operator computes every element of its first output
-// from the one in the same place of its first input; other inputs are numbers
+// perOutput is the operators that compute every element of their first output
+// from the one in the same place of their first input; other inputs are numbers
 // for all.
-func isPerOutput(opType string) bool {
-	switch opType {
-	case "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu", "Clip", "Cos",
-		"Cosh", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity",
-		"LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign",
-		"Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu":
-		return true
-	}
-	return false
+var perOutput = map[string]bool{
+	"Abs": true, "Acos": true, "Acosh": true, "Asin": true, "Asinh": true, "Atan": true, "Atanh": true,
+	"Cast": true, "Ceil": true, "Celu": true, "Clip": true, "Cos": true, "Cosh": true, "Dropout": true,
+	"Elu": true, "Erf": true, "Exp": true, "Floor": true, "Gelu": true, "HardSigmoid": true,
+	"HardSwish": true, "Identity": true, "LeakyRelu": true, "Log": true, "Mish": true, "Neg": true,
+	"Reciprocal": true, "Relu": true, "Round": true, "Selu": true, "Shrink": true, "Sigmoid": true,
+	"Sign": true, "Sin": true, "Sinh": true, "Softplus": true, "Softsign": true, "Sqrt": true,
+	"Tan": true, "Tanh": true, "ThresholdedRelu": true,
 }
 
-// isBroadcasting reports whether an operator does so from all its inputs, the shapes
+// broadcasting is the operators that do so from all their inputs, the shapes
 // of which are broadcast.
-func isBroadcasting(opType string) bool {
-	switch opType {
-	case "Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min",
-		"Mul", "Pow", "PRelu", "Sub", "Sum", "Where":
-		return true
-	}
-	return false
+var broadcasting = map[string]bool{
+	"Add": true, "Div": true, "Equal": true, "Greater": true, "GreaterOrEqual": true, "Less": true,
+	"LessOrEqual": true, "Max": true, "Mean": true, "Min": true, "Mul": true, "Pow": true, "PRelu": true,
+	"Sub": true, "Sum": true, "Where": true,
 }
 
-// isReshaping reports whether an operator keeps the order of the elements.
-func isReshaping(opType string) bool {
-	switch opType {
-	case "Flatten", "Reshape", "Squeeze", "Unsqueeze":
-		return true
-	}
-	return false
-}
+// reshaping is the operators that keep the order of the elements.
+var reshaping = map[string]bool{"Flatten": true, "Reshape": true, "Squeeze": true, "Unsqueeze": true}
 
 // widen says what changes where the output of a weight's layer becomes wider,
 // or why that cannot be.
@@ -210,18 +200,18 @@ func (s *spread) node(n *graph.Node, v *graph.Value) string {
 		}
 	}
 	switch {
-	case isPerOutput(n.OpType):
+	case perOutput[n.OpType]:
 		for i, in := range n.Inputs() {
 			if i == 0 && in != v || i > 0 && in == v {
 				return mixes
 			}
 		}
-	case isBroadcasting(n.OpType):
+	case broadcasting[n.OpType]:
 	case n.OpType == "BatchNormalization":
 		if why := s.normalization(n, v); why != "" {
 			return why
 		}
-	case isReshaping(n.OpType):
+	case reshaping[n.OpType]:
 		if why := s.reshape(n, v); why != "" {
 			return why
 		}
@@ -241,7 +231,7 @@ func (s *spread) node(n *graph.Node, v *graph.Value) string {
 
 // meets says why an operand of an operator that broadcasts does not follow.
 func (s *spread) meets(n *graph.Node) string {
-	if !isBroadcasting(n.OpType) {
+	if !broadcasting[n.OpType] {
 		return ""
 	}
 	for i, in := range n.Inputs() {

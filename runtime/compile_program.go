@@ -30,7 +30,7 @@ func (c *compiler) node(n *graph.Node) {
 		in.f, in.cube = cubes, true
 	default:
 		var ok bool
-		if in.op, ok = binary(n.OpType); ok {
+		if in.op, ok = binaries[n.OpType]; ok {
 			in.b = c.operand(n.Input(1))
 			break
 		}

@@ -129,7 +129,7 @@ func (l *lowerer) foldNext(last **graph.Node, rank int, scale, shift []float64) 
 	}
 	u := v.Uses()[0]
 	n := u.Node
-	code, known := binary(n.OpType)
+	code, known := binaries[n.OpType]
 	if !known || n.Graph() != l.g || !l.plain(n) || len(n.Inputs()) != 2 || code > opDiv || code == opDiv && u.Input == 1 {
 		return false
 	}

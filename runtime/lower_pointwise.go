@@ -37,24 +37,8 @@ type group struct {
 	head  *graph.Node   // the product before them; nil where there is none
 }
 
-// binary is the code of an element-wise operator of two inputs.
-func binary(opType string) (code binaryOp, ok bool) {
-	switch opType {
-	case "Add", "Sum":
-		return opAdd, true
-	case "Sub":
-		return opSub, true
-	case "Mul":
-		return opMul, true
-	case "Div":
-		return opDiv, true
-	case "Min":
-		return opMin, true
-	case "Max":
-		return opMax, true
-	}
-	return 0, false
-}
+// A binary is an element-wise operator of two inputs.
+var binaries = map[string]binaryOp{"Add": opAdd, "Sub": opSub, "Mul": opMul, "Div": opDiv, "Min": opMin, "Max": opMax, "Sum": opAdd}
 
 // isPointwise reports whether n alone can be a program.
 func (l *lowerer) isPointwise(n *graph.Node) bool {
@@ -75,7 +59,7 @@ func (l *lowerer) isPointwise(n *graph.Node) bool {
 		e := l.scalar(n.Input(1))
 		return e != nil && (*e == 2 || *e == 3)
 	}
-	if _, ok := binary(n.OpType); ok {
+	if _, ok := binaries[n.OpType]; ok {
 		return len(n.Inputs()) == 2 && n.Input(0) != nil && n.Input(1) != nil
 	}
 	return op.RowFunc(l.op(n)) != nil

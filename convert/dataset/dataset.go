@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 
 	"bilinc/runtime/tensor"
 )
@@ -84,17 +86,7 @@ type source interface {
 	rows(lo, hi int) (*tensor.Tensor, error)
 }
 
-// isIDXName says whether a name ends in -idxN-ubyte, or that and .gz.
-func isIDXName(name string) bool {
-	name, ok := strings.CutSuffix(strings.TrimSuffix(name, ".gz"), "-ubyte")
-	front := strings.TrimRight(name, digits)
-	return ok && front != name && strings.HasSuffix(front, "-idx")
-}
-
-const digits = "0123456789"
-
-// isNumber says whether s is digits alone.
-func isNumber(s string) bool { return s != "" && strings.Trim(s, digits) == "" }
+var idxName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`-idx[0-9]+-ubyte(\.gz)?$`) })
 
 // Open opens the data that specs name. One spec is
 //
@@ -159,7 +151,7 @@ func (s *Set) openOne(spec string) error {
 		}
 		g.arrays = append(g.arrays, array{name: name, where: path, src: src})
 		return nil
-	case isIDXName(spec):
+	case idxName().MatchString(spec):
 		return s.openIDX(spec)
 	case isFolder(spec):
 		return s.openTestData(spec)

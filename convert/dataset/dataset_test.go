@@ -72,7 +72,7 @@ func TestNPY(t *testing.T) {
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			x := read(t, path)
-			if kind := strings.Split(filepath.Base(path), "-"); len(kind) == 3 && npyType(kind[1]) != x.DType() {
+			if kind := strings.Split(filepath.Base(path), "-"); len(kind) == 3 && npyTypes[kind[1]] != x.DType() {
 				t.Errorf("element type %v", x.DType())
 			}
 			counting(t, x)

@@ -15,23 +15,10 @@ import (
 // imagesKey is the name of the first array of an IDX pair.
 const imagesKey = "images"
 
-// idxType is the element type that the third byte of an IDX file stands for; Undefined where there is none.
-func idxType(code byte) tensor.DType {
-	switch code {
-	case 0x08:
-		return tensor.Uint8
-	case 0x09:
-		return tensor.Int8
-	case 0x0B:
-		return tensor.Int16
-	case 0x0C:
-		return tensor.Int32
-	case 0x0D:
-		return tensor.Float32
-	case 0x0E:
-		return tensor.Float64
-	}
-	return tensor.Undefined
+// idxTypes maps the third byte of an IDX file to an element type.
+var idxTypes = map[byte]tensor.DType{
+	0x08: tensor.Uint8, 0x09: tensor.Int8, 0x0B: tensor.Int16,
+	0x0C: tensor.Int32, 0x0D: tensor.Float32, 0x0E: tensor.Float64,
 }
 
 // openIDX opens images=FILE[,labels=FILE]; the first name may be left out.
@@ -105,7 +92,7 @@ func readIDXHeader(r io.Reader) (l layout, head int64, err error) {
 		return layout{}, 0, errors.New("it is not an IDX file: it does not begin with two zero bytes")
 	}
 	l.big = true
-	l.elem = idxType(magic[2])
+	l.elem = idxTypes[magic[2]]
 	if l.elem == tensor.Undefined {
 		return layout{}, 0, fmt.Errorf("IDX has no element type 0x%02x", magic[2])
 	}

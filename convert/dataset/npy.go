@@ -21,25 +21,12 @@ type npyHeader struct {
 	size    int64
 }
 
-// npyTypes is NumPy's kind and item size of each element type.
-var npyTypes = [...]struct {
-	kind string
-	elem tensor.DType
-}{
-	{"f2", tensor.Float16}, {"f4", tensor.Float32}, {"f8", tensor.Float64},
-	{"i1", tensor.Int8}, {"i2", tensor.Int16}, {"i4", tensor.Int32}, {"i8", tensor.Int64},
-	{"u1", tensor.Uint8}, {"u2", tensor.Uint16}, {"u4", tensor.Uint32}, {"u8", tensor.Uint64},
-	{"b1", tensor.Bool}, {"c8", tensor.Complex64}, {"c16", tensor.Complex128},
-}
-
-// npyType is the element type of NumPy's kind and item size; Undefined where there is none.
-func npyType(kind string) tensor.DType {
-	for _, t := range npyTypes {
-		if t.kind == kind {
-			return t.elem
-		}
-	}
-	return tensor.Undefined
+// npyTypes maps NumPy's kind and item size to an element type.
+var npyTypes = map[string]tensor.DType{
+	"f2": tensor.Float16, "f4": tensor.Float32, "f8": tensor.Float64,
+	"i1": tensor.Int8, "i2": tensor.Int16, "i4": tensor.Int32, "i8": tensor.Int64,
+	"u1": tensor.Uint8, "u2": tensor.Uint16, "u4": tensor.Uint32, "u8": tensor.Uint64,
+	"b1": tensor.Bool, "c8": tensor.Complex64, "c16": tensor.Complex128,
 }
 
 const (
@@ -95,7 +82,7 @@ func parseNPYHeader(text string) (*npyHeader, error) {
 		order, kind = descr[0], descr[1:]
 	}
 	h.big = order == '>'
-	if elem := npyType(kind); elem != tensor.Undefined {
+	if elem, ok := npyTypes[kind]; ok {
 		h.elem = elem
 	} else if n, err := strconv.Atoi(kind[min(1, len(kind)):]); err == nil && n >= 0 && n <= maxNPYString &&
 		(kind[0] == 'U' || kind[0] == 'S') {

@@ -4,30 +4,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 
 	"bilinc/convert/onnx"
 )
 
-// testSet is N of test_data_set_N.
-func testSet(name string) (n string, ok bool) {
-	n, ok = strings.CutPrefix(name, "test_data_set_")
-	return n, ok && isNumber(n)
-}
-
-// testFile is the parts of input_N.pb and output_N.pb.
-func testFile(name string) (kind, n string, ok bool) {
-	name, ok = strings.CutSuffix(name, ".pb")
-	kind, n, _ = strings.Cut(name, "_")
-	return kind, n, ok && (kind == "input" || kind == "output") && isNumber(n)
-}
+var (
+	testSetName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^test_data_set_([0-9]+)$`) })
+	testFile    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(input|output)_([0-9]+)\.pb$`) })
+)
 
 // openTestData opens a folder that holds test_data_set_N folders, or is one:
 // input_I.pb belongs to the model's I-th input, output_I.pb to its I-th output.
 func (s *Set) openTestData(dir string) error {
-	if _, ok := testSet(filepath.Base(dir)); ok {
+	if testSetName().MatchString(filepath.Base(dir)) {
 		return s.openTestSet(dir)
 	}
 	entries, err := os.ReadDir(dir)
@@ -36,8 +29,8 @@ func (s *Set) openTestData(dir string) error {
 	}
 	var sets []int
 	for _, e := range entries {
-		if number, ok := testSet(e.Name()); ok {
-			if n, err := strconv.Atoi(number); err == nil {
+		if m := testSetName().FindStringSubmatch(e.Name()); m != nil {
+			if n, err := strconv.Atoi(m[1]); err == nil {
 				sets = append(sets, n)
 			}
 		}
@@ -61,8 +54,8 @@ func (s *Set) openTestSet(dir string) error {
 	}
 	g := group{name: dir, onnx: true}
 	for _, e := range entries {
-		kind, number, ok := testFile(e.Name())
-		if !ok {
+		m := testFile().FindStringSubmatch(e.Name())
+		if m == nil {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -71,14 +64,14 @@ func (s *Set) openTestSet(dir string) error {
 			return err
 		}
 		a := array{name: name, where: path, src: memory{t}, kind: input}
-		if kind == "output" {
+		if m[1] == "output" {
 			a.kind = output
 		}
-		if a.rank, err = strconv.Atoi(number); err != nil {
+		if a.rank, err = strconv.Atoi(m[2]); err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
 		if a.name == "" {
-			a.name = kind + "_" + number
+			a.name = m[1] + "_" + m[2]
 		}
 		g.arrays = append(g.arrays, a)
 	}

@@ -50,15 +50,15 @@ func WriteNPY(w io.Writer, t *tensor.Tensor) error {
 		}
 		t = wide
 	}
-	for _, of := range npyTypes {
-		if of.elem != t.DType() {
+	for kind, d := range npyTypes {
+		if d != t.DType() {
 			continue
 		}
 		order := "<"
-		if of.elem.Bits() == 8 {
+		if d.Bits() == 8 {
 			order = "|"
 		}
-		if err := writeNPYHeader(w, 1, order+of.kind, t.Shape()); err != nil {
+		if err := writeNPYHeader(w, 1, order+kind, t.Shape()); err != nil {
 			return err
 		}
 		_, err := w.Write(t.Bytes())

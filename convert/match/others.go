@@ -6,24 +6,19 @@ import (
 	"bilinc/runtime/graph"
 )
 
-// reads is the reason why one of ONNX's own operators that read a weight forms no
-// layer; "" for all others.
-func reads(opType string) string {
-	switch opType {
-	case "ConvTranspose":
-		return "transposed convolutions are not compressed"
-	case "ConvInteger", "QLinearConv":
-		return "convolutions of integers are not compressed"
-	case "DeformConv":
-		return "deformable convolutions are not compressed"
-	case "LSTM", "GRU", "RNN":
-		return "the weights of recurrent operators are not compressed"
-	case "Einsum":
-		return "an Einsum is not taken apart"
-	case "MatMulInteger", "QLinearMatMul":
-		return "products of integers are not compressed"
-	}
-	return ""
+// consumers are ONNX's own operators that read a weight and form no layer,
+// with the reason.
+var consumers = map[string]string{
+	"ConvTranspose": "transposed convolutions are not compressed",
+	"ConvInteger":   "convolutions of integers are not compressed",
+	"QLinearConv":   "convolutions of integers are not compressed",
+	"DeformConv":    "deformable convolutions are not compressed",
+	"LSTM":          "the weights of recurrent operators are not compressed",
+	"GRU":           "the weights of recurrent operators are not compressed",
+	"RNN":           "the weights of recurrent operators are not compressed",
+	"Einsum":        "an Einsum is not taken apart",
+	"MatMulInteger": "products of integers are not compressed",
+	"QLinearMatMul": "products of integers are not compressed",
 }
 
 // otherConsumer lists a node that forms no layer where it reads a
@@ -32,7 +27,7 @@ func reads(opType string) string {
 func (s *search) otherConsumer(n *graph.Node) {
 	reason := fmt.Sprintf("what operator %s.%s computes is not known", n.Domain, n.OpType)
 	if n.Domain == "" || n.Domain == "ai.onnx" {
-		if reason = reads(n.OpType); reason == "" {
+		if reason = consumers[n.OpType]; reason == "" {
 			return
 		}
 	}

@@ -10,68 +10,43 @@ import (
 // one of the two sides', as PyTorch has it.
 type derivative func(x, y float64) float64
 
-// derivativeOf is that of a unary operator without attributes; nil where it has none. A
-// step is flat almost everywhere: its derivative is 0.
-func derivativeOf(name string) derivative {
-	switch name {
-	case "Sqrt":
-		return func(_, y float64) float64 { return 0.5 / y }
-	case "Exp":
-		return func(_, y float64) float64 { return y }
-	case "Log":
-		return func(x, _ float64) float64 { return 1 / x }
-	case "Erf":
-		return func(x, _ float64) float64 { return 2 / math.SqrtPi * math.Exp(-x*x) }
-	case "Sin":
-		return func(x, _ float64) float64 { return math.Cos(x) }
-	case "Cos":
-		return func(x, _ float64) float64 { return -math.Sin(x) }
-	case "Tan":
-		return func(_, y float64) float64 { return 1 + y*y }
-	case "Asin":
-		return func(x, _ float64) float64 { return 1 / math.Sqrt(1-x*x) }
-	case "Acos":
-		return func(x, _ float64) float64 { return -1 / math.Sqrt(1-x*x) }
-	case "Atan":
-		return func(x, _ float64) float64 { return 1 / (1 + x*x) }
-	case "Sinh":
-		return func(x, _ float64) float64 { return math.Cosh(x) }
-	case "Cosh":
-		return func(x, _ float64) float64 { return math.Sinh(x) }
-	case "Tanh":
-		return func(_, y float64) float64 { return 1 - y*y }
-	case "Asinh":
-		return func(x, _ float64) float64 { return 1 / math.Hypot(x, 1) }
-	case "Acosh":
-		return func(x, _ float64) float64 { return 1 / math.Sqrt(x*x-1) }
-	case "Atanh":
-		return func(x, _ float64) float64 { return 1 / (1 - x*x) }
-	case "Ceil", "Floor", "Round", "Sign":
-		return flat
-	case "Reciprocal":
-		return func(_, y float64) float64 { return -y * y }
-	case "Sigmoid":
-		return func(_, y float64) float64 { return y * (1 - y) }
-	case "Softplus":
-		return func(x, _ float64) float64 { return sigmoid(x) }
-	case "Softsign":
-		return func(x, _ float64) float64 {
-			d := 1 + math.Abs(x)
-			return 1 / (d * d)
-		}
-	case "Mish":
-		return func(x, _ float64) float64 {
-			t := math.Tanh(softplus(x))
-			return t + x*(1-t*t)*sigmoid(x)
-		}
-	case "HardSwish":
-		return func(x, _ float64) float64 { return stepped(x < 3, stepped(x > -3, x/3+0.5, 0), 1) }
-	case "Abs":
-		return func(x, _ float64) float64 { return sign(x) }
-	case "Neg":
-		return func(_, _ float64) float64 { return -1 }
-	}
-	return nil
+// derivatives is those of the unary operators without attributes. A step is
+// flat almost everywhere: its derivative is 0.
+var derivatives = map[string]derivative{
+	"Sqrt":       func(_, y float64) float64 { return 0.5 / y },
+	"Exp":        func(_, y float64) float64 { return y },
+	"Log":        func(x, _ float64) float64 { return 1 / x },
+	"Erf":        func(x, _ float64) float64 { return 2 / math.SqrtPi * math.Exp(-x*x) },
+	"Sin":        func(x, _ float64) float64 { return math.Cos(x) },
+	"Cos":        func(x, _ float64) float64 { return -math.Sin(x) },
+	"Tan":        func(_, y float64) float64 { return 1 + y*y },
+	"Asin":       func(x, _ float64) float64 { return 1 / math.Sqrt(1-x*x) },
+	"Acos":       func(x, _ float64) float64 { return -1 / math.Sqrt(1-x*x) },
+	"Atan":       func(x, _ float64) float64 { return 1 / (1 + x*x) },
+	"Sinh":       func(x, _ float64) float64 { return math.Cosh(x) },
+	"Cosh":       func(x, _ float64) float64 { return math.Sinh(x) },
+	"Tanh":       func(_, y float64) float64 { return 1 - y*y },
+	"Asinh":      func(x, _ float64) float64 { return 1 / math.Hypot(x, 1) },
+	"Acosh":      func(x, _ float64) float64 { return 1 / math.Sqrt(x*x-1) },
+	"Atanh":      func(x, _ float64) float64 { return 1 / (1 - x*x) },
+	"Ceil":       flat,
+	"Floor":      flat,
+	"Round":      flat,
+	"Sign":       flat,
+	"Reciprocal": func(_, y float64) float64 { return -y * y },
+	"Sigmoid":    func(_, y float64) float64 { return y * (1 - y) },
+	"Softplus":   func(x, _ float64) float64 { return sigmoid(x) },
+	"Softsign": func(x, _ float64) float64 {
+		d := 1 + math.Abs(x)
+		return 1 / (d * d)
+	},
+	"Mish": func(x, _ float64) float64 {
+		t := math.Tanh(softplus(x))
+		return t + x*(1-t*t)*sigmoid(x)
+	},
+	"HardSwish": func(x, _ float64) float64 { return stepped(x < 3, stepped(x > -3, x/3+0.5, 0), 1) },
+	"Abs":       func(x, _ float64) float64 { return sign(x) },
+	"Neg":       func(_, _ float64) float64 { return -1 },
 }
 
 func flat(_, _ float64) float64 { return 0 }

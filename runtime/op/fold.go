@@ -16,7 +16,7 @@ type number interface{ integer | float }
 // greatest T, which the extremes of no elements are.
 func reduceAs[T, A number](p *kernel.Pool, name string, x, y *tensor.Tensor, mask []bool, lo, hi A, src, dst []T) {
 	kept, n := keptShape(x.Shape(), mask)
-	f, outs := foldingOf(name), y.Len()
+	f, outs := foldings[name], y.Len()
 	c := cutReduction(x.Shape(), kept, outs)
 	if f == foldExp {
 		reduceExp(p, c, src, dst)

@@ -49,9 +49,9 @@ func activation(name string, alphas, betas *[]float32) (gateFunction, error) {
 	case "Relu":
 		return gateFunction{f: func(x float64) float64 { return max(x, 0) }, slope: func(x, _ float64) float64 { return stepped(x > 0, 1, 0) }, vector: kernel.Relu}, nil
 	case "Tanh":
-		return gateFunction{f: math.Tanh, slope: derivativeOf("Tanh"), vector: kernel.Tanh}, nil
+		return gateFunction{f: math.Tanh, slope: derivatives["Tanh"], vector: kernel.Tanh}, nil
 	case "Sigmoid":
-		return gateFunction{f: sigmoid, slope: derivativeOf("Sigmoid"), vector: kernel.Sigmoid}, nil
+		return gateFunction{f: sigmoid, slope: derivatives["Sigmoid"], vector: kernel.Sigmoid}, nil
 	case "Affine":
 		alpha, beta := param(alphas, 1), param(betas, 0)
 		return gateFunction{f: func(x float64) float64 { return alpha*x + beta }, slope: func(_, _ float64) float64 { return alpha }}, nil
@@ -91,9 +91,9 @@ func activation(name string, alphas, betas *[]float32) (gateFunction, error) {
 			return x
 		}, slope: func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }}, nil
 	case "Softsign":
-		return gateFunction{f: softsign, slope: derivativeOf("Softsign")}, nil
+		return gateFunction{f: softsign, slope: derivatives["Softsign"]}, nil
 	case "Softplus":
-		return gateFunction{f: softplus, slope: derivativeOf("Softplus")}, nil
+		return gateFunction{f: softplus, slope: derivatives["Softplus"]}, nil
 	}
 	return gateFunction{}, fmt.Errorf("activation %q is not known", name)
 }

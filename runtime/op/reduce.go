@@ -32,23 +32,11 @@ const (
 	foldExp // e^(x − the largest)
 )
 
-// foldingOf is the folding of an operator; what follows it, finish says.
-func foldingOf(name string) folding {
-	switch name {
-	case "ReduceL1":
-		return foldAbs
-	case "ReduceL2", "ReduceSumSquare":
-		return foldSquare
-	case "ReduceProd":
-		return foldProd
-	case "ReduceMax":
-		return foldMax
-	case "ReduceMin":
-		return foldMin
-	case "ReduceLogSumExp":
-		return foldExp
-	}
-	return foldSum // ReduceSum, ReduceMean, ReduceLogSum
+// foldings is the folding of each operator; what follows it, finish says.
+var foldings = map[string]folding{
+	"ReduceSum": foldSum, "ReduceMean": foldSum, "ReduceLogSum": foldSum,
+	"ReduceL1": foldAbs, "ReduceL2": foldSquare, "ReduceSumSquare": foldSquare,
+	"ReduceProd": foldProd, "ReduceMax": foldMax, "ReduceMin": foldMin, "ReduceLogSumExp": foldExp,
 }
 
 // parseReduce serves the form with an attribute, parseReduceInput the later one.

@@ -24,53 +24,40 @@ func each32(y, x []float32, f func(float64) float64) {
 	}
 }
 
-// loopOf is the loop over float32 of an operator that has one, else nil: those of
-// package kernel, and of those that hardly compute, for which a call for each
-// element would cost more than they do.
-func loopOf(name string) func(y, x []float32) {
-	switch name {
-	case "Exp":
-		return kernelRow(kernel.Exp, 0, 0)
-	case "Sigmoid":
-		return kernelRow(kernel.Sigmoid, 0, 0)
-	case "Tanh":
-		return kernelRow(kernel.Tanh, 0, 0)
-	case "Erf":
-		return kernelRow(kernel.Erf, 0, 0)
-	case "Relu":
-		return kernelRow(kernel.Relu, 0, 0)
-	case "HardSwish":
-		return kernelRow(kernel.HardSwish, 0, 0)
-	case "Sqrt":
-		return func(y, x []float32) {
-			y = y[:len(x)]
-			for i, v := range x {
-				y[i] = float32(math.Sqrt(float64(v)))
-			}
+// rows is the loops over float32 of operators that have one: those of package
+// kernel, and of those that hardly compute, for which a call for each element
+// would cost more than they do.
+var rows = map[string]func(y, x []float32){
+	"Exp":       kernelRow(kernel.Exp, 0, 0),
+	"Sigmoid":   kernelRow(kernel.Sigmoid, 0, 0),
+	"Tanh":      kernelRow(kernel.Tanh, 0, 0),
+	"Erf":       kernelRow(kernel.Erf, 0, 0),
+	"Relu":      kernelRow(kernel.Relu, 0, 0),
+	"HardSwish": kernelRow(kernel.HardSwish, 0, 0),
+	"Sqrt": func(y, x []float32) {
+		y = y[:len(x)]
+		for i, v := range x {
+			y[i] = float32(math.Sqrt(float64(v)))
 		}
-	case "Reciprocal":
-		return func(y, x []float32) {
-			y = y[:len(x)]
-			for i, v := range x {
-				y[i] = 1 / v
-			}
+	},
+	"Reciprocal": func(y, x []float32) {
+		y = y[:len(x)]
+		for i, v := range x {
+			y[i] = 1 / v
 		}
-	case "Neg":
-		return func(y, x []float32) {
-			y = y[:len(x)]
-			for i, v := range x {
-				y[i] = -v
-			}
+	},
+	"Neg": func(y, x []float32) {
+		y = y[:len(x)]
+		for i, v := range x {
+			y[i] = -v
 		}
-	case "Abs":
-		return func(y, x []float32) {
-			y = y[:len(x)]
-			for i, v := range x {
-				y[i] = float32(math.Abs(float64(v)))
-			}
+	},
+	"Abs": func(y, x []float32) {
+		y = y[:len(x)]
+		for i, v := range x {
+			y[i] = float32(math.Abs(float64(v)))
 		}
-	}
-	return nil
+	},
 }
 
 // kernelRow is a function of package kernel on a run of elements.

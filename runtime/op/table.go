@@ -17,28 +17,13 @@ type entry struct {
 	parse parser
 }
 
-// domains lists the domains that there are operators of.
-var domains = [...]string{"", trainingDomain, mlDomain, microsoftDomain}
-
-const (
-	trainingDomain  = "ai.onnx.preview.training"
-	microsoftDomain = "com.microsoft"
-)
-
-// operators lists the operators of a domain: the one place where an operator
+// domains lists the operators of each domain: the one place where an operator
 // is registered.
-func operators(domain string) []entry {
-	switch domain {
-	case "":
-		return onnxOps
-	case trainingDomain:
-		return trainingOps
-	case mlDomain:
-		return mlOps
-	case microsoftDomain:
-		return microsoftOps
-	}
-	return nil
+var domains = map[string][]entry{
+	"":                         onnxOps,
+	"ai.onnx.preview.training": trainingOps,
+	mlDomain:                   mlOps,
+	"com.microsoft":            microsoftOps,
 }
 
 // microsoftOps is what ONNX Runtime's optimiser writes.
@@ -342,9 +327,8 @@ var onnxOps = []entry{
 // find is the parser of an operator at an opset; nil where there is none.
 func find(domain, opType string, opset int64) parser {
 	var best *entry
-	list := operators(domain)
-	for i := range list {
-		e := &list[i]
+	for i := range domains[domain] {
+		e := &domains[domain][i]
 		if e.op == opType && e.since <= opset && (best == nil || e.since >= best.since) {
 			best = e
 		}

@@ -18,8 +18,8 @@ type Entry struct {
 // which it is implemented: what a table of them is made from.
 func Entries() []Entry {
 	first := map[[2]string]Entry{}
-	for _, domain := range domains {
-		for _, e := range operators(domain) {
+	for domain, list := range domains {
+		for _, e := range list {
 			key := [2]string{domain, e.op}
 			at, ok := first[key]
 			if !ok || e.since < at.Since {

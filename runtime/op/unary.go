@@ -24,7 +24,7 @@ type unary struct {
 // parseUnary serves operators without attributes.
 func parseUnary(name string, f func(float64) float64) parser {
 	return func(*attrs) Op {
-		return &unary{name: name, f: f, df: derivativeOf(name), row: loopOf(name), slope: slopeOf(name)}
+		return &unary{name: name, f: f, df: derivatives[name], row: rows[name], slope: slopes[name]}
 	}
 }
 
@@ -194,7 +194,7 @@ type numeric struct {
 
 func parseNumeric(name string, f func(float64) float64, ints func(int64) int64) parser {
 	return func(*attrs) Op {
-		return &numeric{unary{name: name, f: f, df: derivativeOf(name), row: loopOf(name)}, ints}
+		return &numeric{unary{name: name, f: f, df: derivatives[name], row: rows[name]}, ints}
 	}
 }
 

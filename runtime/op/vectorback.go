@@ -18,37 +18,29 @@ const slopeBlock = 1 << 11
 // reads those of x and y that the operator saves.
 type slope func(d, x, y []float32)
 
-// slopeOf is that of a function whose derivative takes time, else nil.
-func slopeOf(name string) slope {
-	switch name {
-	case "Exp":
-		return func(d, _, y []float32) { copy(d, y) }
-	case "Erf":
-		return func(d, x, _ []float32) {
-			for i, v := range x {
-				d[i] = -v * v
-			}
-			kernel.Unary32(nil, kernel.Exp, d, d, 0, 0)
-			for i := range d {
-				d[i] *= 2 / math.SqrtPi
-			}
+// slopes is those of functions whose derivative takes time.
+var slopes = map[string]slope{
+	"Exp": func(d, _, y []float32) { copy(d, y) },
+	"Erf": func(d, x, _ []float32) {
+		for i, v := range x {
+			d[i] = -v * v
 		}
-	case "Tanh":
-		return func(d, _, y []float32) {
-			for i, v := range y {
-				d[i] = 1 - v*v
-			}
+		kernel.Unary32(nil, kernel.Exp, d, d, 0, 0)
+		for i := range d {
+			d[i] *= 2 / math.SqrtPi
 		}
-	case "Sigmoid":
-		return func(d, _, y []float32) {
-			for i, v := range y {
-				d[i] = v * (1 - v)
-			}
+	},
+	"Tanh": func(d, _, y []float32) {
+		for i, v := range y {
+			d[i] = 1 - v*v
 		}
-	case "Softplus":
-		return func(d, x, _ []float32) { kernel.Unary32(nil, kernel.Sigmoid, d, x, 0, 0) }
-	}
-	return nil
+	},
+	"Sigmoid": func(d, _, y []float32) {
+		for i, v := range y {
+			d[i] = v * (1 - v)
+		}
+	},
+	"Softplus": func(d, x, _ []float32) { kernel.Unary32(nil, kernel.Sigmoid, d, x, 0, 0) },
 }
 
 // geluSlope is that of x·Φ(x): Φ(x) + x·φ(x).
