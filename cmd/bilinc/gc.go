@@ -54,8 +54,8 @@ func afterEachCollection(f func(live uint64)) (stop func()) {
 			mu.Lock()
 			defer mu.Unlock()
 			if !stopped {
+				arm() // first: a collection that f leads to is seen too
 				f(m.HeapAlloc)
-				arm()
 			}
 		})
 	}
