@@ -299,11 +299,11 @@ func readers(w *match.Weight) []*match.Layer {
 	return out
 }
 
-// unrecorded says why the inputs of a weight's layers cannot be had.
+// unrecorded says why what a weight's layers read and make cannot be had.
 func unrecorded(m *graph.Model, w *match.Weight) string {
 	for _, l := range w.Layers {
-		if l.X.Graph() != m.Graph {
-			return "its inputs are inside a subgraph, where calibration does not see them"
+		if l.X.Graph() != m.Graph || l.Y.Graph() != m.Graph {
+			return "it is inside a subgraph, where calibration does not see it"
 		}
 	}
 	return ""

@@ -134,13 +134,21 @@ func (c *Calibration) measureMetrics(ctx context.Context) error {
 	var ys []*graph.Value
 	var owner []int
 	var layers []*match.Layer
+	narrow := ""
 	for i, w := range c.found.weights {
 		if unrecorded(c.model, w) != "" {
 			continue
 		}
 		for _, l := range readers(w) {
+			if d := c.found.facts.Of(l.Y).DType; d == tensor.Float16 || d == tensor.BFloat16 {
+				narrow = fmt.Sprintf("%q is %v, which has no gradient", l.Y.Name(), d)
+				continue
+			}
 			ys, owner, layers = append(ys, c.model.Graph.Value(l.Y.Name())), append(owner, i), append(layers, l)
 		}
+	}
+	if narrow != "" {
+		c.warnings = append(c.warnings, "errors of all outputs of a layer count alike: "+narrow)
 	}
 	if len(ys) == 0 {
 		return nil

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
+	"bilinc/convert/dataset"
 	"bilinc/convert/match"
 	"bilinc/convert/onnx"
 	"bilinc/factorize"
@@ -425,6 +427,44 @@ func TestEverySpellingAtFullRank(t *testing.T) {
 	if ran[false] == 0 || ran[true] == 0 {
 		t.Errorf("orders of application that were tried: %v", ran)
 	}
+}
+
+// Fits to data take every spelling: those inside a subgraph, which they do not
+// see, stay, and the plan says so.
+func TestEverySpellingFittedToData(t *testing.T) {
+	eachSpelling(t, func(t *testing.T, s spelling, m *graph.Model) {
+		var data *dataset.Bound
+		var err error
+		if s.fed != nil {
+			b := newModeller(t, 8, 13)
+			data = bindTo(t, m, b.random(append([]int{60}, s.fed[1:]...)...))
+		} else if data, err = dataset.Random(m, 60, 6, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		c, err := NewCalibration(t.Context(), m, data, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewPlan(t.Context(), m, Options{Structure: LowRank, NumTerms: 2, Calibration: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, r, err := Apply(t.Context(), m, p, ApplyOptions{Calibration: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkInterface(t, m, out)
+		for _, l := range r.Layers {
+			inside := slices.Contains([]string{"n_then", "n_else", "n_step"}, l.Name)
+			switch {
+			case l.Action == ActSkipped:
+			case inside && (l.Action != ActDense || !strings.Contains(l.Reason, "inside a subgraph")):
+				t.Errorf("layer %s inside a subgraph: %s, %q", l.Name, l.Action, l.Reason)
+			case !inside && (l.Action != ActLowRank || !(l.Error > 0 && l.Error < 2)):
+				t.Errorf("layer %s: %s, error %g, %q", l.Name, l.Action, l.Error, l.Reason)
+			}
+		}
+	})
 }
 
 // One term of an exact product takes the shorter form without the reshape in
