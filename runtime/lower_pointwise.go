@@ -38,11 +38,11 @@ type group struct {
 }
 
 // A binary is an element-wise operator of two inputs.
-var binaries = map[string]binaryOp{"Add": opAdd, "Sub": opSub, "Mul": opMul, "Div": opDiv, "Min": opMin, "Max": opMax, "Sum": opAdd}
+var binaries = map[string]binaryOp{"Add": opAdd, "Sub": opSub, "Mul": opMul, "Div": opDiv, "Min": opMin, "Max": opMax, "Sum": opAdd, "PRelu": opSlope}
 
 // isPointwise reports whether n alone can be a program.
 func (l *lowerer) isPointwise(n *graph.Node) bool {
-	if len(n.Outputs()) != 1 || n.Outputs()[0] == nil || l.isConstant(n) || !l.isFloats(n.Outputs()[0]) || !l.plain(n) {
+	if len(n.Outputs()) != 1 || n.Outputs()[0] == nil || l.isConstant(n) || !l.isFloats(n.Outputs()[0]) || !l.plain(n) || op.IsAligned(l.op(n)) {
 		return false
 	}
 	shape := l.facts.Of(n.Outputs()[0]).Shape

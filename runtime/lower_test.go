@@ -199,13 +199,13 @@ func TestWantedValuesAreNotFused(t *testing.T) {
 // and some that it does not, on either side of each operator.
 func TestPointwiseOperands(t *testing.T) {
 	shapes := [][]int{{}, {1}, {6}, {5, 6}, {5, 1}, {4, 5, 6}, {4, 1, 1}, {4, 5, 1}, {3, 1, 1, 1}, {3, 4, 5, 6}, {3, 4, 1, 1}, {1, 4, 1, 6}, {4, 1, 6}, {3, 1, 5, 1}}
-	for _, name := range []string{"Add", "Sub", "Mul", "Div", "Min", "Max"} {
+	for _, name := range []string{"Add", "Sub", "Mul", "Div", "Min", "Max", "PRelu"} {
 		for _, s := range shapes {
 			for _, swapped := range []bool{false, true} {
 				b := newModel(t)
 				x := b.input("x", tensor.Float32, 3, 4, 5, 6)
 				args := vals(x, b.noisy(fmt.Sprint("c", s), s...))
-				if swapped {
+				if swapped && name != "PRelu" {
 					args[0], args[1] = args[1], args[0]
 				}
 				b.outputs(b.node("Sigmoid", "y", vals(b.node(name, "h", args))))
@@ -229,11 +229,13 @@ func TestPointwiseRandom(t *testing.T) {
 		for i := range 1 + rng.IntN(30) {
 			v, u := pool[rng.IntN(len(pool))], pool[max(0, len(pool)-1-rng.IntN(4))]
 			name := fmt.Sprint("v", i)
-			switch rng.IntN(3) {
+			switch rng.IntN(4) {
 			case 0:
 				v = b.node(unary[rng.IntN(len(unary))], name, vals(u))
 			case 1:
 				v = b.node(binary[rng.IntN(len(binary))], name, vals(v, u))
+			case 2:
+				v = b.node("PRelu", name, vals(b.node("Add", name+"+", vals(u, x)), v))
 			default:
 				v = b.node("Clip", name, vals(b.node("Add", name+"+", vals(u, v)), b.floats("lo", []float32{-2}), b.floats("hi", []float32{float32(rng.IntN(9))})))
 			}
@@ -247,6 +249,21 @@ func TestPointwiseRandom(t *testing.T) {
 	}
 	if fused < 60 {
 		t.Errorf("%d of 120 graphs had nodes fused", fused)
+	}
+}
+
+// Before opset 7 an operand may lie along an axis that is not its last: no program knows that.
+func TestPointwiseAligned(t *testing.T) {
+	for _, name := range []string{"Add", "Sub", "Mul", "Div", "PRelu"} {
+		b := newModel(t)
+		b.Model.Opsets[0].Version = 6
+		x := b.input("x", tensor.Float32, 2, 5, 5, 5)
+		var attrs []*graph.Attr
+		if name != "PRelu" {
+			attrs = []*graph.Attr{{Name: "broadcast", Type: graph.AttrInt, I: 1}, {Name: "axis", Type: graph.AttrInt, I: 1}}
+		}
+		b.outputs(b.node("Relu", "y", vals(b.node(name, "h", vals(b.node("Sigmoid", "s", vals(x)), b.noisy("c", 5)), attrs...))))
+		sameLowered(t, b.Model, exact, noise(5, 2, 5, 5, 5))
 	}
 }
 

@@ -54,6 +54,7 @@ const (
 	opDiv
 	opMin
 	opMax
+	opSlope
 )
 
 // An operand is what an instruction reads.
@@ -247,7 +248,7 @@ func (j *pointwiseJob) step(c *instr, scratch []float32, at, n int) {
 		run = min(run, runA)
 		d := dst[o : o+run]
 		switch {
-		case run >= zipLeast && c.op <= opDiv:
+		case run >= zipLeast:
 			j.zip(c.op, scratch, d, a, x, b, y)
 		case a != nil && b != nil:
 			c.op.vectors(d, a[:run], b[:run])
@@ -308,6 +309,14 @@ func (j *pointwiseJob) zip(o binaryOp, scratch, dst, a []float32, x float32, b [
 	kernel.Zip32(nil, kernel.Operation(o-opAdd), 1, n, dst, n, a, n, xe, b, n, ye)
 }
 
+// slope is PRelu.
+func slope(x, s float32) float32 {
+	if x < 0 {
+		return x * s
+	}
+	return x
+}
+
 // vectors is dst = a op b.
 func (o binaryOp) vectors(dst, a, b []float32) {
 	a, b = a[:len(dst)], b[:len(dst)]
@@ -335,6 +344,10 @@ func (o binaryOp) vectors(dst, a, b []float32) {
 	case opMax:
 		for i := range dst {
 			dst[i] = max(a[i], b[i])
+		}
+	case opSlope:
+		for i := range dst {
+			dst[i] = slope(a[i], b[i])
 		}
 	}
 }
@@ -367,6 +380,10 @@ func (o binaryOp) right(dst, a []float32, c float32) {
 		for i := range dst {
 			dst[i] = max(a[i], c)
 		}
+	case opSlope:
+		for i := range dst {
+			dst[i] = slope(a[i], c)
+		}
 	}
 }
 
@@ -381,6 +398,10 @@ func (o binaryOp) left(dst []float32, c float32, b []float32) {
 	case opDiv:
 		for i := range dst {
 			dst[i] = c / b[i]
+		}
+	case opSlope:
+		for i := range dst {
+			dst[i] = slope(c, b[i])
 		}
 	default:
 		o.right(dst, b, c)

@@ -32,6 +32,10 @@ func cpuPaths() []*path {
 				Minus: {subAVX2, subRightAVX2, subLeftAVX2},
 				Times: {mulAVX2, mulRightAVX2, nil},
 				Over:  {divAVX2, divRightAVX2, divLeftAVX2},
+
+				Minimum: {minAVX2, minRightAVX2, nil},
+				Maximum: {maxAVX2, maxRightAVX2, nil},
+				Slope:   {slopeAVX2, slopeRightAVX2, zipsGeneric[Slope].left},
 			},
 			rows: rowKernels{softmaxAVX2, layerNormAVX2, sumAVX2},
 		})
@@ -60,6 +64,10 @@ func cpuPaths() []*path {
 				Minus: {subAVX512, subRightAVX512, subLeftAVX512},
 				Times: {mulAVX512, mulRightAVX512, nil},
 				Over:  {divAVX512, divRightAVX512, divLeftAVX512},
+
+				Minimum: {minAVX512, minRightAVX512, nil},
+				Maximum: {maxAVX512, maxRightAVX512, nil},
+				Slope:   {slopeAVX512, slopeRightAVX512, zipsGeneric[Slope].left},
 			},
 			rows: rowKernels{softmaxAVX512, layerNormAVX512, sumAVX512},
 		})

@@ -23315,6 +23315,355 @@ done:
 	VZEROUPPER
 	RET
 
+// func minAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX2
+TEXT ·minAVX2(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ zs+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ ys+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ n+8(FP), R8
+	MOVQ m+0(FP), R9
+
+row:
+	MOVQ R8, R10
+	XORQ R11, R11
+	CMPQ R10, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS (CX)(R11*1), Y0
+	VMOVUPS (DX)(R11*1), Y1
+	VMINPS  Y1, Y0, Y2
+	VMINPS  Y0, Y1, Y0
+	VPOR    Y0, Y2, Y0
+	VMOVUPS Y0, (AX)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	CMPQ    R10, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R10, R10
+	JZ         done
+	LEAQ       masks<>+64(SB), R12
+	SHLQ       $0x02, R10
+	SUBQ       R10, R12
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS (CX)(R11*1), Y0, Y1
+	VMASKMOVPS (DX)(R11*1), Y0, Y2
+	VMINPS     Y2, Y1, Y3
+	VMINPS     Y1, Y2, Y1
+	VPOR       Y1, Y3, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R11*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, CX
+	ADDQ DI, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func minRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX2
+TEXT ·minRightAVX2(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ zs+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ ys+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ n+8(FP), R8
+	MOVQ m+0(FP), R9
+
+row:
+	VBROADCASTSS (DX), Y0
+	MOVQ         R8, R10
+	XORQ         R11, R11
+	CMPQ         R10, $0x00000008
+	JLT          tail
+
+loop:
+	VMOVUPS (CX)(R11*1), Y1
+	VMINPS  Y0, Y1, Y2
+	VMINPS  Y1, Y0, Y1
+	VPOR    Y1, Y2, Y1
+	VMOVUPS Y1, (AX)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	CMPQ    R10, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R10, R10
+	JZ         done
+	LEAQ       masks<>+64(SB), R12
+	SHLQ       $0x02, R10
+	SUBQ       R10, R12
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (CX)(R11*1), Y1, Y2
+	VMINPS     Y0, Y2, Y3
+	VMINPS     Y2, Y0, Y0
+	VPOR       Y0, Y3, Y0
+	VMASKMOVPS Y0, Y1, (AX)(R11*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, CX
+	ADDQ DI, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func maxAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX2
+TEXT ·maxAVX2(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ zs+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ ys+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ n+8(FP), R8
+	MOVQ m+0(FP), R9
+
+row:
+	MOVQ R8, R10
+	XORQ R11, R11
+	CMPQ R10, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS (CX)(R11*1), Y0
+	VMOVUPS (DX)(R11*1), Y1
+	VMAXPS  Y1, Y0, Y2
+	VMAXPS  Y0, Y1, Y0
+	VPXOR   Y0, Y2, Y0
+	VPOR    Y0, Y2, Y1
+	VSUBPS  Y0, Y1, Y0
+	VMOVUPS Y0, (AX)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	CMPQ    R10, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R10, R10
+	JZ         done
+	LEAQ       masks<>+64(SB), R12
+	SHLQ       $0x02, R10
+	SUBQ       R10, R12
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS (CX)(R11*1), Y0, Y1
+	VMASKMOVPS (DX)(R11*1), Y0, Y2
+	VMAXPS     Y2, Y1, Y3
+	VMAXPS     Y1, Y2, Y1
+	VPXOR      Y1, Y3, Y1
+	VPOR       Y1, Y3, Y2
+	VSUBPS     Y1, Y2, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R11*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, CX
+	ADDQ DI, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func maxRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX2
+TEXT ·maxRightAVX2(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ zs+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ ys+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ n+8(FP), R8
+	MOVQ m+0(FP), R9
+
+row:
+	VBROADCASTSS (DX), Y0
+	MOVQ         R8, R10
+	XORQ         R11, R11
+	CMPQ         R10, $0x00000008
+	JLT          tail
+
+loop:
+	VMOVUPS (CX)(R11*1), Y1
+	VMAXPS  Y0, Y1, Y2
+	VMAXPS  Y1, Y0, Y1
+	VPXOR   Y1, Y2, Y1
+	VPOR    Y1, Y2, Y2
+	VSUBPS  Y1, Y2, Y1
+	VMOVUPS Y1, (AX)(R11*1)
+	ADDQ    $0x00000020, R11
+	SUBQ    $0x00000008, R10
+	CMPQ    R10, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R10, R10
+	JZ         done
+	LEAQ       masks<>+64(SB), R12
+	SHLQ       $0x02, R10
+	SUBQ       R10, R12
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (CX)(R11*1), Y1, Y2
+	VMAXPS     Y0, Y2, Y3
+	VMAXPS     Y2, Y0, Y0
+	VPXOR      Y0, Y3, Y0
+	VPOR       Y0, Y3, Y2
+	VSUBPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)(R11*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, CX
+	ADDQ DI, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func slopeAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX2
+TEXT ·slopeAVX2(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ zs+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ ys+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ n+8(FP), R8
+	MOVQ m+0(FP), R9
+
+row:
+	MOVQ R8, R10
+	XORQ R11, R11
+	CMPQ R10, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS   (CX)(R11*1), Y0
+	VMOVUPS   (DX)(R11*1), Y1
+	VMOVAPS   Y0, Y2
+	VPXOR     Y3, Y3, Y3
+	VCMPPS    $0x01, Y3, Y0, Y3
+	VMULPS    Y1, Y0, Y0
+	VBLENDVPS Y3, Y0, Y2, Y2
+	VMOVUPS   Y2, (AX)(R11*1)
+	ADDQ      $0x00000020, R11
+	SUBQ      $0x00000008, R10
+	CMPQ      R10, $0x00000008
+	JGE       loop
+
+tail:
+	TESTQ      R10, R10
+	JZ         done
+	LEAQ       masks<>+64(SB), R12
+	SHLQ       $0x02, R10
+	SUBQ       R10, R12
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS (CX)(R11*1), Y0, Y1
+	VMASKMOVPS (DX)(R11*1), Y0, Y2
+	VMOVAPS    Y1, Y3
+	VPXOR      Y4, Y4, Y4
+	VCMPPS     $0x01, Y4, Y1, Y4
+	VMULPS     Y2, Y1, Y1
+	VBLENDVPS  Y4, Y1, Y3, Y3
+	VMASKMOVPS Y3, Y0, (AX)(R11*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, CX
+	ADDQ DI, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func slopeRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX2
+TEXT ·slopeRightAVX2(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ y_base+80(FP), DX
+	MOVQ zs+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ ys+104(FP), DI
+	SHLQ $0x02, DI
+	MOVQ n+8(FP), R8
+	MOVQ m+0(FP), R9
+
+row:
+	VBROADCASTSS (DX), Y0
+	MOVQ         R8, R10
+	XORQ         R11, R11
+	CMPQ         R10, $0x00000008
+	JLT          tail
+
+loop:
+	VMOVUPS   (CX)(R11*1), Y1
+	VMOVAPS   Y1, Y2
+	VPXOR     Y3, Y3, Y3
+	VCMPPS    $0x01, Y3, Y1, Y3
+	VMULPS    Y0, Y1, Y1
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VMOVUPS   Y2, (AX)(R11*1)
+	ADDQ      $0x00000020, R11
+	SUBQ      $0x00000008, R10
+	CMPQ      R10, $0x00000008
+	JGE       loop
+
+tail:
+	TESTQ      R10, R10
+	JZ         done
+	LEAQ       masks<>+64(SB), R12
+	SHLQ       $0x02, R10
+	SUBQ       R10, R12
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (CX)(R11*1), Y1, Y2
+	VMOVAPS    Y2, Y3
+	VPXOR      Y4, Y4, Y4
+	VCMPPS     $0x01, Y4, Y2, Y4
+	VMULPS     Y0, Y2, Y0
+	VBLENDVPS  Y4, Y0, Y3, Y3
+	VMASKMOVPS Y3, Y1, (AX)(R11*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, CX
+	ADDQ DI, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func reluAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
 // Requires: AVX, AVX2
 TEXT ·reluAVX2(SB), NOSPLIT, $0-88
@@ -28669,6 +29018,351 @@ tail:
 	VMOVUPS.Z (BX)(R11*1), K1, Z1
 	VDIVPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R11*1)
+
+done:
+	ADDQ SI, AX
+	ADDQ DI, DX
+	ADDQ R8, BX
+	DECQ R10
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func minAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX512F
+TEXT ·minAVX512(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ y_base+80(FP), BX
+	MOVQ zs+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ xs+72(FP), DI
+	SHLQ $0x02, DI
+	MOVQ ys+104(FP), R8
+	SHLQ $0x02, R8
+	MOVQ n+8(FP), R9
+	MOVQ m+0(FP), R10
+
+row:
+	MOVQ R9, CX
+	XORQ R11, R11
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS (DX)(R11*1), Z0
+	VMOVUPS (BX)(R11*1), Z1
+	VMINPS  Z1, Z0, Z2
+	VMINPS  Z0, Z1, Z0
+	VPORD   Z0, Z2, Z0
+	VMOVUPS Z0, (AX)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R12
+	SHLQ      CL, R12
+	DECQ      R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (DX)(R11*1), K1, Z0
+	VMOVUPS.Z (BX)(R11*1), K1, Z1
+	VMINPS    Z1, Z0, Z2
+	VMINPS    Z0, Z1, Z0
+	VPORD     Z0, Z2, Z0
+	VMOVUPS   Z0, K1, (AX)(R11*1)
+
+done:
+	ADDQ SI, AX
+	ADDQ DI, DX
+	ADDQ R8, BX
+	DECQ R10
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func minRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX512F
+TEXT ·minRightAVX512(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ y_base+80(FP), BX
+	MOVQ zs+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ xs+72(FP), DI
+	SHLQ $0x02, DI
+	MOVQ ys+104(FP), R8
+	SHLQ $0x02, R8
+	MOVQ n+8(FP), R9
+	MOVQ m+0(FP), R10
+
+row:
+	VBROADCASTSS (BX), Z0
+	MOVQ         R9, CX
+	XORQ         R11, R11
+	CMPQ         CX, $0x00000010
+	JLT          tail
+
+loop:
+	VMOVUPS (DX)(R11*1), Z1
+	VMINPS  Z0, Z1, Z2
+	VMINPS  Z1, Z0, Z1
+	VPORD   Z1, Z2, Z1
+	VMOVUPS Z1, (AX)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R12
+	SHLQ      CL, R12
+	DECQ      R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (DX)(R11*1), K1, Z1
+	VMINPS    Z0, Z1, Z2
+	VMINPS    Z1, Z0, Z0
+	VPORD     Z0, Z2, Z0
+	VMOVUPS   Z0, K1, (AX)(R11*1)
+
+done:
+	ADDQ SI, AX
+	ADDQ DI, DX
+	ADDQ R8, BX
+	DECQ R10
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func maxAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX512F
+TEXT ·maxAVX512(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ y_base+80(FP), BX
+	MOVQ zs+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ xs+72(FP), DI
+	SHLQ $0x02, DI
+	MOVQ ys+104(FP), R8
+	SHLQ $0x02, R8
+	MOVQ n+8(FP), R9
+	MOVQ m+0(FP), R10
+
+row:
+	MOVQ R9, CX
+	XORQ R11, R11
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS (DX)(R11*1), Z0
+	VMOVUPS (BX)(R11*1), Z1
+	VMAXPS  Z1, Z0, Z2
+	VMAXPS  Z0, Z1, Z0
+	VPXORD  Z0, Z2, Z0
+	VPORD   Z0, Z2, Z1
+	VSUBPS  Z0, Z1, Z0
+	VMOVUPS Z0, (AX)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R12
+	SHLQ      CL, R12
+	DECQ      R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (DX)(R11*1), K1, Z0
+	VMOVUPS.Z (BX)(R11*1), K1, Z1
+	VMAXPS    Z1, Z0, Z2
+	VMAXPS    Z0, Z1, Z0
+	VPXORD    Z0, Z2, Z0
+	VPORD     Z0, Z2, Z1
+	VSUBPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)(R11*1)
+
+done:
+	ADDQ SI, AX
+	ADDQ DI, DX
+	ADDQ R8, BX
+	DECQ R10
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func maxRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX512F
+TEXT ·maxRightAVX512(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ y_base+80(FP), BX
+	MOVQ zs+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ xs+72(FP), DI
+	SHLQ $0x02, DI
+	MOVQ ys+104(FP), R8
+	SHLQ $0x02, R8
+	MOVQ n+8(FP), R9
+	MOVQ m+0(FP), R10
+
+row:
+	VBROADCASTSS (BX), Z0
+	MOVQ         R9, CX
+	XORQ         R11, R11
+	CMPQ         CX, $0x00000010
+	JLT          tail
+
+loop:
+	VMOVUPS (DX)(R11*1), Z1
+	VMAXPS  Z0, Z1, Z2
+	VMAXPS  Z1, Z0, Z1
+	VPXORD  Z1, Z2, Z1
+	VPORD   Z1, Z2, Z2
+	VSUBPS  Z1, Z2, Z1
+	VMOVUPS Z1, (AX)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R12
+	SHLQ      CL, R12
+	DECQ      R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (DX)(R11*1), K1, Z1
+	VMAXPS    Z0, Z1, Z2
+	VMAXPS    Z1, Z0, Z0
+	VPXORD    Z0, Z2, Z0
+	VPORD     Z0, Z2, Z1
+	VSUBPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)(R11*1)
+
+done:
+	ADDQ SI, AX
+	ADDQ DI, DX
+	ADDQ R8, BX
+	DECQ R10
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func slopeAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX512F
+TEXT ·slopeAVX512(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ y_base+80(FP), BX
+	MOVQ zs+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ xs+72(FP), DI
+	SHLQ $0x02, DI
+	MOVQ ys+104(FP), R8
+	SHLQ $0x02, R8
+	MOVQ n+8(FP), R9
+	MOVQ m+0(FP), R10
+
+row:
+	MOVQ R9, CX
+	XORQ R11, R11
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS (DX)(R11*1), Z0
+	VMOVUPS (BX)(R11*1), Z1
+	VMOVAPS Z0, Z2
+	VPXORD  Z3, Z3, Z3
+	VCMPPS  $0x01, Z3, Z0, K1
+	VMULPS  Z1, Z0, K1, Z2
+	VMOVUPS Z2, (AX)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R12
+	SHLQ      CL, R12
+	DECQ      R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (DX)(R11*1), K1, Z0
+	VMOVUPS.Z (BX)(R11*1), K1, Z1
+	VMOVAPS   Z0, Z2
+	VPXORD    Z4, Z4, Z4
+	VCMPPS    $0x01, Z4, Z0, K2
+	VMULPS    Z1, Z0, K2, Z2
+	VMOVUPS   Z2, K1, (AX)(R11*1)
+
+done:
+	ADDQ SI, AX
+	ADDQ DI, DX
+	ADDQ R8, BX
+	DECQ R10
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func slopeRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+// Requires: AVX, AVX512F
+TEXT ·slopeRightAVX512(SB), NOSPLIT, $0-112
+	MOVQ z_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ y_base+80(FP), BX
+	MOVQ zs+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ xs+72(FP), DI
+	SHLQ $0x02, DI
+	MOVQ ys+104(FP), R8
+	SHLQ $0x02, R8
+	MOVQ n+8(FP), R9
+	MOVQ m+0(FP), R10
+
+row:
+	VBROADCASTSS (BX), Z0
+	MOVQ         R9, CX
+	XORQ         R11, R11
+	CMPQ         CX, $0x00000010
+	JLT          tail
+
+loop:
+	VMOVUPS (DX)(R11*1), Z1
+	VMOVAPS Z1, Z2
+	VPXORD  Z3, Z3, Z3
+	VCMPPS  $0x01, Z3, Z1, K1
+	VMULPS  Z0, Z1, K1, Z2
+	VMOVUPS Z2, (AX)(R11*1)
+	ADDQ    $0x00000040, R11
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R12
+	SHLQ      CL, R12
+	DECQ      R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (DX)(R11*1), K1, Z1
+	VMOVAPS   Z1, Z2
+	VPXORD    Z4, Z4, Z4
+	VCMPPS    $0x01, Z4, Z1, K2
+	VMULPS    Z0, Z1, K2, Z2
+	VMOVUPS   Z2, K1, (AX)(R11*1)
 
 done:
 	ADDQ SI, AX

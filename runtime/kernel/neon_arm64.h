@@ -57,6 +57,7 @@
 #define FMULX(m, n, d) FMULS4(m, n, d); FMULS4((m)+1, (n)+1, (d)+1); FMULS4((m)+2, (n)+2, (d)+2); FMULS4((m)+3, (n)+3, (d)+3)
 #define FDIVX(m, n, d) FDIVS4(m, n, d); FDIVS4((m)+1, (n)+1, (d)+1); FDIVS4((m)+2, (n)+2, (d)+2); FDIVS4((m)+3, (n)+3, (d)+3)
 #define FMAXX(m, n, d) FMAXS4(m, n, d); FMAXS4((m)+1, (n)+1, (d)+1); FMAXS4((m)+2, (n)+2, (d)+2); FMAXS4((m)+3, (n)+3, (d)+3)
+#define FMINX(m, n, d) FMINS4(m, n, d); FMINS4((m)+1, (n)+1, (d)+1); FMINS4((m)+2, (n)+2, (d)+2); FMINS4((m)+3, (n)+3, (d)+3)
 #define FMLAX(m, n, d) FMLAS4(m, n, d); FMLAS4((m)+1, (n)+1, (d)+1); FMLAS4((m)+2, (n)+2, (d)+2); FMLAS4((m)+3, (n)+3, (d)+3)
 #define FMLSX(m, n, d) FMLSS4(m, n, d); FMLSS4((m)+1, (n)+1, (d)+1); FMLSS4((m)+2, (n)+2, (d)+2); FMLSS4((m)+3, (n)+3, (d)+3)
 #define ADDX(m, n, d) ADDS4(m, n, d); ADDS4((m)+1, (n)+1, (d)+1); ADDS4((m)+2, (n)+2, (d)+2); ADDS4((m)+3, (n)+3, (d)+3)

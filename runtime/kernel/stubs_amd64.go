@@ -145,6 +145,36 @@ func divRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []fl
 //go:noescape
 func divLeftAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 
+// minAVX2 is the zip function Min, with AVX2 and FMA.
+//
+//go:noescape
+func minAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// minRightAVX2 is the zip function MinRight, with AVX2 and FMA.
+//
+//go:noescape
+func minRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// maxAVX2 is the zip function Max, with AVX2 and FMA.
+//
+//go:noescape
+func maxAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// maxRightAVX2 is the zip function MaxRight, with AVX2 and FMA.
+//
+//go:noescape
+func maxRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// slopeAVX2 is the zip function Slope, with AVX2 and FMA.
+//
+//go:noescape
+func slopeAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// slopeRightAVX2 is the zip function SlopeRight, with AVX2 and FMA.
+//
+//go:noescape
+func slopeRightAVX2(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
 // reluAVX2 is the unary function Relu, with AVX2 and FMA.
 //
 //go:noescape
@@ -274,6 +304,36 @@ func divRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []
 //
 //go:noescape
 func divLeftAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// minAVX512 is the zip function Min, with AVX-512F.
+//
+//go:noescape
+func minAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// minRightAVX512 is the zip function MinRight, with AVX-512F.
+//
+//go:noescape
+func minRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// maxAVX512 is the zip function Max, with AVX-512F.
+//
+//go:noescape
+func maxAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// maxRightAVX512 is the zip function MaxRight, with AVX-512F.
+//
+//go:noescape
+func maxRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// slopeAVX512 is the zip function Slope, with AVX-512F.
+//
+//go:noescape
+func slopeAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+// slopeRightAVX512 is the zip function SlopeRight, with AVX-512F.
+//
+//go:noescape
+func slopeRightAVX512(m int, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 
 // reluAVX512 is the unary function Relu, with AVX-512F.
 //

@@ -5,14 +5,22 @@ import "sync"
 // Operation is what [Zip32] does to two elements.
 type Operation uint8
 
-// The operations.
+// The operations. Minimum and Maximum are NaN where an operand is.
 const (
 	Plus Operation = iota
 	Minus
 	Times
 	Over
+	Minimum
+	Maximum
+	Slope // x where x ≥ 0, else x·y
 	operations
 )
+
+// commutes tells whether the operands may change places.
+func (op Operation) commutes() bool {
+	return op == Plus || op == Times || op == Minimum || op == Maximum
+}
 
 // zip computes z[i·zs+j] = x[i·xs+j] op y[i·ys+j], i < m, j < n. z may be x or y.
 type zip func(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
@@ -49,7 +57,7 @@ func Zip32(p *Pool, op Operation, m, n int, z []float32, zs int, x []float32, xs
 		case ye == 0:
 			j.n, j.xe, j.ye = 1, 1, 1 // one element a row, then copied
 			j.f, j.fill = kinds.rows, n
-		case op == Plus || op == Times:
+		case op.commutes():
 			j.f = kinds.right
 			j.x, j.xs, j.xe, j.y, j.ys, j.ye = y, ys, ye, x, xs, xe
 		default:
@@ -109,6 +117,15 @@ var zipsGeneric = [operations]zips{
 	Minus: newZips(func(x, y float32) float32 { return x - y }),
 	Times: newZips(func(x, y float32) float32 { return x * y }),
 	Over:  newZips(func(x, y float32) float32 { return x / y }),
+
+	Minimum: newZips(func(x, y float32) float32 { return min(x, y) }),
+	Maximum: newZips(func(x, y float32) float32 { return max(x, y) }),
+	Slope: newZips(func(x, y float32) float32 {
+		if x < 0 {
+			return x * y
+		}
+		return x
+	}),
 }
 
 func newZips(f func(x, y float32) float32) zips {

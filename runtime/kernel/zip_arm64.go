@@ -7,6 +7,10 @@ var zipsNEON = [operations]zips{
 	Minus: {subNEON, subRightNEON, subLeftNEON},
 	Times: {mulNEON, mulRightNEON, nil},
 	Over:  {divNEON, divRightNEON, divLeftNEON},
+
+	Minimum: {minNEON, minRightNEON, nil},
+	Maximum: {maxNEON, maxRightNEON, nil},
+	Slope:   {slopeNEON, slopeRightNEON, zipsGeneric[Slope].left},
 }
 
 //go:noescape
@@ -38,3 +42,21 @@ func divRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float3
 
 //go:noescape
 func divLeftNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func minNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func minRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func maxNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func maxRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func slopeNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+
+//go:noescape
+func slopeRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)

@@ -32,8 +32,8 @@ row: \
 	BNE row; \
 	RET
 
-// ROWS is x op y by the operation on groups, on vectors and on one element.
-#define ROWS(OPX, OP, OP1) \
+// ROWS is x op y by the operation on groups and on vectors.
+#define ROWS(OPX, OP) \
 	ZIP; \
 	SUBS $16, R11; \
 	BLT fours; \
@@ -60,7 +60,7 @@ ones: \
 one: \
 	FMOVS.P 4(R9), F0; \
 	FMOVS.P 4(R10), F4; \
-	OP1 F4, F0, F0; \
+	OP(4, 0, 0); \
 	FMOVS.P F0, 4(R8); \
 	SUBS $1, R11; \
 	BNE one; \
@@ -69,7 +69,7 @@ next: \
 
 // SINGLE is the same where one operand, at s, is one element, in V4, and the other, at p, is a row: N op M,
 // which are 0, the row's, and 4, or the other way round.
-#define SINGLE(s, p, OPX, OP, OP1, M, N) \
+#define SINGLE(s, p, OPX, OP, M, N) \
 	ZIP; \
 	VLD1R (s), [V4.S4]; \
 	SUBS $16, R11; \
@@ -94,49 +94,78 @@ ones: \
 	BEQ next; \
 one: \
 	FMOVS.P 4(p), F0; \
-	OP1 F(M), F(N), F(0); \
+	OP(M, N, 0); \
 	FMOVS.P F0, 4(R8); \
 	SUBS $1, R11; \
 	BNE one; \
 next: \
 	NEXT
 
+// x where x ≥ 0, else x·y. It uses up V8 … V15.
+#define SLOPES4(m, n, d) FMULS4(m, n, 8); FCMLTS4(n, 12); BITB16(12, 8, d)
+#define SLOPEX(m, n, d) FMULX(m, n, 8); FCMLTX(n, 12); BITX(12, 8, d)
+#define SLOPEXC(m, n, d) FMULXC(m, n, 8); FCMLTX(n, 12); BITX(12, 8, d)
+
 // func addNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·addNEON(SB), NOSPLIT, $0-112
-	ROWS(FADDX, FADDS4, FADDS)
+	ROWS(FADDX, FADDS4)
 
 // func addRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·addRightNEON(SB), NOSPLIT, $0-112
-	SINGLE(R10, R9, FADDXC, FADDS4, FADDS, 4, 0)
+	SINGLE(R10, R9, FADDXC, FADDS4, 4, 0)
 
 // func subNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·subNEON(SB), NOSPLIT, $0-112
-	ROWS(FSUBX, FSUBS4, FSUBS)
+	ROWS(FSUBX, FSUBS4)
 
 // func subRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·subRightNEON(SB), NOSPLIT, $0-112
-	SINGLE(R10, R9, FSUBXC, FSUBS4, FSUBS, 4, 0)
+	SINGLE(R10, R9, FSUBXC, FSUBS4, 4, 0)
 
 // func subLeftNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·subLeftNEON(SB), NOSPLIT, $0-112
-	SINGLE(R9, R10, FSUBCX, FSUBS4, FSUBS, 0, 4)
+	SINGLE(R9, R10, FSUBCX, FSUBS4, 0, 4)
 
 // func mulNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·mulNEON(SB), NOSPLIT, $0-112
-	ROWS(FMULX, FMULS4, FMULS)
+	ROWS(FMULX, FMULS4)
 
 // func mulRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·mulRightNEON(SB), NOSPLIT, $0-112
-	SINGLE(R10, R9, FMULXC, FMULS4, FMULS, 4, 0)
+	SINGLE(R10, R9, FMULXC, FMULS4, 4, 0)
 
 // func divNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·divNEON(SB), NOSPLIT, $0-112
-	ROWS(FDIVX, FDIVS4, FDIVS)
+	ROWS(FDIVX, FDIVS4)
 
 // func divRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·divRightNEON(SB), NOSPLIT, $0-112
-	SINGLE(R10, R9, FDIVXC, FDIVS4, FDIVS, 4, 0)
+	SINGLE(R10, R9, FDIVXC, FDIVS4, 4, 0)
 
 // func divLeftNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
 TEXT ·divLeftNEON(SB), NOSPLIT, $0-112
-	SINGLE(R9, R10, FDIVCX, FDIVS4, FDIVS, 0, 4)
+	SINGLE(R9, R10, FDIVCX, FDIVS4, 0, 4)
+
+// func minNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+TEXT ·minNEON(SB), NOSPLIT, $0-112
+	ROWS(FMINX, FMINS4)
+
+// func minRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+TEXT ·minRightNEON(SB), NOSPLIT, $0-112
+	SINGLE(R10, R9, FMINXC, FMINS4, 4, 0)
+
+// func maxNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+TEXT ·maxNEON(SB), NOSPLIT, $0-112
+	ROWS(FMAXX, FMAXS4)
+
+// func maxRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+TEXT ·maxRightNEON(SB), NOSPLIT, $0-112
+	SINGLE(R10, R9, FMAXXC, FMAXS4, 4, 0)
+
+// func slopeNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+TEXT ·slopeNEON(SB), NOSPLIT, $0-112
+	ROWS(SLOPEX, SLOPES4)
+
+// func slopeRightNEON(m, n int, z []float32, zs int, x []float32, xs int, y []float32, ys int)
+TEXT ·slopeRightNEON(SB), NOSPLIT, $0-112
+	SINGLE(R10, R9, SLOPEXC, SLOPES4, 4, 0)

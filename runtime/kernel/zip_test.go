@@ -15,8 +15,17 @@ func apply(op Operation, x, y float32) float32 {
 		return x - y
 	case Times:
 		return x * y
+	case Over:
+		return x / y
+	case Minimum:
+		return min(x, y)
+	case Maximum:
+		return max(x, y)
 	}
-	return x / y
+	if x < 0 {
+		return x * y
+	}
+	return x
 }
 
 // equal tells equal numbers, or two NaNs.
@@ -84,6 +93,44 @@ func TestZip32InPlace(t *testing.T) {
 					if i := firstDifference(z, want); i >= 0 {
 						t.Fatalf("operation %d over operand %d: %v at %d, want %v", op, side, z[i], i, want[i])
 					}
+				}
+			}
+		}
+	})
+}
+
+// An extreme is NaN where an operand is, and zeros have an order; a slope leaves alone what is not below 0.
+func TestZip32Extremes(t *testing.T) {
+	nan, inf, zero := float32(math.NaN()), float32(math.Inf(1)), float32(math.Copysign(0, -1))
+	values := []float32{nan, -inf, -2, -math.SmallestNonzeroFloat32, zero, 0, math.SmallestNonzeroFloat32, 3, inf}
+	var x, y []float32
+	for _, v := range values {
+		for _, w := range values {
+			x, y = append(x, v), append(y, w)
+		}
+	}
+	inEveryPath(t, func(t *testing.T) {
+		z, ones := make([]float32, len(x)), make([]float32, 1)
+		for _, op := range []Operation{Minimum, Maximum, Slope} {
+			check := func(x, y, got float32) {
+				t.Helper()
+				if want := apply(op, x, y); !equal(got, want) || got == got && math.Signbit(float64(got)) != math.Signbit(float64(want)) {
+					t.Errorf("operation %d of %v and %v is %v, want %v", op, x, y, got, want)
+				}
+			}
+			Zip32(nil, op, 1, len(x), z, 0, x, 0, 1, y, 0, 1)
+			for i := range z {
+				check(x[i], y[i], z[i])
+			}
+			for _, one := range values {
+				ones[0] = one
+				Zip32(nil, op, 1, len(x), z, 0, x, 0, 1, ones, 0, 0)
+				for i := range z {
+					check(x[i], one, z[i])
+				}
+				Zip32(nil, op, 1, len(x), z, 0, ones, 0, 0, y, 0, 1)
+				for i := range z {
+					check(one, y[i], z[i])
 				}
 			}
 		}

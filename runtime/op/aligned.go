@@ -17,6 +17,12 @@ type aligned struct {
 	hasAxis   bool
 }
 
+// IsAligned reports whether o's second operand may lie along other axes than numpy's, as before opset 7.
+func IsAligned(o Op) bool {
+	a, ok := o.(*aligned)
+	return ok && a.hasAxis
+}
+
 // parseAligned wraps the parser of the form from opset 7 on.
 func parseAligned(inner parser) parser {
 	return func(a *attrs) Op {

@@ -91,9 +91,7 @@ func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch c.DType() {
 	case tensor.Float32:
-		if !arithKernel(ctx, o.code, a, b, c) {
-			arithFloat[float32](o.code, a, b, c)
-		}
+		zip32(ctx.Pool, arithOperations[o.code], a, b, c)
 	case tensor.Float64:
 		arithFloat[float64](o.code, a, b, c)
 	case tensor.Int64:
@@ -120,12 +118,15 @@ func (o *arith) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-// arithKernel is the operator where c is a matrix of which each operand is the
-// whole, a row, a column or an element; it tells whether that is so.
-func arithKernel(ctx *Ctx, code arithCode, a, b, c *tensor.Tensor) bool {
+// zip32 computes c = a op b on float32, a and b broadcast to c's shape.
+func zip32(p *kernel.Pool, op kernel.Operation, a, b, c *tensor.Tensor) {
+	x, y, z := tensor.Data[float32](a), tensor.Data[float32](b), tensor.Data[float32](c)
 	m, n, column, ok := arithMatrix(a, b, c)
 	if !ok {
-		return false
+		newWalk(c.Shape(), a.Shape(), b.Shape()).planes(p, func(p *kernel.Pool, at, m, n int, offs, rows, steps []int) {
+			kernel.Zip32(p, op, m, n, z[at:], n, x[offs[0]:], rows[0], steps[0], y[offs[1]:], rows[1], steps[1])
+		})
+		return
 	}
 	strides := func(t *tensor.Tensor) (rs, es int) {
 		switch {
@@ -140,9 +141,7 @@ func arithKernel(ctx *Ctx, code arithCode, a, b, c *tensor.Tensor) bool {
 	}
 	xs, xe := strides(a)
 	ys, ye := strides(b)
-	kernel.Zip32(ctx.Pool, arithOperations[code], m, n, tensor.Data[float32](c), n,
-		tensor.Data[float32](a), xs, xe, tensor.Data[float32](b), ys, ye)
-	return true
+	kernel.Zip32(p, op, m, n, z, n, x, xs, xe, y, ys, ye)
 }
 
 var arithOperations = [...]kernel.Operation{addCode: kernel.Plus, subCode: kernel.Minus, mulCode: kernel.Times, divCode: kernel.Over}

@@ -147,6 +147,52 @@ func (w walk) rows(f func(at, n int, offs, steps []int)) {
 	}
 }
 
+// planes calls f for each run of the two innermost axes, m rows of n elements: the position of its first output
+// element, its size, and each operand's offset, its step from row to row, and within a row. f shares a large one out
+// over the cores of the pool it gets; small ones go to several cores.
+func (w walk) planes(p *kernel.Pool, f func(p *kernel.Pool, at, m, n int, offs, rows, steps []int)) {
+	total := product(w.shape)
+	if total == 0 {
+		return
+	}
+	m, n, outer := 1, 1, max(0, len(w.shape)-2)
+	rows, steps := make([]int, len(w.strides)), make([]int, len(w.strides))
+	switch len(w.shape) {
+	case 0:
+	case 1:
+		n = w.shape[0]
+		for k, s := range w.strides {
+			steps[k] = s[0]
+		}
+	default:
+		m, n = w.shape[outer], w.shape[outer+1]
+		for k, s := range w.strides {
+			rows[k], steps[k] = s[outer], s[outer+1]
+		}
+	}
+	each := func(lo, hi int, inside *kernel.Pool) {
+		offs := make([]int, len(w.strides))
+		for plane := lo; plane < hi; plane++ {
+			clear(offs)
+			for i, rest := outer-1, plane; i >= 0; i-- {
+				for k := range offs {
+					offs[k] += rest % w.shape[i] * w.strides[k][i]
+				}
+				rest /= w.shape[i]
+			}
+			f(inside, plane*m*n, m, n, offs, rows, steps)
+		}
+	}
+	switch count := total / (m * n); {
+	case p.Threads() == 1 || total <= elementGrain:
+		each(0, count, nil)
+	case m*n > 16*elementGrain || count == 1:
+		each(0, count, p)
+	default:
+		p.For(count, max(1, elementGrain/(m*n)), func(lo, hi int) { each(lo, hi, nil) })
+	}
+}
+
 // share is rows over all cores: long runs in pieces, short ones some at a time, in no order.
 func (w walk) share(p *kernel.Pool, f func(at, n int, offs, steps []int)) {
 	total := product(w.shape)

@@ -25,7 +25,7 @@ func (o *variadic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (o *variadic) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch d := out[0].Tensor.DType(); d {
 	case tensor.Float32:
-		foldAs[float32](ctx, o, in, out[0].Tensor)
+		o.fold32(ctx, in, out[0].Tensor)
 	case tensor.Float64:
 		foldAs[float64](ctx, o, in, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
@@ -50,6 +50,29 @@ func (o *variadic) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return unsupportedType(o.name, d)
 	}
 	return nil
+}
+
+// fold32 is foldAs for float32.
+func (o *variadic) fold32(ctx *Ctx, in []tensor.Value, c *tensor.Tensor) {
+	op := kernel.Plus
+	switch o.name {
+	case "Min":
+		op = kernel.Minimum
+	case "Max":
+		op = kernel.Maximum
+	}
+	if len(in) == 1 {
+		copy(tensor.Data[float32](c), tensor.Data[float32](in[0].Tensor))
+		return
+	}
+	zip32(ctx.Pool, op, in[0].Tensor, in[1].Tensor, c)
+	for _, v := range in[2:] {
+		zip32(ctx.Pool, op, c, v.Tensor, c)
+	}
+	if n := c.Len(); o.name == "Mean" {
+		z, count := tensor.Data[float32](c), [1]float32{float32(len(in))}
+		kernel.Zip32(ctx.Pool, kernel.Over, 1, n, z, n, z, n, 1, count[:], 0, 0)
+	}
 }
 
 // foldAs gives NaN where an operand of Min or Max is.

@@ -352,12 +352,7 @@ func (o *prelu) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, b, c := in[0].Tensor, in[1].Tensor, out[0].Tensor
 	switch c.DType() {
 	case tensor.Float32:
-		zipShared(ctx.Pool, a, b, c, func(x, s float32) float32 {
-			if x < 0 {
-				return x * s
-			}
-			return x
-		})
+		zip32(ctx.Pool, kernel.Slope, a, b, c)
 	case tensor.Float64:
 		zipShared(ctx.Pool, a, b, c, func(x, s float64) float64 {
 			if x < 0 {

@@ -84,6 +84,39 @@ func (v vectors) or(x, y Op) VecVirtual {
 	return v.binary(func(ops ...Op) { VPOR(ops[0], ops[1], ops[2]) }, x, y)
 }
 
+func (v vectors) xor(x, y Op) VecVirtual {
+	if v.zmm {
+		return v.binary(VPXORD, x, y)
+	}
+	return v.binary(func(ops ...Op) { VPXOR(ops[0], ops[1], ops[2]) }, x, y)
+}
+
+// minimum is NaN where one of the two is, and -0 where one of two zeros is: of the results for either order, one
+// has that.
+func (v vectors) minimum(x, y Op) VecVirtual { return v.or(v.min(x, y), v.min(y, x)) }
+
+// maximum is NaN where one of the two is, and 0 where one of two zeros is.
+func (v vectors) maximum(x, y Op) VecVirtual {
+	a := v.max(x, y)
+	unlike := v.xor(a, v.max(y, x)) // -0 at unlike zeros, 0 at numbers
+	return v.sub(v.or(a, unlike), unlike)
+}
+
+// slope is x where x ≥ 0, else x·y.
+func (v vectors) slope(x, y Op) VecVirtual {
+	r := v.copy(x.(VecVirtual))
+	if v.zmm {
+		k := K()
+		VCMPPS(U8(1), v.zero(), x, k)
+		VMULPS(y, x, k, r)
+		return r
+	}
+	below := v.vec()
+	VCMPPS(U8(1), v.zero(), x, below)
+	VBLENDVPS(below, v.mul(x, y), r, r)
+	return r
+}
+
 // zero is a register of zeros.
 func (v vectors) zero() VecVirtual {
 	r := v.vec()
@@ -273,10 +306,10 @@ func (v vectors) param(name string) VecVirtual {
 }
 
 // zips writes the functions that the type zip describes, for one operation: both operands whole rows,
-// the right one a single element of each row, and the left one, unless they may change places.
-func (v vectors) zips(name string, op func(x, y Op) VecVirtual, commutes bool) {
+// the right one a single element of each row, and the left one, unless it never is or they may change places.
+func (v vectors) zips(name string, op func(x, y Op) VecVirtual, noLeft bool) {
 	kinds := []string{"", "Right", "Left"}
-	if commutes {
+	if noLeft {
 		kinds = kinds[:2]
 	}
 	for _, kind := range kinds {
@@ -307,6 +340,9 @@ func (v vectors) elements() {
 	v.zips("Mul", v.mul, true)
 	v.zips("Sub", v.sub, false)
 	v.zips("Div", v.div, false)
+	v.zips("Min", v.minimum, true)
+	v.zips("Max", v.maximum, true)
+	v.zips("Slope", v.slope, true) // its left operand is never an element
 	v.functions()
 	v.softmax()
 	v.layerNorm()
