@@ -69,13 +69,13 @@ func TestBring(t *testing.T) {
 // testBring runs on a thread that stays where it is.
 func testBring(t *testing.T) {
 	those := make([]member, 3) // one outside, one that has not started
-	m, s := &those[1], &slot{number: len(slots), pool: NewPool(2)}
+	m, s := &those[1], &slot{number: len(slots)}
 	entered, leave, left, end := make(chan int), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	defer close(end)
 	go func() {
 		goruntime.LockOSThread()
 		m.thread.Store(int32(currentThread()))
-		s.state.Store(slotOpen)
+		s.state.Store(slotRoom)
 		if !s.enter(m) {
 			t.Error("cannot enter an open slot")
 		}

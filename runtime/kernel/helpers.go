@@ -10,7 +10,7 @@ import (
 const spinFor = int64(200 * time.Microsecond)
 
 var (
-	offers   atomic.Uint32 // loops that were ever offered
+	offers   atomic.Uint32 // times that a helper was missing
 	helpers  atomic.Int32  // that exist
 	sleeping atomic.Int32  // of them
 )
@@ -20,13 +20,13 @@ func awake(want int) bool { return int(helpers.Load()-sleeping.Load()) >= want }
 
 // call sees to it that about want helpers look for work.
 func call(want int) {
-	offers.Add(1)
 	for {
 		have, asleep := helpers.Load(), sleeping.Load()
 		switch missing := want - int(have-asleep); {
 		case missing <= 0:
 			return
 		case asleep > 0:
+			offers.Add(1)
 			sleeping.Add(-int32(wake(min(missing, int(asleep)))))
 			return
 		case helpers.CompareAndSwap(have, have+1):

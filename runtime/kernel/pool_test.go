@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // checkChunks runs one loop and checks that every chunk was handed out once, with its own bounds.
@@ -156,6 +157,45 @@ func TestPoolKeepsToItsThreads(t *testing.T) {
 	if n := most.Load(); n > 3 { // two callers and a helper
 		t.Errorf("%d goroutines worked at a time for two callers and a pool of 2", n)
 	}
+}
+
+// All that a helper reads and writes of a slot is on one cache line, and nothing else is.
+func TestSlotsOnLinesOfTheirOwn(t *testing.T) {
+	const line = 64
+	for i, s := range slots {
+		if at := uintptr(unsafe.Pointer(&s.state)); at%line != 0 {
+			t.Errorf("slot %d begins at byte %d of a cache line", i, at%line)
+		}
+		if s.number != i {
+			t.Errorf("slot %d has the number %d", i, s.number)
+		}
+	}
+	var s slot
+	if end := unsafe.Offsetof(s.fault) + unsafe.Sizeof(s.fault); end > line || unsafe.Offsetof(s.taken) < line {
+		t.Errorf("a helper's part ends at byte %d, the caller's begins at %d", end, unsafe.Offsetof(s.taken))
+	}
+}
+
+// A loop's memory is let go of when no other follows.
+func TestPoolForgets(t *testing.T) {
+	moreThreads(t)
+	p := NewPool(2)
+	gone := make(chan struct{})
+	func() {
+		data := new([1 << 16]byte)
+		goruntime.AddCleanup(data, func(int) { close(gone) }, 0)
+		p.rest.Store(0)
+		p.For(2, 1, func(lo, _ int) { data[lo] = 1 })
+	}()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		goruntime.GC()
+		select {
+		case <-gone:
+			return
+		default:
+		}
+	}
+	t.Error("the last loop's data is still held")
 }
 
 // The number of threads is no part of a result.

@@ -72,13 +72,17 @@ func inTurns(run func(p *Pool)) (one, two, ratio float64) {
 	return times[0][4], times[1][4], ratios[4]
 }
 
-// timeOf is microseconds of run, over 60 milliseconds.
+// timeOf is microseconds of run, the median of as many as fit into 60 milliseconds: a timer's interrupt may take
+// as long as a short run.
 func timeOf(run func(p *Pool), p *Pool) float64 {
-	runs, start := 0, time.Now()
-	for ; time.Since(start) < 60*time.Millisecond; runs++ {
+	var times []float64
+	for start := time.Now(); time.Since(start) < 60*time.Millisecond; {
+		began := time.Now()
 		run(p)
+		times = append(times, time.Since(began).Seconds()*1e6)
 	}
-	return time.Since(start).Seconds() * 1e6 / float64(runs)
+	slices.Sort(times)
+	return times[len(times)/2]
 }
 
 // apart is how much two goroutines do that run a and b, which are the same with memory of their own, on one
