@@ -130,11 +130,21 @@ func mapped(x *tensor.Tensor, f func(float64) float64) *tensor.Tensor {
 // that it takes.
 func writeNode(t *testing.T, path string, c opTest, outs int) []ortest.Named {
 	t.Helper()
+	return writeNodeOf(t, path, c, outs, func(int) bool { return false })
+}
+
+// writeNodeOf is writeNode with some of the inputs as the model's own constants.
+func writeNodeOf(t *testing.T, path string, c opTest, outs int, constant func(i int) bool) []ortest.Named {
+	t.Helper()
 	g := graph.New("test", nil)
 	in := make([]*graph.Value, len(c.in))
 	var named []ortest.Named
 	for i, x := range c.in {
-		if x == nil {
+		switch {
+		case x == nil:
+			continue
+		case constant(i):
+			in[i] = g.NewConst(fmt.Sprintf("c%d", i), x)
 			continue
 		}
 		var err error

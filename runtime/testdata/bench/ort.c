@@ -1,8 +1,9 @@
 // ort times a model in ONNX Runtime: ort LIBRARY MODEL THREADS i:NAME:DIMS… o:NAME:DIMS…
 //
-// The arguments after THREADS are the model's inputs and outputs, all of float32, DIMS as in 1,3,48,320.
-// For every line "N" on standard input it runs the model N times and prints the nanoseconds that
-// took; for a line "y" it prints the first output's elements. The C API's header is not part of the
+// The arguments after THREADS are the model's inputs and outputs, DIMS as in 1,3,48,320. They are of float32;
+// iT:NAME:DIMS is an input of ONNX's element type T, of elements of at most 8 bytes. After an input, d:FILE says
+// what its bytes are. For every line "N" on standard input it runs the model N times and prints the nanoseconds
+// that took; for a line "y FILE" it writes the bytes of the first output there. The C API's header is not part of the
 // packages that hold the library, so the few functions needed are called by their places in its table,
 // which never change.
 #include <dlfcn.h>
@@ -33,16 +34,36 @@ static int64_t now(void) {
 
 #define MOST 16
 
-static float *tensor(char *dims, void *memory, void **value, int64_t *count) {
-	int64_t shape[8];
-	int n = 0;
-	*count = 1;
-	for (char *d = strtok(dims, ","); d && n < 8; d = strtok(NULL, ",")) *count *= shape[n++] = atoll(d);
-	float *data = aligned_alloc(64, (*count * sizeof(float) + 63) / 64 * 64);
-	for (int64_t i = 0; i < *count; i++) data[i] = (float)(i * 7 % 13) / 13 - 0.5f;
+typedef struct { char *name; void *data, *value; size_t bytes; } Tensor;
+
+// tensor is that of an argument.
+static Tensor tensor(char *arg, void *memory) {
+	// Bytes of the elements of types 1 (float32) to 16 (bfloat16); 0 for strings and complex numbers.
+	static const unsigned char sizes[17] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8, 0, 0, 2};
+	int64_t shape[8], count = 1;
+	int n = 0, type = atoi(arg + 1);
+	if (type == 0) type = 1;
+	if (type > 16 || sizes[type] == 0) { fprintf(stderr, "%s: no such type\n", arg); exit(1); }
+	Tensor t = {.name = strchr(arg, ':') + 1};
+	char *dims = strrchr(t.name, ':');
+	*dims++ = 0;
+	for (char *d = strtok(dims, ","); d && n < 8; d = strtok(NULL, ",")) count *= shape[n++] = atoll(d);
+	t.bytes = count * sizes[type];
+	t.data = aligned_alloc(64, (t.bytes + 63) / 64 * 64);
+	memset(t.data, 0, t.bytes);
+	for (int64_t i = 0; type == 1 && i < count; i++) ((float *)t.data)[i] = (float)(i * 7 % 13) / 13 - 0.5f;
 	CALL(49, (void *, void *, size_t, const int64_t *, size_t, int, void **),
-		memory, data, *count * sizeof(float), shape, n, 1 /* float */, value);
-	return data;
+		memory, t.data, t.bytes, shape, n, type, &t.value);
+	return t;
+}
+
+// copy reads a tensor's bytes from a file or writes them there.
+static void copy(const Tensor *t, const char *path, const char *mode) {
+	FILE *f = fopen(path, mode);
+	if (!f || (*mode == 'r' ? fread(t->data, 1, t->bytes, f) : fwrite(t->data, 1, t->bytes, f)) != t->bytes || fclose(f)) {
+		perror(path);
+		exit(1);
+	}
 }
 
 int main(int argc, char **argv) {
@@ -62,27 +83,30 @@ int main(int argc, char **argv) {
 	const char *in_names[MOST], *out_names[MOST];
 	void *in[MOST], *out[MOST];
 	int ins = 0, outs = 0;
-	float *first = NULL;
-	int64_t elements = 0, count;
+	Tensor last, first;
 	for (int k = 4; k < argc && ins < MOST && outs < MOST; k++) {
-		char *name = argv[k] + 2, *dims = strrchr(name, ':');
-		*dims++ = 0;
+		if (argv[k][0] == 'd') {
+			copy(&last, argv[k] + 2, "r");
+			continue;
+		}
+		last = tensor(argv[k], memory);
 		if (argv[k][0] == 'i') {
-			in_names[ins] = name;
-			tensor(dims, memory, &in[ins++], &count);
+			in_names[ins] = last.name;
+			in[ins++] = last.value;
 		} else {
-			out_names[outs] = name;
-			float *data = tensor(dims, memory, &out[outs++], &count);
-			if (!first) first = data, elements = count;
+			if (!outs) first = last;
+			out_names[outs] = last.name;
+			out[outs++] = last.value;
 		}
 	}
 
 	printf("%s\n", base->GetVersionString());
 	fflush(stdout);
-	char line[64];
+	char line[4096];
 	while (fgets(line, sizeof line, stdin)) {
 		if (line[0] == 'y') {
-			for (int64_t i = 0; i < elements; i++) printf("%.9g ", first[i]);
+			line[strcspn(line, "\n")] = 0;
+			copy(&first, line + 2, "w");
 			printf("\n");
 		} else {
 			int64_t start = now();
