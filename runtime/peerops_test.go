@@ -22,8 +22,7 @@ func TestPeerOperators(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness, lib := ortHarness(t)
-	var table strings.Builder
-	version := ""
+	begun := false
 	for _, path := range paths {
 		_, name, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".onnx"), " ")
 		t.Run(name, func(t *testing.T) {
@@ -48,12 +47,14 @@ func TestPeerOperators(t *testing.T) {
 				if v == "" {
 					t.Skip("ONNX Runtime does not take it")
 				}
-				version = v
+				if !begun {
+					begun = true
+					fmt.Printf("ONNX Runtime %s beside bilinc (%s), µs a run, medians of %d turns; ratio: theirs/ours\n\n", v, kernel.Path(), peerTurns)
+					fmt.Printf("| operator | one thread | ONNX Runtime | ratio | two threads | ONNX Runtime | ratio |\n|---|---|---|---|---|---|---|\n")
+				}
 				row += fmt.Sprintf(" | %s | %s | %.2f", micros(ours), micros(theirs), ratio)
 			}
-			table.WriteString(row + " |\n")
+			fmt.Println(row + " |")
 		})
 	}
-	fmt.Printf("ONNX Runtime %s beside bilinc (%s), µs a run, medians of %d turns; ratio: theirs/ours\n\n", version, kernel.Path(), peerTurns)
-	fmt.Printf("| operator | one thread | ONNX Runtime | ratio | two threads | ONNX Runtime | ratio |\n|---|---|---|---|---|---|---|\n%s\n", table.String())
 }

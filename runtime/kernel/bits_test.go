@@ -53,6 +53,7 @@ var wantBits = map[string]uint64{
 	"softmax":             0x1c6283a831f6168e,
 	"layer normalisation": 0x98dbe6248aca974a,
 	"sums":                0xc1d631291192d8b0,
+	"means":               0x474d267aab7123cb,
 	"product":             0x1ad8be05e0fb290,
 	"fused product":       0x4ac49bce2f4a7520,
 }
@@ -120,5 +121,15 @@ func TestSameBitsOnAllMachines(t *testing.T) {
 		check("product", c...)
 		GemmFused32(nil, m, a, k, 1, Pack32(k, n, b, n, 1), c, n, Epilogue32{Bias: b[:n], F: Silu})
 		check("fused product", c...)
+
+		var means []float32
+		for stride := 1; stride <= 3; stride++ {
+			w := Window{In: 50, Out: (50+2-3)/stride + 1, Kernel: 3, Stride: stride, Dilation: 1, Before: 1, After: 1}
+			axes := [3]Window{{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}, w, w}
+			y := make([]float32, 2*w.Out*w.Out)
+			MeanWindows32(nil, 2, &axes, false, y, uniform(r, 2*50*50))
+			means = append(means, y...)
+		}
+		check("means", means...)
 	})
 }

@@ -37,7 +37,8 @@ func cpuPaths() []*path {
 				Maximum: {maxAVX2, maxRightAVX2, nil},
 				Slope:   {slopeAVX2, slopeRightAVX2, zipsGeneric[Slope].left},
 			},
-			rows: rowKernels{softmaxAVX2, layerNormAVX2, sumAVX2},
+			rows:    rowKernels{softmaxAVX2, layerNormAVX2, sumAVX2},
+			windows: windowsAVX2,
 		})
 	}
 	if avx512 {
@@ -69,7 +70,8 @@ func cpuPaths() []*path {
 				Maximum: {maxAVX512, maxRightAVX512, nil},
 				Slope:   {slopeAVX512, slopeRightAVX512, zipsGeneric[Slope].left},
 			},
-			rows: rowKernels{softmaxAVX512, layerNormAVX512, sumAVX512},
+			rows:    rowKernels{softmaxAVX512, layerNormAVX512, sumAVX512},
+			windows: windowsAVX512,
 		})
 	}
 	return have

@@ -24,10 +24,12 @@ type path struct {
 	unary [functions]unary[float32] // Identity is nil
 	zips  [operations]zips
 	rows  rowKernels
+
+	windows windowKernels
 }
 
 var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64](),
-	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric}
+	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric, windows: windowsGeneric}
 
 // paths are the implementations that this CPU can run, the best one last.
 var paths = append([]*path{genericPath}, cpuPaths()...)

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -271,8 +272,13 @@ func (o *globalPool) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 func (o *globalPool) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch out[0].Tensor.DType() {
 	case tensor.Float32:
-		if o.name == "GlobalAveragePool" {
-			globalMeans(ctx, in[0].Tensor, tensor.Data[float32](out[0].Tensor))
+		x, y := tensor.Data[float32](in[0].Tensor), tensor.Data[float32](out[0].Tensor)
+		switch n := product(in[0].Tensor.Shape()[2:]); o.name {
+		case "GlobalAveragePool":
+			rowMeans(ctx, n, y, x)
+			return nil
+		case "GlobalMaxPool":
+			kernel.Max32(ctx.Pool, len(y), n, y, x, n)
 			return nil
 		}
 		globalPoolAs[float32](ctx, o, in[0].Tensor, out[0].Tensor)

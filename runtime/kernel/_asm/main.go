@@ -2,13 +2,25 @@
 package main
 
 import (
+	"flag"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 func main() {
+	pools := flag.Bool("windows", false, "write the loops of pools alone")
+	flag.Parse()
 	ConstraintExpr("!noasm")
+	if *pools {
+		masks()
+		settled()
+		avx2f32.windows()
+		avx512f32.windows()
+		Generate()
+		return
+	}
 	cpuid()
 	masks()
 	for _, v := range []vectors{avx2f32, avx2f64, avx512f32, avx512f64} {
