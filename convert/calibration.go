@@ -152,11 +152,20 @@ func (c *Calibration) each(ctx context.Context, wanted, thin int, programs []*ru
 		for k, p := range programs {
 			var err error
 			if out[k], err = runBatch(ctx, p, c.data.Inputs, b.Inputs); err != nil {
-				return err
+				return dataError(ctx, err)
 			}
 		}
 		return f(index, b, out)
 	})
+}
+
+// dataError is the error of a run, which a model that compiles owes to its
+// inputs: an index outside a table, say.
+func dataError(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrData, err)
 }
 
 // selection is the part that choices are made by and errors reported on.
@@ -257,7 +266,7 @@ func (c *Calibration) measureThin(ctx context.Context) error {
 		}
 		out, err := runBatch(ctx, p, c.data.Inputs, b.Inputs)
 		if err != nil {
-			return err
+			return dataError(ctx, err)
 		}
 		for _, i := range all {
 			rows := 0

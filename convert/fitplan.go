@@ -443,7 +443,8 @@ func (p *planner) measureFitted(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("layer %q: %w", w.Layers[0].Name, err)
+			// The weight, or what it sees of these rows, is not finite.
+			return fmt.Errorf("%w: layer %q: %w", ErrData, w.Layers[0].Name, err)
 		}
 		if o := cal.original(i); o != nil && o[0].rows*cal.thin < w.Cols { // tables have none
 			n := o[0].rows * cal.thin

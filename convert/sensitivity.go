@@ -261,7 +261,7 @@ func (c *Calibration) backward(ctx context.Context, p *grad.Program, b *dataset.
 	}
 	state, err := p.Forward(ctx, in)
 	if err != nil {
-		return nil, err
+		return nil, dataError(ctx, err)
 	}
 	counting, err := c.positionsOf(b)
 	if err != nil {

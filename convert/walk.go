@@ -178,7 +178,7 @@ func (s *stretch) run(ctx context.Context, c *Calibration, index int, b *dataset
 	}
 	all, err := s.program.Run(ctx, in)
 	if err != nil {
-		return nil, err
+		return nil, dataError(ctx, err)
 	}
 	out := make([]tensor.Value, len(s.targets))
 	for k, i := range s.targets {

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,8 +12,11 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
@@ -50,6 +54,21 @@ func (c *Checkpoint) check() error {
 		return fmt.Errorf("%w: a checkpoint every %d steps", ErrOptions, c.Every)
 	case c.Dir == "" && (c.Resume || c.Every > 0):
 		return fmt.Errorf("%w: no checkpoint folder is named", ErrOptions)
+	}
+	return nil
+}
+
+// prepare makes the folder, so that one which cannot be had fails before time
+// is spent.
+func (c *Checkpoint) prepare() error {
+	if c.Dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if _, _, err := file.CheckOutput(filepath.Join(c.Dir, CheckpointFile), true); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
 }
@@ -265,6 +284,28 @@ func sealed(f io.Reader, h hash.Hash) error {
 	return nil
 }
 
+// differing names the options of which two JSON objects hold different values.
+func differing(of, mine string) string {
+	var a, b map[string]json.RawMessage
+	if json.Unmarshal([]byte(of), &a) != nil || json.Unmarshal([]byte(mine), &b) != nil {
+		return of + ", now " + mine
+	}
+	names := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
+	slices.Sort(names)
+	var parts []string
+	for _, n := range slices.Compact(names) {
+		if x, y := string(a[n]), string(b[n]); x != y {
+			const most = 60 // of a list of layers or weights
+			if len(x)+len(y) > most {
+				parts = append(parts, n+" differs")
+			} else {
+				parts = append(parts, fmt.Sprintf("%s %s, now %s", n, cmp.Or(x, "none"), cmp.Or(y, "none")))
+			}
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
 // same fails where a checkpoint is that of another run.
 func (t *Trainer) same(of *fingerprint) error {
 	mine := t.print
@@ -280,7 +321,7 @@ func (t *Trainer) same(of *fingerprint) error {
 	case of.Units != mine.Units || of.Labels != mine.Labels:
 		return fmt.Errorf("it is of other data: %d samples (labels: %v), now %d (%v)", of.Units, of.Labels, mine.Units, mine.Labels)
 	case of.Options != mine.Options:
-		return fmt.Errorf("it is of other options: %s, now %s", of.Options, mine.Options)
+		return fmt.Errorf("it is of other options: %s", differing(of.Options, mine.Options))
 	}
 	return nil
 }

@@ -179,25 +179,26 @@ func (o *Options) fill() error {
 		what   string
 		x      float64
 		lo, hi float64 // hi is excluded
+		wanted string
 	}{
-		{"epochs", float64(o.Epochs), 1, math.Inf(1)},
-		{"batch", float64(o.Batch), 1, math.Inf(1)},
-		{"accumulate", float64(o.Accumulate), 1, math.Inf(1)},
-		{"learning rate", o.LR, 0, math.Inf(1)},
-		{"momentum", o.Momentum, 0, 1},
-		{"warmup", o.Warmup, 0, 1},
-		{"weight decay", o.Decay, math.Inf(-1), math.Inf(1)},
-		{"clip", o.Clip, 0, math.Inf(1)},
-		{"label smoothing", o.Smoothing, math.Inf(-1), 1},
-		{"average", o.Average, 0, 1},
-		{"mix", o.Mix, math.Inf(-1), 1 + 1e-9},
-		{"temperature", o.Temperature, math.SmallestNonzeroFloat32, math.Inf(1)},
-		{"match weight", o.MatchWeight, 0, math.Inf(1)},
-		{"holdout", o.Holdout, math.Inf(-1), 1},
-		{"patience", float64(o.Patience), 0, math.Inf(1)},
+		{"epochs", float64(o.Epochs), 1, math.Inf(1), "1 or more"},
+		{"batch", float64(o.Batch), 1, math.Inf(1), "1 or more"},
+		{"accumulate", float64(o.Accumulate), 1, math.Inf(1), "1 or more"},
+		{"learning rate", o.LR, 0, math.Inf(1), "a finite number of 0 or more"},
+		{"momentum", o.Momentum, 0, 1, "0 to below 1"},
+		{"warmup", o.Warmup, 0, 1, "0 to below 1"},
+		{"weight decay", o.Decay, math.Inf(-1), math.Inf(1), "a finite number"},
+		{"clip", o.Clip, 0, math.Inf(1), "a finite number of 0 or more"},
+		{"label smoothing", o.Smoothing, math.Inf(-1), 1, "less than 1"},
+		{"average", o.Average, 0, 1, "0 to below 1"},
+		{"mix", o.Mix, math.Inf(-1), 1 + 1e-9, "at most 1"},
+		{"temperature", o.Temperature, math.SmallestNonzeroFloat32, math.Inf(1), "a finite number above 0"},
+		{"match weight", o.MatchWeight, 0, math.Inf(1), "a finite number of 0 or more"},
+		{"holdout", o.Holdout, math.Inf(-1), 1, "less than 1"},
+		{"patience", float64(o.Patience), 0, math.Inf(1), "0 or more"},
 	} {
 		if !(c.x >= c.lo && c.x < c.hi) {
-			return fmt.Errorf("%w: %s %g, wanted %g to below %g", ErrOptions, c.what, c.x, c.lo, c.hi)
+			return fmt.Errorf("%w: %s %g, wanted %s", ErrOptions, c.what, c.x, c.wanted)
 		}
 	}
 	return o.Checkpoint.check()

@@ -110,6 +110,9 @@ func (t *Trainer) begin(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := t.o.Checkpoint.prepare(); err != nil {
+		return false, err
+	}
 	if t.teach != nil {
 		rows := 0
 		done := func(n int) {

@@ -48,6 +48,10 @@ prints the latency, the samples per second and the largest memory of the process
 		if err != nil {
 			return err
 		}
+		if len(data.specs) == 0 {
+			data.without(a, "data")
+		}
+		a.checkDims(m, data.opts.Dims)
 		p, err := a.compile(args[0], m)
 		if err != nil {
 			return err
@@ -68,11 +72,11 @@ prints the latency, the samples per second and the largest memory of the process
 		}
 		res.Threads = a.pool.Threads()
 		if err := res.run(ctx, p, in); err != nil {
-			return fmt.Errorf("%s: %w", args[0], err)
+			return ranBadly(ctx, fmt.Errorf("%s: %w", args[0], err))
 		}
 		if profile {
 			if err := res.profile(ctx, p, in); err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return ranBadly(ctx, fmt.Errorf("%s: %w", args[0], err))
 			}
 		}
 		if a.json {

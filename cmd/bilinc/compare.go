@@ -74,6 +74,10 @@ func (a *app) compare(ctx context.Context, pathA, pathB string, f *compareFlags)
 	if err != nil {
 		return err
 	}
+	if len(f.data.specs) == 0 {
+		f.data.without(a, "data")
+	}
+	a.checkDims(modelA, f.data.opts.Dims)
 	progA, errA := a.compile(pathA, modelA)
 	progB, errB := a.compile(pathB, modelB)
 	if pathA == pathB {
@@ -98,11 +102,11 @@ func (a *app) compare(ctx context.Context, pathA, pathB string, f *compareFlags)
 	err = a.eachBatch(ctx, modelA, data, f.batch, "compare", func(in []tensor.Value, batch *dataset.Batch) error {
 		x, err := progA.Run(ctx, in)
 		if err != nil {
-			return fmt.Errorf("%s: %w", pathA, err)
+			return ranBadly(ctx, fmt.Errorf("%s: %w", pathA, err))
 		}
 		y, err := progB.Run(ctx, reorder(in, modelA, modelB))
 		if err != nil {
-			return fmt.Errorf("%s: %w", pathB, err)
+			return ranBadly(ctx, fmt.Errorf("%s: %w", pathB, err))
 		}
 		for i, name := range res.order {
 			if d := res.Outputs[name]; !d.Random {

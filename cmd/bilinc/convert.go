@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"bilinc/convert"
 	"bilinc/convert/dataset"
@@ -37,6 +38,7 @@ type convertFlags struct {
 	train    []string // --data, to fine-tune on
 	holdout  float64
 	trials   bool
+	lossMask string // of --mask, where it is one of the outputs' positions too
 }
 
 func (a *app) convertCmd() *cobra.Command {
@@ -86,6 +88,7 @@ much where MODEL was trained on these rows.)
 	cmd.Flags().Float64Var(&f.holdout, "holdout", 0, "the share of --data to choose the best state by (default 0.1, of at most 2000 rows)")
 	cmd.Flags().BoolVar(&f.trials, "trials", false, "let short trainings choose the structure, not a rule")
 	return a.runs(cmd, func(ctx context.Context, args []string) error {
+		f.useless(a, cmd.Flags())
 		if f.within = cmd.Flags().Changed("max-drop"); f.within {
 			if len(f.eval.specs) == 0 {
 				return usage(errors.New("--max-drop needs --eval"), "--eval DATA is what the drop is measured on")
@@ -110,6 +113,19 @@ much where MODEL was trained on these rows.)
 		}
 		return a.convert(ctx, args[0], &f)
 	})
+}
+
+// useless warns of flags that mean nothing beside the others.
+func (f *convertFlags) useless(a *app, set *pflag.FlagSet) {
+	if len(f.eval.specs)+len(f.calib)+len(f.train) == 0 {
+		f.eval.without(a, "calib, --eval or --data")
+	}
+	if f.epochs == 0 {
+		a.unused(set, "there is no --finetune", "trials", "holdout")
+		if len(f.calib) == 0 {
+			a.unused(set, "there is no --calib", "search")
+		}
+	}
 }
 
 // convert is the whole command: plan, apply, compare, write, report.
@@ -144,18 +160,23 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
 		return err
 	}
+	a.checkDims(m, f.eval.opts.Dims)
+	f.maskLosses(m)
 	trainSet, trainRows, err := a.trainingData(ctx, &train, m)
 	if err != nil {
 		return err
 	}
 	defer trainSet.Close()
-	set, cal, err := a.calibrate(ctx, &calib, m)
+	set, cal, err := a.calibrate(ctx, &calib, m, len(f.eval.specs)+len(f.train) > 0)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
 	if cal == nil && trainRows != nil {
 		if cal, err = a.calibrateOn(ctx, trainRows, m, f.trainOptions(a)); err != nil {
+			return err
+		}
+		if err := maskFits(cal, calib.mask); err != nil {
 			return err
 		}
 	}
@@ -177,7 +198,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	defer rows.Close()
 	var metric convert.Metric
 	if f.within {
-		if metric, err = a.metric(path, m, data); err != nil {
+		if metric, err = a.metric(path, m, data, f.eval.mask); err != nil {
 			return err
 		}
 	}
@@ -209,7 +230,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 		}
 	}
 	if len(f.eval.specs) > 0 {
-		if err := a.metrics(ctx, path, m, small, data, report); err != nil {
+		if err := a.metrics(ctx, path, m, small, data, f.eval.mask, report); err != nil {
 			return err
 		}
 	}
@@ -321,8 +342,8 @@ func (a *app) verify(ctx context.Context, m, small *graph.Model, data *dataset.B
 }
 
 // metric measures a model on the rows of --eval: its accuracy where there are
-// targets, else how often the class is that of m.
-func (a *app) metric(path string, m *graph.Model, data *dataset.Bound) (convert.Metric, error) {
+// targets, else how often the class is that of m. mask is an input's name or "".
+func (a *app) metric(path string, m *graph.Model, data *dataset.Bound, mask string) (convert.Metric, error) {
 	before, err := a.compile(path, m)
 	if err != nil {
 		return nil, err
@@ -334,12 +355,12 @@ func (a *app) metric(path string, m *graph.Model, data *dataset.Bound) (convert.
 		}
 		var x *float64
 		if data.HasLabels() {
-			s, err := a.measure(ctx, path, small, p, data, &evalFlags{batch: defaultBatch})
+			s, err := a.measure(ctx, path, small, p, data, &evalFlags{batch: defaultBatch, mask: mask, lenient: true})
 			if err != nil {
 				return 0, err
 			}
 			x = s.Accuracy
-		} else if x, err = a.agreement(ctx, m, before, p, data); err != nil {
+		} else if x, err = a.agreement(ctx, m, before, p, data, mask); err != nil {
 			return 0, err
 		}
 		if x == nil {
@@ -350,8 +371,9 @@ func (a *app) metric(path string, m *graph.Model, data *dataset.Bound) (convert.
 }
 
 // metrics measures both models on the rows of --eval: the accuracy where
-// there are targets, else how often the class stays what it was.
-func (a *app) metrics(ctx context.Context, path string, m, small *graph.Model, data *dataset.Bound, report *convert.Report) error {
+// there are targets, else how often the class stays what it was. mask is an
+// input's name or "".
+func (a *app) metrics(ctx context.Context, path string, m, small *graph.Model, data *dataset.Bound, mask string, report *convert.Report) error {
 	before, err := a.compile(path, m)
 	if err != nil {
 		return err
@@ -361,7 +383,7 @@ func (a *app) metrics(ctx context.Context, path string, m, small *graph.Model, d
 		return err
 	}
 	if !data.HasLabels() {
-		share, err := a.agreement(ctx, m, before, after, data)
+		share, err := a.agreement(ctx, m, before, after, data, mask)
 		if err != nil {
 			return err
 		}
@@ -369,7 +391,7 @@ func (a *app) metrics(ctx context.Context, path string, m, small *graph.Model, d
 		report.MetricBefore, report.MetricAfter = &one, share
 		return nil
 	}
-	flags := &evalFlags{batch: defaultBatch}
+	flags := &evalFlags{batch: defaultBatch, mask: mask, lenient: true}
 	first, err := a.measure(ctx, path, m, before, data, flags)
 	if err != nil {
 		return err

@@ -38,9 +38,23 @@ func (a *app) calibrateOn(ctx context.Context, data *dataset.Bound, m *graph.Mod
 	return c, invalid(err)
 }
 
+// maskLosses has the training skip the positions that --mask names, where an
+// output of m has the mask's positions.
+func (f *convertFlags) maskLosses(m *graph.Model) {
+	in := m.Graph.Value(f.eval.mask)
+	if in == nil || len(in.Type.Shape) < 2 {
+		return
+	}
+	for _, v := range m.Graph.Outputs {
+		if s := v.Type.Shape; len(s) > 2 && s[0].Same(in.Type.Shape[0]) && s[1].Same(in.Type.Shape[1]) {
+			f.lossMask = f.eval.mask
+		}
+	}
+}
+
 // trainOptions is how convert --finetune trains.
 func (f *convertFlags) trainOptions(a *app) finetune.Options {
-	return finetune.Options{Epochs: f.epochs, Holdout: f.holdout, Seen: true, Seed: a.seed, Pool: a.pool}
+	return finetune.Options{Epochs: f.epochs, Holdout: f.holdout, Seen: true, Mask: f.lossMask, Seed: a.seed, Pool: a.pool}
 }
 
 // trial judges a plan by the given part of a training: what of picks of its
@@ -54,11 +68,11 @@ func (a *app) trial(path string, m *graph.Model, data *dataset.Bound, o finetune
 		}
 		t, err := finetune.New(small, m, data.Picker(), o)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
+			return 0, trainedBadly(ctx, fmt.Errorf("%s: %w", path, err))
 		}
 		_, h, err := t.Run(ctx)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
+			return 0, trainedBadly(ctx, fmt.Errorf("%s: %w", path, err))
 		}
 		return of(h), nil
 	}

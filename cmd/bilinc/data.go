@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -37,7 +39,7 @@ type dataFlags struct {
 
 // addMask defines the flag of fits.
 func (d *dataFlags) addMask(f *pflag.FlagSet) {
-	f.StringVar(&d.mask, "mask", "", "the input that is the attention mask: positions where it is 0 do not count in fits")
+	f.StringVar(&d.mask, "mask", "", "the input that is the attention mask: positions where it is 0 count neither in fits nor in losses and metrics")
 }
 
 // add defines the flags; name is that of DATA's own.
@@ -75,6 +77,42 @@ func (d *dataFlags) check() error {
 		return usage(fmt.Errorf("--scale %g: wanted a number other than 0", d.opts.Scale), "")
 	}
 	return nil
+}
+
+// without warns of flags that only DATA gives a meaning to, where there is none.
+func (d *dataFlags) without(a *app, flag string) {
+	a.unused(d.set, "there is no --"+flag, "labels", "samples", "scale")
+}
+
+// unused warns of flags that are given and change nothing.
+func (a *app) unused(set *pflag.FlagSet, why string, names ...string) {
+	for _, n := range names {
+		if set.Changed(n) {
+			a.warn("--%s has no effect: %s", n, why)
+		}
+	}
+}
+
+// checkDims warns of sizes for dimensions that m does not have.
+func (a *app) checkDims(m *graph.Model, dims map[string]int) {
+	if len(dims) == 0 {
+		return
+	}
+	var known []string
+	for _, v := range slices.Concat(m.Graph.Inputs, m.Graph.Outputs) {
+		for _, d := range v.Type.Shape {
+			if _, fixed := d.Const(); !fixed && d.IsKnown() {
+				known = append(known, strings.Split(d.String(), "*")...)
+			}
+		}
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	for _, name := range slices.Sorted(maps.Keys(dims)) {
+		if !slices.Contains(known, name) {
+			a.warn("--dim %s has no effect: the model's symbolic dimensions are %q", name, known)
+		}
+	}
 }
 
 // open reads the data and binds it to m; what was adapted is noted.

@@ -19,6 +19,8 @@ type evalFlags struct {
 	output string
 	mask   string
 	batch  int
+
+	lenient bool // a mask that is not of the targets' shape is none of theirs
 }
 
 func (a *app) evalCmd() *cobra.Command {
@@ -66,6 +68,7 @@ func (a *app) eval(ctx context.Context, path string, f *evalFlags) error {
 	if f.output != "" && outputIndex(m, f.output) < 0 {
 		return usage(fmt.Errorf("--output %s: the model's outputs are %s", f.output, outputNames(m)), "")
 	}
+	a.checkDims(m, f.data.opts.Dims)
 	p, err := a.compile(path, m)
 	if err != nil {
 		return err
@@ -110,12 +113,15 @@ func (a *app) measure(ctx context.Context, path string, m *graph.Model, p *runti
 	err := a.eachBatch(ctx, m, data, f.batch, "eval", func(in []tensor.Value, batch *dataset.Batch) error {
 		out, err := p.Run(ctx, in)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return ranBadly(ctx, fmt.Errorf("%s: %w", path, err))
 		}
 		var mask *tensor.Tensor
 		if f.mask != "" {
 			if mask, err = maskOf(m, f.mask, in, batch); err != nil {
 				return err
+			}
+			if f.lenient && mask.Len() != batch.Labels.Len() {
+				mask = nil // of other positions than the targets': one class for a whole text, say
 			}
 		}
 		return invalid(meter.add(out, batch, mask))
@@ -124,26 +130,43 @@ func (a *app) measure(ctx context.Context, path string, m *graph.Model, p *runti
 		return nil, err
 	}
 	s := meter.score()
+	switch {
+	case meter.n == 0:
+		a.warn("%s: no position of the data counts", path)
+	case !meter.exact && s.Loss == nil:
+		a.warn("%s: the loss is no finite number: output %q holds NaN or infinities", path, s.Output)
+	}
 	s.Samples, s.Seconds = data.Rows(), time.Since(start).Seconds()
 	return s, nil
 }
 
 // agreement is the share of rows whose class, the largest score of the first
-// floating-point output with classes, is the same in both programs of m. It is
-// nil, with a warning, where no output has classes.
-func (a *app) agreement(ctx context.Context, m *graph.Model, before, after *runtime.Program, data *dataset.Bound) (*float64, error) {
+// floating-point output with classes, is the same in both programs of m. Positions
+// that the input mask ("": none) has as 0 do not count. It is nil, with a
+// warning, where no output has classes.
+func (a *app) agreement(ctx context.Context, m *graph.Model, before, after *runtime.Program, data *dataset.Bound, mask string) (*float64, error) {
 	same, n := 0, 0
 	err := a.eachBatch(ctx, m, data, defaultBatch, "eval", func(in []tensor.Value, batch *dataset.Batch) error {
 		x, err := before.Run(ctx, in)
 		if err != nil {
-			return err
+			return ranBadly(ctx, err)
 		}
 		y, err := after.Run(ctx, in)
 		if err != nil {
-			return err
+			return ranBadly(ctx, err)
+		}
+		var counting []float64
+		if mask != "" {
+			t, err := maskOf(m, mask, in, batch)
+			if err != nil {
+				return err
+			}
+			if counting, err = tensor.Float64s(t); err != nil {
+				return invalid(fmt.Errorf("mask: %w", err))
+			}
 		}
 		for i := range x {
-			k, total, err := sameClasses(x[i], y[i], batch)
+			k, total, err := sameClasses(x[i], y[i], batch, counting)
 			if err != nil {
 				return err
 			}
@@ -163,8 +186,9 @@ func (a *app) agreement(ctx context.Context, m *graph.Model, before, after *runt
 }
 
 // sameClasses counts the rows of two outputs whose largest score stands at the
-// same place; n is 0 where they have no classes.
-func sameClasses(x, y tensor.Value, batch *dataset.Batch) (same, n int, err error) {
+// same place; n is 0 where they have no classes. Where counting has a number for
+// each, those with a 0 are left out.
+func sameClasses(x, y tensor.Value, batch *dataset.Batch, counting []float64) (same, n int, err error) {
 	x, y = unmapped(x), unmapped(y)
 	if x.Kind != tensor.KindTensor || y.Kind != tensor.KindTensor || !x.Tensor.DType().IsFloat() ||
 		x.Tensor.Rank() < 2 || x.Tensor.Shape()[x.Tensor.Rank()-1] < 2 || x.Tensor.Len() != y.Tensor.Len() {
@@ -181,6 +205,9 @@ func sameClasses(x, y tensor.Value, batch *dataset.Batch) (same, n int, err erro
 	}
 	classes := x.Tensor.Shape()[x.Tensor.Rank()-1]
 	for at := 0; at < len(v[0]); at += classes {
+		if len(counting)*classes == len(v[0]) && counting[at/classes] == 0 {
+			continue
+		}
 		if argmax(v[0][at:at+classes]) == argmax(v[1][at:at+classes]) {
 			same++
 		}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"syscall"
 
 	"bilinc/convert"
 	"bilinc/convert/onnx"
@@ -63,6 +65,28 @@ func invalid(err error) error {
 	return &exitError{code: exitInvalid, err: err}
 }
 
+// ranBadly is the error of a run of a model that compiles: it is the fault of
+// what goes in, an index outside a table, say. That of a run which ctx ended
+// stays what it is.
+func ranBadly(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return invalid(err)
+}
+
+// trainedBadly is the error of a training. Where it is none of the training
+// itself, of ctx or of the system, the model, its teacher or the data do not
+// go together.
+func trainedBadly(ctx context.Context, err error) error {
+	var diverged *finetune.DivergedError
+	var system syscall.Errno
+	if ctx.Err() != nil || errors.As(err, &diverged) || errors.As(err, &system) {
+		return err
+	}
+	return invalid(err)
+}
+
 // classify is the exit status of an error and a hint, "" where there is none.
 func classify(err error) (code int, hint string) {
 	var e *exitError
@@ -89,7 +113,7 @@ func classify(err error) (code int, hint string) {
 	case errors.As(err, &diverged):
 		return exitFailed, "a smaller --lr, a --warmup of 0.05 or --clip 1 keeps a training from it"
 	case errors.As(err, &unsupported), errors.As(err, &operator):
-		return exitUnsupported, "convert works without running the model; its outputs are not verified then"
+		return exitUnsupported, "inspect, plan and convert without data work for such a model; its outputs are not verified then"
 	case errors.Is(err, onnx.ErrInvalid), errors.Is(err, runtime.ErrInvalid), errors.Is(err, convert.ErrPlan), errors.Is(err, convert.ErrData):
 		return exitInvalid, ""
 	case errors.As(err, &input):

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -197,13 +200,8 @@ func (a *app) finetune(ctx context.Context, path string, f *finetuneFlags) error
 	if f.teacher != "" {
 		inputs = append(inputs, f.teacher)
 	}
-	for _, out := range []string{f.out, f.history} {
-		if out == "" {
-			continue
-		}
-		if err := checkOutput(out, f.force, inputs...); err != nil {
-			return err
-		}
+	if err := f.checkOutputs(inputs); err != nil {
+		return err
 	}
 	m, err := load(path)
 	if err != nil {
@@ -214,13 +212,14 @@ func (a *app) finetune(ctx context.Context, path string, f *finetuneFlags) error
 		if teacher, err = load(f.teacher); err != nil {
 			return err
 		}
-		if err := checkOutput(f.out, f.force, onnx.Files(teacher)...); err != nil {
+		if err := f.checkOutputs(onnx.Files(teacher)); err != nil {
 			return err
 		}
 	}
-	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
+	if err := f.checkOutputs(onnx.Files(m)); err != nil {
 		return err
 	}
+	a.checkDims(m, f.data.opts.Dims)
 	set, data, err := a.openFinite(ctx, &f.data, m)
 	if err != nil {
 		return err
@@ -234,18 +233,68 @@ func (a *app) finetune(ctx context.Context, path string, f *finetuneFlags) error
 	if err != nil {
 		return err
 	}
-	if f.history != "" {
-		if err := file.WriteAtomic(f.history, f.force, func(w io.Writer) error { return writeHistory(w, h) }); err != nil {
-			return err
-		}
+	write := func() error {
+		return onnx.WriteContext(ctx, out, f.out, onnx.WriteOptions{Force: f.force, ExternalData: f.external})
 	}
-	if err := onnx.WriteContext(ctx, out, f.out, onnx.WriteOptions{Force: f.force, ExternalData: f.external}); err != nil {
+	if f.history == "" {
+		err = write()
+	} else { // the history of a model that cannot be written is not left behind
+		err = file.WriteAtomic(f.history, f.force, func(w io.Writer) error { return errors.Join(writeHistory(w, h), write()) })
+	}
+	if err != nil {
 		return err
 	}
 	if a.json {
 		return a.printJSON(h)
 	}
 	return printHistory(a.stdout, h)
+}
+
+// checkOutputs refuses outputs that exist or are inputs, and those that are one
+// and the same.
+func (f *finetuneFlags) checkOutputs(inputs []string) error {
+	kept := ""
+	if f.train.Checkpoint.Dir != "" {
+		kept = filepath.Join(f.train.Checkpoint.Dir, finetune.CheckpointFile)
+	}
+	outs := []struct{ flag, path string }{{"-o", f.out}, {"--history", f.history}, {"--checkpoint", f.train.Checkpoint.Dir}, {"--checkpoint", kept}}
+	for i, o := range outs {
+		if o.path == "" {
+			continue
+		}
+		for _, other := range outs[:i] {
+			if sameTarget(o.path, other.path) {
+				return usage(fmt.Errorf("%s %s and %s %s are the same file", other.flag, other.path, o.flag, o.path), "choose another output")
+			}
+		}
+	}
+	if kept != "" { // replaced from run to run
+		if info, err := os.Stat(f.train.Checkpoint.Dir); err == nil && !info.IsDir() {
+			return usage(fmt.Errorf("--checkpoint %s: it is a file, wanted a folder", f.train.Checkpoint.Dir), "")
+		}
+		if err := checkOutput(kept, true, inputs...); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, o := range outs[:2] {
+		if o.path != "" {
+			if err := checkOutput(o.path, f.force, inputs...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sameTarget reports whether two paths, of which neither need exist, lead to one
+// file.
+func sameTarget(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	x, err := filepath.Abs(a)
+	y, err2 := filepath.Abs(b)
+	return err == nil && err2 == nil && x == y || file.SameFile(a, b)
 }
 
 // train trains m on data, with what its metadata says of compressed layers.
@@ -262,13 +311,13 @@ func (a *app) train(ctx context.Context, path string, m, teacher *graph.Model, d
 	}
 	t, err := finetune.New(m, teacher, data.Picker(), o)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, trainedBadly(ctx, fmt.Errorf("%s: %w", path, err))
 	}
 	out, h, err := t.Run(ctx)
 	if err != nil {
 		bar.done()
 		a.kept(ctx, t, o.Checkpoint.Dir, err)
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, trainedBadly(ctx, fmt.Errorf("%s: %w", path, err))
 	}
 	return out, h, convert.Trained(out)
 }

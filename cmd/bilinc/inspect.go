@@ -32,6 +32,7 @@ shared tensor; multiply-accumulates (macs) are per sample.`,
 		if err != nil {
 			return err
 		}
+		a.checkDims(m, dims)
 		info, err := convert.Inspect(m, convert.InspectOptions{Dims: dims})
 		if err != nil {
 			return invalid(fmt.Errorf("inspect %s: %w", args[0], err))

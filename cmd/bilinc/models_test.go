@@ -54,6 +54,29 @@ var made = map[string]func() *onnxpb.ModelProto{
 	"pipeline":       func() *onnxpb.ModelProto { return pipeline(nil, true) },
 	"pipeline-words": func() *onnxpb.ModelProto { return pipeline([]string{"d", "c", "b", "a"}, true) },
 	"pipeline-plain": func() *onnxpb.ModelProto { return pipeline(nil, false) },
+	// tagger gives each of the tokens of a text 4 scores; mask goes through it.
+	"tagger": func() *onnxpb.ModelProto {
+		m := model([]*onnxpb.NodeProto{node("Gather", "embed", []string{"table", "ids"}, "e"),
+			node("MatMul", "score", []string{"e", "w"}, "scores"), node("Identity", "", []string{"mask"}, "kept")},
+			[]*onnxpb.TensorProto{constant("table", ramp(20*16), 20, 16), constant("w", ramp(16*4), 16, 4)},
+			value("ids", "N T"), value("scores", "N T 4"))
+		m.Graph.Input = append(m.Graph.Input, value("mask", "N T"))
+		m.Graph.Output = append(m.Graph.Output, value("kept", "N T"))
+		for _, v := range []*onnxpb.ValueInfoProto{m.Graph.Input[0], m.Graph.Input[1], m.Graph.Output[1]} {
+			v.Type.GetTensorType().ElemType = proto.Int32(int32(onnxpb.TensorProto_INT64))
+		}
+		return m
+	},
+	// huge fixes a batch of which one input alone takes 64 TB.
+	"huge": func() *onnxpb.ModelProto { return mlp("1099511627776", 0) },
+	// nan is mlp with a weight that is not a number.
+	"nan": func() *onnxpb.ModelProto {
+		m := mlp("N", 0)
+		w := ramp(32 * 32)
+		w[7] = float32(math.NaN())
+		m.Graph.Initializer[2] = constant("w1", w, 32, 32)
+		return m
+	},
 	"zero": func() *onnxpb.ModelProto {
 		none := constant("none", nil, 0, 4)
 		n := node("Concat", "", []string{"x", "none"}, "y")
@@ -89,7 +112,7 @@ func cmdModel(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdNPZ writes an .npz or .npy file: npz FILE name=dtype:shape[:what] with
-// what one of ramp (default), nan, inf, mod4 and onehot; npz x.npz x=float32:8x16.
+// what one of ramp (default), nan, inf, count, mod4 and onehot; npz x.npz x=float32:8x16.
 // A name ending in -ubyte makes an IDX file of bytes or float32.
 func cmdNPZ(ts *testscript.TestScript, neg bool, args []string) {
 	var arrays []dataset.Array
@@ -154,6 +177,8 @@ func filled(dtype, what string, shape []int) (*tensor.Tensor, error) {
 			if i == n/2 {
 				v[i] = math.Inf(-1)
 			}
+		case "count":
+			v[i] = float64(i)
 		case "mod4":
 			v[i] = float64(i % 4)
 		case "onehot":

@@ -154,7 +154,12 @@ was made with --calib wants the same --calib there.
 				return err
 			}
 		}
-		set, cal, err := a.calibrate(ctx, &calib, m)
+		if len(calib.specs) == 0 {
+			calib.without(a, "calib")
+			a.unused(f.set, "there is no --calib", "search")
+		}
+		a.checkDims(m, calib.opts.Dims)
+		set, cal, err := a.calibrate(ctx, &calib, m, false)
 		if err != nil {
 			return err
 		}
@@ -182,11 +187,23 @@ type planResult struct {
 	Tradeoff []convert.Tradeoff `json:"tradeoff"`
 }
 
-// calibrate prepares fits to the data that --calib names; nil without.
-func (a *app) calibrate(ctx context.Context, d *dataFlags, m *graph.Model) (*dataset.Set, *convert.Calibration, error) {
+// maskFits has fits skip the positions that an input masks; "": none.
+func maskFits(c *convert.Calibration, input string) error {
+	if input == "" {
+		return nil
+	}
+	if err := c.Mask(input); err != nil {
+		return usage(err, "--mask names an input of the model")
+	}
+	return nil
+}
+
+// calibrate prepares fits to the data that --calib names; nil without. other
+// says that there is other data to mask.
+func (a *app) calibrate(ctx context.Context, d *dataFlags, m *graph.Model, other bool) (*dataset.Set, *convert.Calibration, error) {
 	if len(d.specs) == 0 {
-		if d.mask != "" {
-			return nil, nil, usage(errors.New("--mask is for fits, and there is no --calib"), "")
+		if d.mask != "" && !other {
+			return nil, nil, usage(errors.New("--mask is for data: there is no --calib, --eval or --data"), "")
 		}
 		return &dataset.Set{}, nil, nil
 	}
@@ -199,11 +216,9 @@ func (a *app) calibrate(ctx context.Context, d *dataFlags, m *graph.Model) (*dat
 		set.Close()
 		return nil, nil, invalid(err)
 	}
-	if d.mask != "" {
-		if err := cal.Mask(d.mask); err != nil {
-			set.Close()
-			return nil, nil, usage(err, "--mask names an input of the model")
-		}
+	if err := maskFits(cal, d.mask); err != nil {
+		set.Close()
+		return nil, nil, err
 	}
 	return set, cal, nil
 }

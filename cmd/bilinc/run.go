@@ -77,6 +77,7 @@ func (a *app) run(ctx context.Context, path string, f *runFlags) error {
 			return err
 		}
 	}
+	a.checkDims(m, f.data.opts.Dims)
 	p, err := a.compile(path, m)
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (a *app) run(ctx context.Context, path string, f *runFlags) error {
 	err = a.eachBatch(ctx, m, data, f.batch, "run", func(in []tensor.Value, batch *dataset.Batch) error {
 		out, err := p.Run(ctx, in)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return ranBadly(ctx, fmt.Errorf("%s: %w", path, err))
 		}
 		return all.add(out, batch)
 	})

@@ -120,6 +120,9 @@ func (c *column) read(lo, hi, padded int, whole bool) (*tensor.Tensor, error) {
 	if padded == hi-lo {
 		return t, nil
 	}
+	if err := checkMadeUp(withRows(t.Shape(), padded)); err != nil {
+		return nil, err
+	}
 	return padRows(t, padded), nil
 }
 

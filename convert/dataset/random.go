@@ -114,6 +114,18 @@ func (b *Bound) randomShapes(inputs []*graph.Value, batch int) (shapes [][]int, 
 	return shapes, fixed, apart || free && fixed > 1
 }
 
+// MaxMadeUp is the most numbers of an input that one run is given beyond what
+// is in the data: random ones, or repeated rows of a fixed batch.
+const MaxMadeUp = 1 << 30
+
+// checkMadeUp fails for a shape of more numbers than are made up.
+func checkMadeUp(shape []int) error {
+	if n, err := tensor.Elements(shape); err != nil || n > MaxMadeUp {
+		return fmt.Errorf("a run would take %v numbers that no data holds, wanted at most %d: the batch or another dimension is too large", shape, MaxMadeUp)
+	}
+	return nil
+}
+
 // random is an array that is drawn when it is read.
 type random struct {
 	elem  tensor.DType
@@ -136,6 +148,9 @@ func (r *random) rows(lo, hi int) (*tensor.Tensor, error) {
 		lo, hi = 0, 1
 	} else {
 		each, shape = product(shape[1:]), withRows(shape, hi-lo)
+	}
+	if err := checkMadeUp(shape); err != nil {
+		return nil, err
 	}
 	v := make([]float64, (hi-lo)*each)
 	for row := lo; row < hi; row++ {

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"bilinc/runtime/graph"
@@ -113,5 +114,32 @@ func TestRandomShapes(t *testing.T) {
 	m := &graph.Model{Graph: model(t, "x", graph.Type{Kind: tensor.KindSequence}), Opsets: []graph.Opset{{Version: 13}}}
 	if _, err := Random(m, 1, 1, 0, nil); err == nil {
 		t.Error("numbers were drawn for a sequence")
+	}
+}
+
+// What no data holds is not made up without bound: neither random rows nor
+// copies of one that fill a batch.
+func TestMadeUpIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		what, shape string
+		rows        int
+		dims        map[string]int
+	}{
+		{"a batch", "float32 N 3", 1 << 30, nil},
+		{"a dimension", "float32 N T", 2, map[string]int{"T": 1 << 40}},
+		{"a fixed batch", "float32 1099511627776 3", 2, nil},
+		{"a fixed dimension", "int64 N 1099511627776", 2, nil},
+	} {
+		m := &graph.Model{Graph: model(t, "x", typ(c.shape)), IRVersion: 8, Opsets: []graph.Opset{{Version: 13}}}
+		b, err := Random(m, c.rows, c.rows, 0, c.dims)
+		if err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		for _, err = range b.Batches(c.rows) {
+			break
+		}
+		if err == nil || !strings.Contains(err.Error(), "wanted at most 1073741824") {
+			t.Errorf("%s: error %v", c.what, err)
+		}
 	}
 }
