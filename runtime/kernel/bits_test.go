@@ -54,6 +54,7 @@ var wantBits = map[string]uint64{
 	"layer normalisation": 0x98dbe6248aca974a,
 	"sums":                0xc1d631291192d8b0,
 	"means":               0x474d267aab7123cb,
+	"folds":               0xce3c4bb5f5c864d6,
 	"product":             0x1ad8be05e0fb290,
 	"fused product":       0x4ac49bce2f4a7520,
 }
@@ -81,7 +82,7 @@ func TestSameBitsOnAllMachines(t *testing.T) {
 			Unary32(nil, f, y, every, 0.3, 0.7)
 			check(f.String(), y...)
 		}
-		var softmax, norm, sums []float32
+		var softmax, norm, sums, folded []float32
 		r := rand.New(rand.NewPCG(23, 24))
 		for _, n := range append(lengths(), 1000) {
 			x, scale, bias := uniform(r, 2*n), uniform(r, n), uniform(r, n)
@@ -100,10 +101,23 @@ func TestSameBitsOnAllMachines(t *testing.T) {
 				hi := float32(s)
 				sums = append(sums, hi, float32(s-float64(hi)))
 			}
+			for f := range folds {
+				z := []float64{f.Neutral(), f.Neutral()}
+				FoldRows32(f, 2, n, z, x, n)
+				FoldColumns32(f, n, 2, z, x, 2)
+				for _, s := range z {
+					folded = append(folded, float32(s))
+				}
+			}
+			z = []float64{0, 0}
+			FoldExpRows32(2, n, z, scale, 0, []float64{4, 3})
+			FoldExpColumns32(n, 1, z, bias, 1, []float64{4})
+			folded = append(folded, float32(z[0]), float32(z[1]))
 		}
 		check("softmax", softmax...)
 		check("layer normalisation", norm...)
 		check("sums", sums...)
+		check("folds", folded...)
 
 		var convs []float32
 		for kind := range 8 {

@@ -37,8 +37,9 @@ func cpuPaths() []*path {
 				Maximum: {maxAVX2, maxRightAVX2, nil},
 				Slope:   {slopeAVX2, slopeRightAVX2, zipsGeneric[Slope].left},
 			},
-			rows:    rowKernels{softmaxAVX2, layerNormAVX2, sumAVX2},
+			rows:    rowKernels{softmaxAVX2, layerNormAVX2},
 			windows: windowsAVX2,
+			folds:   foldsAVX2,
 		})
 	}
 	if avx512 {
@@ -70,8 +71,9 @@ func cpuPaths() []*path {
 				Maximum: {maxAVX512, maxRightAVX512, nil},
 				Slope:   {slopeAVX512, slopeRightAVX512, zipsGeneric[Slope].left},
 			},
-			rows:    rowKernels{softmaxAVX512, layerNormAVX512, sumAVX512},
+			rows:    rowKernels{softmaxAVX512, layerNormAVX512},
 			windows: windowsAVX512,
+			folds:   foldsAVX512,
 		})
 	}
 	return have

@@ -26,10 +26,11 @@ type path struct {
 	rows  rowKernels
 
 	windows windowKernels
+	folds   foldKernels
 }
 
 var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64](),
-	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric, windows: windowsGeneric}
+	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric, windows: windowsGeneric, folds: foldsGeneric}
 
 // paths are the implementations that this CPU can run, the best one last.
 var paths = append([]*path{genericPath}, cpuPaths()...)

@@ -25586,7 +25586,7 @@ expdone:
 	VADDPD       Y0, Y2, Y2
 	VPERMILPD    $0x05, Y2, Y0
 	VADDPD       Y0, Y2, Y2
-	VMOVSD       d1<>+0(SB), X0
+	VMOVSD       d3ff0000000000000<>+0(SB), X0
 	VDIVSD       X2, X0, X0
 	VCVTSD2SS    X0, X0, X0
 	VBROADCASTSS X0, Y0
@@ -25633,8 +25633,8 @@ DATA fff800000<>+24(SB)/4, $0xff800000
 DATA fff800000<>+28(SB)/4, $0xff800000
 GLOBL fff800000<>(SB), RODATA|NOPTR, $32
 
-DATA d1<>+0(SB)/8, $0x3ff0000000000000
-GLOBL d1<>(SB), RODATA|NOPTR, $8
+DATA d3ff0000000000000<>+0(SB)/8, $0x3ff0000000000000
+GLOBL d3ff0000000000000<>(SB), RODATA|NOPTR, $8
 
 // func layerNormAVX2(m int, n int, y []float32, ys int, x []float32, xs int, scale []float32, bias []float32, epsilon float64, stats []float64)
 // Requires: AVX, AVX2, CMOV, FMA3
@@ -25810,7 +25810,7 @@ squaredone:
 	VDIVSD       X1, X3, X1
 	VADDSD       epsilon+128(FP), X1, X1
 	VSQRTSD      X1, X1, X1
-	VMOVSD       d1<>+0(SB), X3
+	VMOVSD       d3ff0000000000000<>+0(SB), X3
 	VDIVSD       X1, X3, X3
 	VMOVSD       X3, 8(DI)
 	VCVTSD2SS    X3, X3, X3
@@ -25898,94 +25898,6 @@ next:
 	ADDQ R8, DI
 	DECQ R9
 	JNZ  row
-	VZEROUPPER
-	RET
-
-// func sumAVX2(m int, n int, y []float64, x []float32, xs int)
-// Requires: AVX, AVX2, CMOV
-TEXT ·sumAVX2(SB), NOSPLIT, $0-72
-	MOVQ y_base+16(FP), AX
-	MOVQ x_base+40(FP), CX
-	MOVQ xs+64(FP), DX
-	SHLQ $0x02, DX
-	MOVQ n+8(FP), BX
-	MOVQ $0x00000008, SI
-	MOVQ m+0(FP), DI
-
-row:
-	VPXOR Y0, Y0, Y0
-	VPXOR Y1, Y1, Y1
-	VPXOR Y2, Y2, Y2
-	VPXOR Y3, Y3, Y3
-	MOVQ  BX, R8
-	XORQ  R9, R9
-	CMPQ  R8, $0x00000010
-	JLT   tail
-
-loop:
-	VMOVUPS      (CX)(R9*1), Y4
-	VEXTRACTF128 $0x00, Y4, X5
-	VCVTPS2PD    X5, Y5
-	VADDPD       Y5, Y0, Y0
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y4, Y1, Y1
-	VMOVUPS      32(CX)(R9*1), Y4
-	VEXTRACTF128 $0x00, Y4, X5
-	VCVTPS2PD    X5, Y5
-	VADDPD       Y5, Y2, Y2
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y4, Y3, Y3
-	ADDQ         $0x00000040, R9
-	SUBQ         $0x00000010, R8
-	CMPQ         R8, $0x00000010
-	JGE          loop
-
-tail:
-	TESTQ        R8, R8
-	JZ           done
-	MOVQ         $0x00000008, R10
-	CMPQ         R8, R10
-	CMOVQLT      R8, R10
-	LEAQ         masks<>+64(SB), R11
-	SHLQ         $0x02, R10
-	SUBQ         R10, R11
-	VMOVUPS      (R11), Y4
-	VMASKMOVPS   (CX)(R9*1), Y4, Y4
-	VEXTRACTF128 $0x00, Y4, X5
-	VCVTPS2PD    X5, Y5
-	VADDPD       Y5, Y0, Y0
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y4, Y1, Y1
-	SUBQ         $0x00000008, R8
-	JLE          done
-	LEAQ         masks<>+64(SB), R10
-	SHLQ         $0x02, R8
-	SUBQ         R8, R10
-	VMOVUPS      (R10), Y4
-	VMASKMOVPS   32(CX)(R9*1), Y4, Y4
-	VEXTRACTF128 $0x00, Y4, X5
-	VCVTPS2PD    X5, Y5
-	VADDPD       Y5, Y2, Y2
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VADDPD       Y4, Y3, Y3
-
-done:
-	VADDPD     Y2, Y0, Y0
-	VADDPD     Y3, Y1, Y1
-	VADDPD     Y1, Y0, Y0
-	VPERM2F128 $0x11, Y0, Y0, Y1
-	VADDPD     Y1, Y0, Y0
-	VPERMILPD  $0x05, Y0, Y1
-	VADDPD     Y1, Y0, Y0
-	VMOVSD     X0, (AX)
-	ADDQ       SI, AX
-	ADDQ       DX, CX
-	DECQ       DI
-	JNZ        row
 	VZEROUPPER
 	RET
 
@@ -30528,7 +30440,7 @@ expdone:
 	VADDPD       Z0, Z2, Z2
 	VPERMILPD    $0x55, Z2, Z0
 	VADDPD       Z0, Z2, Z2
-	VMOVSD       d1<>+0(SB), X0
+	VMOVSD       d3ff0000000000000<>+0(SB), X0
 	VDIVSD       X2, X0, X0
 	VCVTSD2SS    X0, X0, X0
 	VBROADCASTSS X0, Z0
@@ -30680,7 +30592,7 @@ squaredone:
 	VDIVSD       X2, X4, X2
 	VADDSD       epsilon+128(FP), X2, X2
 	VSQRTSD      X2, X2, X2
-	VMOVSD       d1<>+0(SB), X7
+	VMOVSD       d3ff0000000000000<>+0(SB), X7
 	VDIVSD       X2, X7, X7
 	VMOVSD       X7, 8(R8)
 	VCVTSD2SS    X7, X7, X7
@@ -30768,67 +30680,6 @@ next:
 	ADDQ R9, R8
 	DECQ R10
 	JNZ  row
-	VZEROUPPER
-	RET
-
-// func sumAVX512(m int, n int, y []float64, x []float32, xs int)
-// Requires: AVX, AVX512F
-TEXT ·sumAVX512(SB), NOSPLIT, $0-72
-	MOVQ y_base+16(FP), AX
-	MOVQ x_base+40(FP), DX
-	MOVQ xs+64(FP), BX
-	SHLQ $0x02, BX
-	MOVQ n+8(FP), SI
-	MOVQ $0x00000008, DI
-	MOVQ m+0(FP), R8
-
-row:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   SI, CX
-	XORQ   R9, R9
-	CMPQ   CX, $0x00000010
-	JLT    tail
-
-loop:
-	VMOVUPS    (DX)(R9*1), Z2
-	VCVTPS2PD  Y2, Z3
-	VADDPD     Z3, Z0, Z0
-	VSHUFF64X2 $0xee, Z2, Z2, Z2
-	VCVTPS2PD  Y2, Z2
-	VADDPD     Z2, Z1, Z1
-	ADDQ       $0x00000040, R9
-	SUBQ       $0x00000010, CX
-	CMPQ       CX, $0x00000010
-	JGE        loop
-
-tail:
-	TESTQ      CX, CX
-	JZ         done
-	MOVQ       $0x00000001, R10
-	SHLQ       CL, R10
-	DECQ       R10
-	KMOVW      R10, K1
-	VMOVUPS.Z  (DX)(R9*1), K1, Z2
-	VCVTPS2PD  Y2, Z3
-	VADDPD     Z3, Z0, Z0
-	VSHUFF64X2 $0xee, Z2, Z2, Z2
-	VCVTPS2PD  Y2, Z2
-	VADDPD     Z2, Z1, Z1
-
-done:
-	VADDPD     Z1, Z0, Z0
-	VSHUFF64X2 $0xee, Z0, Z0, Z2
-	VADDPD     Z2, Z0, Z0
-	VSHUFF64X2 $0x55, Z0, Z0, Z2
-	VADDPD     Z2, Z0, Z0
-	VPERMILPD  $0x55, Z0, Z2
-	VADDPD     Z2, Z0, Z0
-	VMOVSD     X0, (AX)
-	ADDQ       DI, AX
-	ADDQ       BX, DX
-	DECQ       R8
-	JNZ        row
 	VZEROUPPER
 	RET
 

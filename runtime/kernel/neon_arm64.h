@@ -217,3 +217,58 @@ two: \
 	MOVWU (R12), R13; \
 	MOVW R13, (R6); \
 one:
+
+// Sums in float64 have sixteen lanes, V24 … V31.
+
+// WIDE is x, x+1, x+2 and x+3 in float64, in V4 … V7 and V20 … V23, so x is not of them. WIDEADD adds them
+// to the sums, WIDESQUARE their squares.
+#define WIDE(x) \
+	FCVTLS2(x, 4); \
+	FCVTLS4(x, 5); \
+	FCVTLS2((x)+1, 6); \
+	FCVTLS4((x)+1, 7); \
+	FCVTLS2((x)+2, 20); \
+	FCVTLS4((x)+2, 21); \
+	FCVTLS2((x)+3, 22); \
+	FCVTLS4((x)+3, 23)
+#define WIDEADD(x) \
+	WIDE(x); \
+	FADDD2(4, 24, 24); \
+	FADDD2(5, 25, 25); \
+	FADDD2(6, 26, 26); \
+	FADDD2(7, 27, 27); \
+	FADDD2(20, 28, 28); \
+	FADDD2(21, 29, 29); \
+	FADDD2(22, 30, 30); \
+	FADDD2(23, 31, 31)
+#define WIDESQUARE(x) \
+	WIDE(x); \
+	FMLAD2(4, 4, 24); \
+	FMLAD2(5, 5, 25); \
+	FMLAD2(6, 6, 26); \
+	FMLAD2(7, 7, 27); \
+	FMLAD2(20, 20, 28); \
+	FMLAD2(21, 21, 29); \
+	FMLAD2(22, 22, 30); \
+	FMLAD2(23, 23, 31)
+
+#define WIDEZERO \
+	VEOR V24.B16, V24.B16, V24.B16; \
+	VEOR V25.B16, V25.B16, V25.B16; \
+	VEOR V26.B16, V26.B16, V26.B16; \
+	VEOR V27.B16, V27.B16, V27.B16; \
+	VEOR V28.B16, V28.B16, V28.B16; \
+	VEOR V29.B16, V29.B16, V29.B16; \
+	VEOR V30.B16, V30.B16, V30.B16; \
+	VEOR V31.B16, V31.B16, V31.B16
+
+// WIDETOTAL is the sum of all lanes, in F24.
+#define WIDETOTAL \
+	FADDD2(28, 24, 24); \
+	FADDD2(29, 25, 25); \
+	FADDD2(30, 26, 26); \
+	FADDD2(31, 27, 27); \
+	FADDD2(26, 24, 24); \
+	FADDD2(27, 25, 25); \
+	FADDD2(25, 24, 24); \
+	FADDPD2(24, 24)

@@ -9,10 +9,9 @@ import (
 type rowKernels struct {
 	softmax   func(m, n int, y []float32, ys int, x []float32, xs int)
 	layerNorm func(m, n int, y []float32, ys int, x []float32, xs int, scale, bias []float32, epsilon float64, stats []float64)
-	sum       func(m, n int, y []float64, x []float32, xs int)
 }
 
-var rowsGeneric = rowKernels{softmaxGeneric, layerNormGeneric, sumGeneric}
+var rowsGeneric = rowKernels{softmaxGeneric, layerNormGeneric}
 
 // rowMost is the longest row that goes to one assembly call, which cannot be interrupted (some 100 µs).
 const rowMost = 1 << 17
@@ -67,7 +66,7 @@ func LayerNorm32(p *Pool, m, n int, y []float32, ys int, x []float32, xs int, sc
 	j.share(p, m, j.layerNormFn)
 }
 
-// Sum32 computes y[i] = Σ_j x[i·xs+j], i < m, j < n, in float64.
+// Sum32 computes y[i] = Σ_j x[i·xs+j], i < m, j < n, in float64, as [FoldRows32] does.
 func Sum32(p *Pool, m, n int, y []float64, x []float32, xs int) {
 	if m <= 0 {
 		return
@@ -130,7 +129,8 @@ func (j *rowJob) layerNorm(lo, hi int) {
 }
 
 func (j *rowJob) sum(lo, hi int) {
-	j.kernels.sum(hi-lo, j.n, j.stats[lo:], j.x[lo*j.xs:], j.xs)
+	clear(j.stats[lo:hi])
+	FoldRows32(FoldSum, hi-lo, j.n, j.stats[lo:], j.x[lo*j.xs:], j.xs)
 }
 
 // softmaxGeneric is Softmax32, m and n at least 1.
@@ -178,16 +178,5 @@ func layerNormGeneric(m, n int, y []float32, ys int, x []float32, xs int, scale,
 			to[j] = float32(z)
 		}
 		stats[2*i], stats[2*i+1] = mean, inverse
-	}
-}
-
-// sumGeneric is Sum32, m and n at least 1.
-func sumGeneric(m, n int, y []float64, x []float32, xs int) {
-	for i := range m {
-		s := 0.0
-		for _, v := range x[i*xs : i*xs+n] {
-			s += float64(v)
-		}
-		y[i] = s
 	}
 }

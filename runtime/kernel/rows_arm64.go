@@ -2,7 +2,7 @@
 
 package kernel
 
-var rowsNEON = rowKernels{softmaxNEON, layerNormNEON, sumNEON}
+var rowsNEON = rowKernels{softmaxNEON, layerNormNEON}
 
 // neonMask has the mask of the first n lanes of sixteen at 16-n.
 //
@@ -14,6 +14,3 @@ func softmaxNEON(m, n int, y []float32, ys int, x []float32, xs int)
 
 //go:noescape
 func layerNormNEON(m, n int, y []float32, ys int, x []float32, xs int, scale, bias []float32, epsilon float64, stats []float64)
-
-//go:noescape
-func sumNEON(m, n int, y []float64, x []float32, xs int)

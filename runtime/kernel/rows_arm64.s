@@ -7,58 +7,6 @@
 // R6 … R8, R11 is 64 bytes on the stack. Sums in float64 have sixteen lanes, V24 … V31: element j of a row
 // goes to lane j mod 16, and the lanes are added up as with AVX2, to the same bits.
 
-// WIDE adds x, x+1, x+2 and x+3 to the sums. It uses up V4 … V7 and V20 … V23, so x is not of them.
-#define WIDE(x) \
-	FCVTLS2(x, 4); \
-	FCVTLS4(x, 5); \
-	FCVTLS2((x)+1, 6); \
-	FCVTLS4((x)+1, 7); \
-	FCVTLS2((x)+2, 20); \
-	FCVTLS4((x)+2, 21); \
-	FCVTLS2((x)+3, 22); \
-	FCVTLS4((x)+3, 23)
-#define WIDEADD(x) \
-	WIDE(x); \
-	FADDD2(4, 24, 24); \
-	FADDD2(5, 25, 25); \
-	FADDD2(6, 26, 26); \
-	FADDD2(7, 27, 27); \
-	FADDD2(20, 28, 28); \
-	FADDD2(21, 29, 29); \
-	FADDD2(22, 30, 30); \
-	FADDD2(23, 31, 31)
-#define WIDESQUARE(x) \
-	WIDE(x); \
-	FMLAD2(4, 4, 24); \
-	FMLAD2(5, 5, 25); \
-	FMLAD2(6, 6, 26); \
-	FMLAD2(7, 7, 27); \
-	FMLAD2(20, 20, 28); \
-	FMLAD2(21, 21, 29); \
-	FMLAD2(22, 22, 30); \
-	FMLAD2(23, 23, 31)
-
-#define WIDEZERO \
-	VEOR V24.B16, V24.B16, V24.B16; \
-	VEOR V25.B16, V25.B16, V25.B16; \
-	VEOR V26.B16, V26.B16, V26.B16; \
-	VEOR V27.B16, V27.B16, V27.B16; \
-	VEOR V28.B16, V28.B16, V28.B16; \
-	VEOR V29.B16, V29.B16, V29.B16; \
-	VEOR V30.B16, V30.B16, V30.B16; \
-	VEOR V31.B16, V31.B16, V31.B16
-
-// WIDETOTAL is the sum of all lanes, in F24.
-#define WIDETOTAL \
-	FADDD2(28, 24, 24); \
-	FADDD2(29, 25, 25); \
-	FADDD2(30, 26, 26); \
-	FADDD2(31, 27, 27); \
-	FADDD2(26, 24, 24); \
-	FADDD2(27, 25, 25); \
-	FADDD2(25, 24, 24); \
-	FADDPD2(24, 24)
-
 // func softmaxNEON(m, n int, y []float32, ys int, x []float32, xs int)
 TEXT ·softmaxNEON(SB), NOSPLIT, $64-80
 	MOVD m+0(FP), R0
@@ -299,40 +247,6 @@ next:
 	ADD R3, R2
 	ADD R5, R4
 	ADD $16, R14
-	SUBS $1, R0
-	BNE row
-	RET
-
-// func sumNEON(m, n int, y []float64, x []float32, xs int)
-TEXT ·sumNEON(SB), NOSPLIT, $64-72
-	MOVD m+0(FP), R0
-	MOVD n+8(FP), R1
-	MOVD y_base+16(FP), R2
-	MOVD x_base+40(FP), R4
-	MOVD xs+64(FP), R5
-	LSL $2, R5
-	MOVD $buf-64(SP), R11
-	VEOR V19.B16, V19.B16, V19.B16
-row:
-	WIDEZERO
-	MOVD R4, R7
-	MOVD R1, R8
-	CMP $16, R8
-	BLT part
-sum:
-	VLD1.P 64(R7), [V0.S4, V1.S4, V2.S4, V3.S4]
-	WIDEADD(0)
-	SUB $16, R8
-	CMP $16, R8
-	BGE sum
-part:
-	CBZ R8, total
-	PART(V19.S4, get8, get4, get2, get1)
-	WIDEADD(0)
-total:
-	WIDETOTAL
-	FMOVD.P F24, 8(R2)
-	ADD R5, R4
 	SUBS $1, R0
 	BNE row
 	RET

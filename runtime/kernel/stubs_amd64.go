@@ -245,11 +245,6 @@ func softmaxAVX2(m int, n int, y []float32, ys int, x []float32, xs int)
 //go:noescape
 func layerNormAVX2(m int, n int, y []float32, ys int, x []float32, xs int, scale []float32, bias []float32, epsilon float64, stats []float64)
 
-// sumAVX2 is sumGeneric, with AVX2 and FMA.
-//
-//go:noescape
-func sumAVX2(m int, n int, y []float64, x []float32, xs int)
-
 // pairAVX512F32 is the two products of a bilinear layer for panels of 32 columns, with AVX-512F.
 //
 //go:noescape
@@ -404,11 +399,6 @@ func softmaxAVX512(m int, n int, y []float32, ys int, x []float32, xs int)
 //
 //go:noescape
 func layerNormAVX512(m int, n int, y []float32, ys int, x []float32, xs int, scale []float32, bias []float32, epsilon float64, stats []float64)
-
-// sumAVX512 is sumGeneric, with AVX-512F.
-//
-//go:noescape
-func sumAVX512(m int, n int, y []float64, x []float32, xs int)
 
 // turnF32 computes dst[l·ds+j] = src[j·ss+l], l < n, j < 8, with AVX. n is a positive multiple of 8.
 //

@@ -22,18 +22,43 @@ func reduceAs[T, A number](p *kernel.Pool, name string, x, y *tensor.Tensor, mas
 		reduceExp(p, c, src, dst)
 		return
 	}
-	acc := make([]A, outs*c.blocks)
+	neutral := A(0)
 	switch f {
 	case foldProd:
-		setAll(acc, 1)
+		neutral = 1
 	case foldMax:
-		setAll(acc, lo)
+		neutral = lo
 	case foldMin:
-		setAll(acc, hi)
+		neutral = hi
 	}
-	c.each(p, func(b box, _ int) { foldBox(f, acc, src, b) })
-	joinBlocks(acc, c.outs, f)
-	p.For(outs, elementGrain/4, func(lo, hi int) { finish(name, dst[lo:hi], acc[lo:hi], n) })
+	if c.blocks > 1 || c.empty() {
+		withRoom(c.apart()*c.blocks, func(acc []A) {
+			setAll(acc, neutral)
+			c.each(p, func(b box, block int) { foldBox(f, acc[block*c.apart():], src, b) })
+			joinBlocks(acc, outs, c.apart(), f)
+			finish(name, dst, acc[:outs], n)
+		})
+		return
+	}
+	c.each(p, func(b box, _ int) {
+		own, results, outs := b.own()
+		withRoom(outs, func(acc []A) {
+			setAll(acc, neutral)
+			foldBox(f, acc, src, own)
+			results.rows(func(at, from, k int) { finish(name, dst[at:at+k], acc[from:from+k], n) })
+		})
+	})
+}
+
+// withRoom calls f with n elements, whatever is in them.
+func withRoom[A number](n int, f func(acc []A)) {
+	if g, ok := any(f).(func([]float64)); ok {
+		w := wideScratches.get(n)
+		g(*w)
+		wideScratches.Put(w)
+		return
+	}
+	f(make([]A, n))
 }
 
 // fewColumns is how many neighbours at most are folded each by itself, down all rows, rather than row by row.
@@ -41,6 +66,10 @@ const fewColumns = 8
 
 // foldBox folds a part of src into acc.
 func foldBox[T, A number](f folding, acc []A, src []T, b box) {
+	if x, ok := any(src).([]float32); ok {
+		foldBox32(f.fold32(), any(acc).([]float64), x, b)
+		return
+	}
 	last := len(b.shape) - 1
 	n, columns := b.shape[last], b.dstStrides[last] != 0
 	b.groupsIn(0, product(b.shape[:last]), func(at, from, runs, ds, ss int) {
@@ -62,9 +91,57 @@ func foldBox[T, A number](f folding, acc []A, src []T, b box) {
 	})
 }
 
+// fold32 is the folding as package kernel has it for float32.
+func (f folding) fold32() kernel.Fold {
+	return [...]kernel.Fold{foldSum: kernel.FoldSum, foldAbs: kernel.FoldAbs, foldSquare: kernel.FoldSquare,
+		foldProd: kernel.FoldProd, foldMax: kernel.FoldMax, foldMin: kernel.FoldMin}[f]
+}
+
+// foldBox32 is foldBox of float32.
+func foldBox32(f kernel.Fold, acc []float64, src []float32, b box) {
+	n := b.shape[len(b.shape)-1]
+	b.matrices(func(at, from, rows, ss int, columns bool) {
+		if columns {
+			kernel.FoldColumns32(f, rows, n, acc[at:], src[from:], ss)
+		} else {
+			kernel.FoldRows32(f, rows, n, acc[at:], src[from:], ss)
+		}
+	})
+}
+
+// matrices calls visit for each group of rows, of as many elements as the last axis has and ss apart from one at
+// from on, that are folded into neighbours from at on: each row into one, or all of them by columns.
+func (b box) matrices(visit func(at, from, rows, ss int, columns bool)) {
+	last := len(b.shape) - 1
+	columns := b.dstStrides[last] != 0
+	b.groupsIn(0, product(b.shape[:last]), func(at, from, runs, ds, ss int) {
+		if columns && ds == 0 || !columns && ds == 1 {
+			visit(at, from, runs, ss, columns)
+			return
+		}
+		for range runs {
+			visit(at, from, 1, ss, columns)
+			at += ds
+			from += ss
+		}
+	})
+}
+
 // finish is the results of reductions of n elements each from what they folded to.
 func finish[T, A number](name string, dst []T, acc []A, n int) {
 	dst = dst[:len(acc)]
+	if y, ok := any(dst).([]float32); ok && name != "ReduceLogSum" {
+		x := any(acc).([]float64)
+		switch name {
+		case "ReduceMean":
+			kernel.Quotients32(y, x, float64(n))
+		case "ReduceL2":
+			kernel.Roots32(y, x)
+		default:
+			kernel.Quotients32(y, x, 1)
+		}
+		return
+	}
 	switch {
 	case name == "ReduceMean" && n == 0 && !isFloat[T]():
 		clear(dst)
@@ -245,33 +322,62 @@ func magnitude[A number](v A) A {
 // reduceExp is ReduceLogSumExp: it takes out the largest of each group (shift), so that no power overflows, and
 // adds up e^(x − shift).
 func reduceExp[T number](p *kernel.Pool, c reductionCut, src, dst []T) {
-	shift, sums := filled(c.outs*c.blocks, math.Inf(-1)), make([]float64, c.outs*c.blocks)
-	c.each(p, func(b box, _ int) {
-		step := b.dstStrides[len(b.shape)-1]
-		b.rows(func(at, from, n int) {
-			for k, v := range src[from : from+n] {
-				shift[at+k*step] = max(shift[at+k*step], float64(v))
-			}
+	if c.blocks > 1 || c.empty() {
+		apart := c.apart()
+		withRoom(2*c.blocks*apart, func(room []float64) {
+			shift, sums := room[:c.blocks*apart], room[c.blocks*apart:]
+			setAll(shift, math.Inf(-1))
+			clear(sums)
+			c.each(p, func(b box, block int) { foldBox(foldMax, shift[block*apart:], src, b) })
+			joinBlocks(shift, c.outs, apart, foldMax)
+			c.each(p, func(b box, block int) { addPowers(sums[block*apart:], shift, src, b) })
+			joinBlocks(sums[:c.blocks*apart], c.outs, apart, foldSum)
+			logSum(dst, shift, sums)
 		})
-	})
-	joinBlocks(shift, c.outs, foldMax)
-	for j, s := range shift[:c.outs] {
-		if math.IsInf(s, 0) {
-			shift[j] = 0 // e^(∞−∞) would be NaN
-		}
+		return
 	}
-	c.each(p, func(b box, block int) {
-		step := b.dstStrides[len(b.shape)-1]
-		b.rows(func(at, from, n int) {
-			of := at - block*c.outs
-			for k, v := range src[from : from+n] {
-				sums[at+k*step] += math.Exp(float64(v) - shift[of+k*step])
-			}
+	c.each(p, func(b box, _ int) {
+		own, results, outs := b.own()
+		withRoom(2*outs, func(room []float64) {
+			shift, sums := room[:outs], room[outs:]
+			setAll(shift, math.Inf(-1))
+			clear(sums)
+			foldBox(foldMax, shift, src, own)
+			addPowers(sums, shift, src, own)
+			results.rows(func(at, from, k int) { logSum(dst[at:at+k], shift[from:], sums[from:]) })
 		})
 	})
-	joinBlocks(sums, c.outs, foldSum)
-	for j, s := range sums[:c.outs] {
-		dst[j] = T(shift[j] + math.Log(s))
+}
+
+// addPowers adds up e^(x − shift). What comes out where a shift is infinite, or NaN, does not matter.
+func addPowers[T number](sums, shift []float64, src []T, b box) {
+	if x, ok := any(src).([]float32); ok {
+		n := b.shape[len(b.shape)-1]
+		b.matrices(func(at, from, rows, ss int, columns bool) {
+			if columns {
+				kernel.FoldExpColumns32(rows, n, sums[at:], x[from:], ss, shift[at:])
+			} else {
+				kernel.FoldExpRows32(rows, n, sums[at:], x[from:], ss, shift[at:])
+			}
+		})
+		return
+	}
+	step := b.dstStrides[len(b.shape)-1]
+	b.rows(func(at, from, n int) {
+		for k, v := range src[from : from+n] {
+			sums[at+k*step] += math.Exp(float64(v) - shift[at+k*step])
+		}
+	})
+}
+
+// logSum is the results of ReduceLogSumExp.
+func logSum[T number](dst []T, shift, sums []float64) {
+	for j := range dst {
+		s := shift[j]
+		if !math.IsInf(s, 0) { // of -Inf alone, or with one that exceeds all
+			s += math.Log(sums[j])
+		}
+		dst[j] = T(s)
 	}
 }
 

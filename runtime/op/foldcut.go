@@ -42,14 +42,15 @@ func cutReduction(shape, kept []int, outs int) reductionCut {
 	last := len(c.b.shape) - 1
 	c.first = slices.IndexFunc(c.b.dstStrides, func(s int) bool { return s != 0 })
 	c.wide = c.b.shape[last]
+	grain := min(max(elementGrain, total/16), 4*elementGrain)
 	tasks, each := 1, total // elements of a task
 	if c.first >= 0 && c.first < last {
 		n := c.b.shape[c.first]
-		c.high = max(1, elementGrain/(total/n))
+		c.high = max(1, grain/(total/n))
 		tasks, each = (n-1)/c.high+1, total/n*c.high
 	}
 	if tasks < fewTasks && c.b.dstStrides[last] != 0 {
-		c.wide = min(c.wide, max(fewestColumns, elementGrain/max(1, each/c.wide)))
+		c.wide = min(c.wide, max(fewestColumns, grain/max(1, each/c.wide)))
 		tasks *= (c.b.shape[last]-1)/c.wide + 1
 	}
 	if tasks >= fewTasks || total < 4*elementGrain {
@@ -64,17 +65,22 @@ func cutReduction(shape, kept []int, outs int) reductionCut {
 		return c
 	}
 	d := c.b.shape[c.axis]
-	c.per = max(1, d/min(d, total/elementGrain))
+	c.per = max(1, d/min(d, total/grain))
 	if c.blocks = (d-1)/c.per + 1; c.blocks*outs > total/4 {
 		c.axis, c.blocks = -1, 1
 	}
 	return c
 }
 
-// each calls f with the part of each task and its block, over all cores: a
-// part writes at block·outs and on.
+// empty reports whether there is nothing to fold.
+func (c reductionCut) empty() bool { return len(c.b.shape) == 0 }
+
+// apart is how far the partial results of a block lie from those of the next: in cache lines of their own.
+func (c reductionCut) apart() int { return (c.outs + 15) &^ 15 }
+
+// each calls f with the part of each task and its block, over all cores. Few elements are not worth another core.
 func (c reductionCut) each(p *kernel.Pool, f func(b box, block int)) {
-	if len(c.b.shape) == 0 {
+	if c.empty() {
 		return
 	}
 	last, rows := len(c.b.shape)-1, 1
@@ -82,11 +88,13 @@ func (c reductionCut) each(p *kernel.Pool, f func(b box, block int)) {
 		rows = (c.b.shape[c.first]-1)/c.high + 1
 	}
 	columns := (c.b.shape[last]-1)/c.wide + 1
+	if product(c.b.shape) <= 4*elementGrain {
+		p = nil
+	}
 	p.For(rows*columns*c.blocks, 1, func(lo, hi int) {
 		for t := lo; t < hi; t++ {
 			part, block := c.b, t/(rows*columns)
 			part.shape = slices.Clone(c.b.shape)
-			part.dstAt = block * c.outs
 			if c.high > 0 {
 				part.narrow(c.first, t/columns%rows*c.high, c.high)
 			}
@@ -108,9 +116,29 @@ func (b *box) narrow(axis, from, n int) {
 	b.shape[axis] = min(n, b.shape[axis]-from)
 }
 
-// joinBlocks folds what blocks came to into the first outs of acc, in order.
-func joinBlocks[A number](acc []A, outs int, f folding) {
-	for from := outs; from < len(acc) && outs > 0; from += outs {
+// own is the part with results of its own, which lie together, the way from those to the ones of all, and their number.
+func (b box) own() (own, results box, outs int) {
+	own, outs = b, 1
+	own.dstAt, own.dstStrides = 0, make([]int, len(b.shape))
+	results.dstAt = b.dstAt
+	for i := len(b.shape) - 1; i >= 0; i-- {
+		if b.dstStrides[i] != 0 {
+			own.dstStrides[i] = outs
+			outs *= b.shape[i]
+			results.shape = append(results.shape, b.shape[i])
+			results.dstStrides = append(results.dstStrides, b.dstStrides[i])
+			results.srcStrides = append(results.srcStrides, own.dstStrides[i])
+		}
+	}
+	slices.Reverse(results.shape)
+	slices.Reverse(results.dstStrides)
+	slices.Reverse(results.srcStrides)
+	return own, results.merged(), outs
+}
+
+// joinBlocks folds what blocks came to, outs results that lie apart, into the first of them, in order.
+func joinBlocks[A number](acc []A, outs, apart int, f folding) {
+	for from := apart; from < len(acc) && apart > 0; from += apart {
 		for j, v := range acc[from : from+outs] {
 			switch f {
 			case foldProd:

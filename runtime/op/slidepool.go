@@ -47,8 +47,6 @@ func wideScratch(n int) *[]float64 {
 func rowMeans(ctx *Ctx, n int, y, x []float32) {
 	w := wideScratch(len(y))
 	kernel.Sum32(ctx.Pool, len(y), n, *w, x, n)
-	for i, sum := range *w {
-		y[i] = float32(sum / float64(n))
-	}
+	kernel.Quotients32(y, *w, float64(n))
 	wides.Put(w)
 }

@@ -346,5 +346,4 @@ func (v vectors) elements() {
 	v.functions()
 	v.softmax()
 	v.layerNorm()
-	v.sums()
 }

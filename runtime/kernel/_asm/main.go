@@ -11,8 +11,16 @@ import (
 
 func main() {
 	pools := flag.Bool("windows", false, "write the loops of pools alone")
+	folds := flag.Bool("folds", false, "write the folds alone")
 	flag.Parse()
 	ConstraintExpr("!noasm")
+	if *folds {
+		masks()
+		avx2f32.folds()
+		avx512f32.folds()
+		Generate()
+		return
+	}
 	if *pools {
 		masks()
 		settled()

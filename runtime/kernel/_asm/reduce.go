@@ -58,29 +58,32 @@ func (w wide) addSquare(x VecVirtual, part int) {
 }
 
 // total is the sum of all lanes, in the lowest one.
-func (w wide) total() VecVirtual {
+func (w wide) total() VecVirtual { return w.totalBy(func(ops ...Op) { VADDPD(ops...) }) }
+
+// totalBy is total for another operation than an addition.
+func (w wide) totalBy(op func(...Op)) VecVirtual {
 	if w.v.zmm {
 		s := w.lane[0]
-		VADDPD(w.lane[1], s, s)
+		op(w.lane[1], s, s)
 		for _, imm := range []int{0xee, 0x55} { // halves, then quarters
 			t := ZMM()
 			VSHUFF64X2(U8(imm), s, s, t)
-			VADDPD(t, s, s)
+			op(t, s, s)
 		}
 		t := ZMM()
 		VPERMILPD(U8(0x55), s, t)
-		VADDPD(t, s, s)
+		op(t, s, s)
 		return s
 	}
 	s, t := w.lane[0], w.lane[1]
-	VADDPD(w.lane[2], s, s)
-	VADDPD(w.lane[3], t, t)
-	VADDPD(t, s, s)
+	op(w.lane[2], s, s)
+	op(w.lane[3], t, t)
+	op(t, s, s)
 	x := YMM()
 	VPERM2F128(U8(0x11), s, s, x)
-	VADDPD(x, s, s)
+	op(x, s, s)
 	VPERMILPD(U8(0x5), s, x)
-	VADDPD(x, s, s)
+	op(x, s, s)
 	return s
 }
 
@@ -257,25 +260,9 @@ func (v vectors) layerNorm() {
 	})
 }
 
-// sums writes the function that sumGeneric describes.
-func (v vectors) sums() {
-	name := "sum" + v.isa()
-	v.function(name, "func(m, n int, y []float64, x []float32, xs int)", name+" is sumGeneric, with "+v.set+".")
-	y, x := Load(Param("y").Base(), GP64()), Load(Param("x").Base(), GP64())
-	xs := v.bytes("xs")
-	n := Load(Param("n"), GP64())
-	step := GP64()
-	MOVQ(U32(8), step)
-	eachRow([]Register{y, x}, []Register{step, xs}, func() {
-		sum := v.wideZero()
-		v.sixteens("", n, []Register{x}, func(at []Mem, m mask, part int) { sum.add(v.get(at[0], m), part) })
-		VMOVSD(sum.total().AsX(), Mem{Base: y})
-	})
-}
-
 // konst64 is a float64 in memory.
 func konst64(x float64) Mem {
-	name := fmt.Sprintf("d%v", x)
+	name := fmt.Sprintf("d%016x", math.Float64bits(x))
 	if !constants64[name] {
 		constants64[name] = true
 		GLOBL(name, RODATA|NOPTR)
