@@ -212,8 +212,7 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 
 	j, _ := im.jobs.Get().(*job[T])
 	if j == nil {
-		j = &job[T]{im: im}
-		j.runFn, j.packAFn, j.packBFn = j.run, j.packA, j.packB
+		j = im.newJob()
 	}
 	j.a, j.ars, j.acs = a, ars, acs
 	j.b, j.brs, j.bcs = b, brs, bcs
@@ -245,6 +244,12 @@ func gemm[T float](im *impl[T], p *Pool, m, n, k int, a []T, ars, acs int, b []T
 	}
 	j.a, j.b, j.c, j.panels, j.ends = nil, nil, nil, nil, ends[T]{}
 	im.jobs.Put(j)
+}
+
+func (im *impl[T]) newJob() *job[T] {
+	j := &job[T]{im: im}
+	j.runFn, j.packAFn, j.packBFn = j.run, j.packA, j.packB
+	return j
 }
 
 // mustHold panics unless a slice of length have holds a matrix of these strides.

@@ -40,6 +40,7 @@ func cpuPaths() []*path {
 			rows:    rowKernels{softmaxAVX2, layerNormAVX2},
 			windows: windowsAVX2,
 			folds:   foldsAVX2,
+			cells:   cellKernels{lstmAVX2, gruAVX2, gruLateAVX2, gatedAVX2},
 		})
 	}
 	if avx512 {
@@ -74,6 +75,7 @@ func cpuPaths() []*path {
 			rows:    rowKernels{softmaxAVX512, layerNormAVX512},
 			windows: windowsAVX512,
 			folds:   foldsAVX512,
+			cells:   cellKernels{lstmAVX512, gruAVX512, gruLateAVX512, gatedAVX512},
 		})
 	}
 	return have

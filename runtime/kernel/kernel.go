@@ -27,6 +27,7 @@ type path struct {
 
 	windows windowKernels
 	folds   foldKernels
+	cells   cellKernels
 }
 
 var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64](),

@@ -235,6 +235,26 @@ func erfAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float
 //go:noescape
 func geluAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
 
+// lstmAVX2 is cellKernels.lstm, with AVX2 and FMA.
+//
+//go:noescape
+func lstmAVX2(m int, n int, g []float32, gs int, gap int, c []float32, cs int, h []float32, hs int)
+
+// gruAVX2 is cellKernels.gru, with AVX2 and FMA.
+//
+//go:noescape
+func gruAVX2(m int, n int, g []float32, gs int, u []float32, us int, h []float32, hs int, y []float32, ys int)
+
+// gruLateAVX2 is cellKernels.gruLate, with AVX2 and FMA.
+//
+//go:noescape
+func gruLateAVX2(m int, n int, g []float32, gs int, gap int, u []float32, us int, late []float32, ls int, h []float32, hs int, y []float32, ys int)
+
+// gatedAVX2 is cellKernels.gated, with AVX2 and FMA.
+//
+//go:noescape
+func gatedAVX2(m int, n int, g []float32, gs int, h []float32, hs int, y []float32, ys int)
+
 // softmaxAVX2 is softmaxGeneric, with AVX2 and FMA.
 //
 //go:noescape
@@ -389,6 +409,26 @@ func erfAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha flo
 //
 //go:noescape
 func geluAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// lstmAVX512 is cellKernels.lstm, with AVX-512F.
+//
+//go:noescape
+func lstmAVX512(m int, n int, g []float32, gs int, gap int, c []float32, cs int, h []float32, hs int)
+
+// gruAVX512 is cellKernels.gru, with AVX-512F.
+//
+//go:noescape
+func gruAVX512(m int, n int, g []float32, gs int, u []float32, us int, h []float32, hs int, y []float32, ys int)
+
+// gruLateAVX512 is cellKernels.gruLate, with AVX-512F.
+//
+//go:noescape
+func gruLateAVX512(m int, n int, g []float32, gs int, gap int, u []float32, us int, late []float32, ls int, h []float32, hs int, y []float32, ys int)
+
+// gatedAVX512 is cellKernels.gated, with AVX-512F.
+//
+//go:noescape
+func gatedAVX512(m int, n int, g []float32, gs int, h []float32, hs int, y []float32, ys int)
 
 // softmaxAVX512 is softmaxGeneric, with AVX-512F.
 //

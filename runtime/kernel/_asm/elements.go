@@ -344,6 +344,7 @@ func (v vectors) elements() {
 	v.zips("Max", v.maximum, true)
 	v.zips("Slope", v.slope, true) // its left operand is never an element
 	v.functions()
+	v.cells()
 	v.softmax()
 	v.layerNorm()
 }

@@ -83,18 +83,41 @@ func (v vectors) exp(u VecVirtual) VecVirtual {
 // e^expLow rounds to 0, e^expHigh to +Inf.
 const expLow, expHigh = -104, 89
 
+func (v vectors) abs(x VecVirtual) VecVirtual  { return v.and(x, v.spread(konstBits(1<<31-1))) }
+func (v vectors) sign(x VecVirtual) VecVirtual { return v.and(x, v.spread(konstBits(1<<31))) }
+
+// logistic is the numerator and the denominator of 1/(1+e⁻ˣ), neither of which overflows.
+func (v vectors) logistic(low, one, x VecVirtual) (num, den VecVirtual) {
+	minus := v.or(x, v.spread(konstBits(1<<31)))
+	e := v.exp(v.max(low, minus))
+	return v.where(x, e, one), v.plus(e, one)
+}
+
+// sigmoid sets up 1/(1+e⁻ˣ).
+func (v vectors) sigmoid() func(x VecVirtual) VecVirtual {
+	low, one := v.all(expLow), v.all(1)
+	return func(x VecVirtual) VecVirtual {
+		num, den := v.logistic(low, one, x)
+		return v.div(num, den)
+	}
+}
+
+// tanh sets up that function.
+func (v vectors) tanh() func(x VecVirtual) VecVirtual {
+	low, one := v.all(expLow), v.all(1)
+	return func(x VecVirtual) VecVirtual {
+		t, s := v.abs(x), v.mul(x, x)
+		near := v.mul(v.horner(s, tanhSeries...), s)
+		VFMADD213PS(x, x, near)
+		e := v.exp(v.max(low, v.mul(t, v.all(-2))))
+		far := v.or(v.div(v.sub(one, e), v.plus(one, e)), v.sign(x))
+		return v.where(v.sub(t, v.all(0.6)), near, far)
+	}
+}
+
 // functions writes the functions of one element.
 func (v vectors) functions() {
 	type lane = VecVirtual
-	abs := func(x lane) lane { return v.and(x, v.spread(konstBits(1<<31-1))) }
-	sign := func(x lane) lane { return v.and(x, v.spread(konstBits(1<<31))) }
-	// logistic is the numerator and the denominator of 1/(1+e⁻ˣ), neither of which overflows.
-	logistic := func(low, one, x lane) (num, den lane) {
-		minus := v.or(x, v.spread(konstBits(1<<31)))
-		e := v.exp(v.max(low, minus))
-		return v.where(x, e, one), v.plus(e, one)
-	}
-
 	v.unary("Relu", func() func(lane) lane {
 		zero := v.zero()
 		return func(x lane) lane { return v.max(zero, x) }
@@ -119,17 +142,11 @@ func (v vectors) functions() {
 		low, high := v.all(expLow), v.all(expHigh)
 		return func(x lane) lane { return v.exp(v.max(low, v.min(high, x))) }
 	})
-	v.unary("Sigmoid", func() func(lane) lane {
-		low, one := v.all(expLow), v.all(1)
-		return func(x lane) lane {
-			num, den := logistic(low, one, x)
-			return v.div(num, den)
-		}
-	})
+	v.unary("Sigmoid", v.sigmoid)
 	v.unary("Silu", func() func(lane) lane {
 		low, one := v.all(expLow), v.all(1)
 		return func(x lane) lane {
-			num, den := logistic(low, one, x)
+			num, den := v.logistic(low, one, x)
 			return v.div(v.mul(x, num), den)
 		}
 	})
@@ -138,28 +155,18 @@ func (v vectors) functions() {
 		return func(x lane) lane {
 			u := v.all(2 * 0.79788456080286535588 * 0.044715)
 			v.mulAdd(u, v.mul(x, x), 2*0.79788456080286535588)
-			num, den := logistic(low, one, v.mul(u, x))
+			num, den := v.logistic(low, one, v.mul(u, x))
 			return v.div(v.mul(x, num), den)
 		}
 	})
-	v.unary("Tanh", func() func(lane) lane {
-		low, one := v.all(expLow), v.all(1)
-		return func(x lane) lane {
-			t, s := abs(x), v.mul(x, x)
-			near := v.mul(v.horner(s, tanhSeries...), s)
-			VFMADD213PS(x, x, near)
-			e := v.exp(v.max(low, v.mul(t, v.all(-2))))
-			far := v.or(v.div(v.sub(one, e), v.plus(one, e)), sign(x))
-			return v.where(v.sub(t, v.all(0.6)), near, far)
-		}
-	})
+	v.unary("Tanh", v.tanh)
 	v.unary("Erf", func() func(lane) lane {
 		end, one := v.all(4), v.all(1)
 		return func(x lane) lane {
-			t := v.min(end, abs(x))
+			t := v.min(end, v.abs(x))
 			near := v.horner(v.mul(x, x), erfSeries...)
 			VFMADD213PS(x, x, near)
-			far := v.or(v.sub(one, v.exp(v.horner(t, erfcSeries...))), sign(x))
+			far := v.or(v.sub(one, v.exp(v.horner(t, erfcSeries...))), v.sign(x))
 			return v.where(v.sub(t, v.all(0.93)), near, far)
 		}
 	})
@@ -167,7 +174,7 @@ func (v vectors) functions() {
 	v.unary("Gelu", func() func(lane) lane {
 		end, one, half, first := v.all(14.5), v.all(1), v.all(-0.5), v.all(tailSeries[0])
 		return func(x lane) lane {
-			t := v.min(end, abs(x))
+			t := v.min(end, v.abs(x))
 			near := v.min(v.all(6), t)
 			d := v.sub(near, one)
 			g := v.mul(v.horner(d, tailSeries[1:]...), d)
