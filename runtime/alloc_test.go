@@ -66,3 +66,23 @@ func TestMovementAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Recurrent layers keep their weights as they laid them out, and all else for the next run.
+func TestRecurrentAllocatesNothing(t *testing.T) {
+	for _, c := range []struct {
+		op                               string
+		gates, directions, hidden, batch int
+	}{{"LSTM", 4, 1, 64, 1}, {"LSTM", 4, 1, 64, 16}, {"LSTM", 4, 2, 40, 3}, {"LSTM", 4, 1, 512, 2}, {"GRU", 3, 1, 64, 16}, {"GRU", 3, 2, 520, 1}, {"RNN", 1, 1, 100, 8}} {
+		for _, threads := range []int{1, 2} {
+			p := compile(t, recurrentModel(t, c.op, c.gates, c.directions, c.hidden), runtime.Options{Threads: threads})
+			in := []tensor.Value{noise(5, 20, c.batch, 24)}
+			out, err := p.Run(context.Background(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := allocations(t, p, in, out); n != 0 {
+				t.Errorf("%v on %d threads: %v allocations a run", c, threads, n)
+			}
+		}
+	}
+}

@@ -28,6 +28,7 @@ func TestManyConcurrentRuns(t *testing.T) {
 	x = b.pairs("second", b.node("Relu", "relu", []*graph.Value{x}), [4]int{32, 32, 32, 32}, 4)
 	b.outputs(b.node("Softmax", "y", []*graph.Value{x}))
 	models["pairs"] = b.Model
+	models["recurrent"] = recurrentModel(t, "LSTM", 4, 2, 70).Model
 	for name, m := range models {
 		// Each batch is a plan of its own; the larger ones are shared out.
 		batches := []int{1, 3, 9, 40}

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bilinc/runtime/graph"
+	"bilinc/runtime/op"
 	"bilinc/runtime/tensor"
 )
 
@@ -41,7 +42,13 @@ func turned(n *graph.Node) bool {
 func (l *lowerer) linear() error {
 	shared := map[weightKey]*weight{}
 	for _, n := range l.order {
-		if l.gone[n] || !l.isFloats(n.Input(0)) {
+		if l.gone[n] {
+			continue
+		}
+		if k, ok := l.op(n).(op.Keeper); ok {
+			l.keep(n, k)
+		}
+		if !l.isFloats(n.Input(0)) {
 			continue
 		}
 		var err error
@@ -56,6 +63,17 @@ func (l *lowerer) linear() error {
 		}
 	}
 	return nil
+}
+
+// keep has an operator of its own kind keep what it lays out of its constants.
+func (l *lowerer) keep(n *graph.Node, k op.Keeper) {
+	same := make([]bool, len(n.Inputs()))
+	for i, v := range n.Inputs() {
+		same[i] = v == nil || l.constant(v) != nil
+	}
+	if o := k.Keeping(same); o != nil {
+		l.ops[n] = o
+	}
 }
 
 // A weightKey tells weights apart: nodes that share one share its packing.

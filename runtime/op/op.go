@@ -92,6 +92,14 @@ type InPlace interface {
 	IsInPlace()
 }
 
+// A Keeper op lays out inputs before it computes with them.
+type Keeper interface {
+	Op
+	// Keeping is the op for runs in all of which those of its inputs are the same that same says: it lays out once
+	// what it can. nil where that is nothing.
+	Keeping(same []bool) Op
+}
+
 // isFresh reports whether din[i] is wanted and to be overwritten.
 func isFresh(din []tensor.Value, fresh []bool, i int) bool {
 	return i < len(fresh) && fresh[i] && present(din, i)

@@ -139,9 +139,9 @@ func (o *recurrent) Infer(in []graph.Fact, nOut int) ([]graph.Fact, error) {
 func (o *recurrent) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	switch in[0].Tensor.DType() {
 	case tensor.Float32:
-		return runRecurrent(ctx, o, in, out, recurrentMath[float32]{productOf32, gateFunction.row32, &floatScratches})
+		return runRecurrent(ctx, o, in, out, &recurrent32, nil)
 	case tensor.Float64:
-		return runRecurrent(ctx, o, in, out, recurrentMath[float64]{productOf64, gateFunction.row64, &wideScratches})
+		return runRecurrent(ctx, o, in, out, &recurrent64, nil)
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	}

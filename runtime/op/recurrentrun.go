@@ -2,79 +2,72 @@ package op
 
 import (
 	"fmt"
+	"sync"
 
 	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
-// A weightProduct computes C[m n] = A[m k]·Wᵀ, or adds to C, with the rows of A and of C lda and ldc apart.
-type weightProduct[T float] func(p *kernel.Pool, m int, a []T, lda int, c []T, ldc int, add bool)
-
 // recurrentMath is what a recurrent layer takes from its element type.
 type recurrentMath[T float] struct {
-	weights func(n, k int, w []T) weightProduct[T] // of W[n k]
-	row     func(g gateFunction, v []T)
-	rooms   *scratchPool[T]
+	unit   int                                             // how many units' gates lie together; 0: all
+	matrix func(k int, w []T, order []int) weightMatrix[T] // of W[n k], its rows in that order
+	row    func(g gateFunction, v []T)
+	cells  *cellFunctions[T] // where the kernels have them
+	rooms  *scratchPool[T]
+	runs   *sync.Pool // of *recurrentRun[T]
 }
 
-func productOf32(n, k int, w []float32) weightProduct[float32] {
-	packed := kernel.Pack32(k, n, w, 1, k) // every step multiplies by it
-	return func(p *kernel.Pool, m int, a []float32, lda int, c []float32, ldc int, add bool) {
-		kernel.GemmPacked32(p, m, a, lda, 1, packed, c, ldc, add)
-	}
+var recurrent32 = recurrentMath[float32]{
+	unit: kernel.PanelColumns, matrix: packRows, row: gateFunction.row32, rooms: &floatScratches, runs: new(sync.Pool),
+	cells: &cellFunctions[float32]{kernel.LSTMCell32, kernel.GRUCell32, kernel.GRULateCell32, kernel.Gated32, kernel.UnaryRows32},
 }
 
-func productOf64(n, k int, w []float64) weightProduct[float64] {
-	return func(p *kernel.Pool, m int, a []float64, lda int, c []float64, ldc int, add bool) {
-		kernel.Gemm64(p, m, n, k, a, lda, 1, w, 1, k, c, ldc, add)
-	}
-}
+var recurrent64 = recurrentMath[float64]{matrix: plainRows, row: gateFunction.row64, rooms: &wideScratches, runs: new(sync.Pool)}
 
-// A recurrentRun is a recurrent layer at work on its inputs.
+// A recurrentRun is a recurrent layer at work on its inputs. It is kept for the next run.
 type recurrentRun[T float] struct {
 	recurrentMath[T]
 	o                           *recurrent
 	steps, batch, width, hidden int
 	lens                        []int
-	x, first, firstC            []T // the first states: nil where left out
-	y, last, lastC              []T // nil where not wanted
+	even                        bool // all sequences have all steps
+	x, first, firstC            []T  // the first states: nil where left out
+	y, last, lastC              []T  // nil where not wanted
 	ways                        []recurrentWay[T]
+	each                        int // sequences of a part
+	shared                      int // units of what a core takes of a step, where cores share it
+	cellPool                    sync.Pool
+	partFn                      func(lo, hi int) // part, bound once
 }
 
-// A recurrentWay is the weights of a direction.
-type recurrentWay[T float] struct {
-	act         []gateFunction
-	input, back weightProduct[T] // W, and R or its first gates
-	candidate   weightProduct[T] // GRU: R of the last gate
-	bias        []T              // what X·Wᵀ begins with: nil, or one for each gate's element
-	inner       []T              // GRU that resets late: the last gate's bias within the reset
-	peep        []T              // nil where left out
-}
-
-func runRecurrent[T float](ctx *Ctx, o *recurrent, in, out []tensor.Value, how recurrentMath[T]) error {
+// runRecurrent runs a layer. Where kept is not nil the weights are the same in every run, and it keeps them.
+func runRecurrent[T float](ctx *Ctx, o *recurrent, in, out []tensor.Value, how *recurrentMath[T], kept *recurrentWeights[T]) error {
 	data := func(list []tensor.Value, i int) []T {
 		if t := optional(list, i); t != nil {
 			return tensor.Data[T](t)
 		}
 		return nil
 	}
+	r, _ := how.runs.Get().(*recurrentRun[T])
+	if r == nil {
+		r = &recurrentRun[T]{}
+		r.partFn = r.part
+	}
 	shape := in[0].Tensor.Shape()
-	r := &recurrentRun[T]{recurrentMath: how, o: o, steps: shape[0], batch: shape[1], width: shape[2], hidden: in[2].Tensor.Shape()[2],
-		x: data(in, 0), first: data(in, 5), firstC: data(in, 6), y: data(out, 0), last: data(out, 1), lastC: data(out, 2)}
+	r.recurrentMath, r.o = *how, o
+	r.steps, r.batch, r.width, r.hidden = shape[0], shape[1], shape[2], in[2].Tensor.Shape()[2]
+	r.x, r.first, r.firstC = data(in, 0), data(in, 5), data(in, 6)
+	r.y, r.last, r.lastC = data(out, 0), data(out, 1), data(out, 2)
 	if o.batchFirst {
 		r.steps, r.batch = r.batch, r.steps
 	}
-	r.lens = make([]int, r.batch)
-	setAll(r.lens, r.steps)
-	if t := optional(in, 4); t != nil {
-		r.lens, _ = intsIn(t)
-		for _, n := range r.lens {
-			if n < 0 || n > r.steps {
-				return fmt.Errorf("a sequence of length %d in %d steps", n, r.steps)
-			}
-		}
+	if r.unit == 0 {
+		r.unit = max(1, r.hidden)
 	}
-	clear(r.y) // what lies past the end of a sequence is zero
+	if err := r.lengths(optional(in, 4)); err != nil {
+		return err
+	}
 	if r.batch == 0 {
 		return nil
 	}
@@ -82,24 +75,32 @@ func runRecurrent[T float](ctx *Ctx, o *recurrent, in, out []tensor.Value, how r
 	if work := r.batch * r.steps * o.gates * r.hidden * (r.width + r.hidden + gateWork); work < recurrentAlone {
 		pool = nil
 	}
-	r.ways = make([]recurrentWay[T], o.directions)
-	var lay []func()
-	for d := range r.ways {
-		lay = append(lay, r.way(d, data(in, 1), data(in, 2), data(in, 3), data(in, 7))...)
+	var err error
+	if r.ways, err = kept.ways(pool, r, in); err != nil {
+		return err
 	}
-	pool.For(len(lay), 1, func(lo, _ int) { lay[lo]() })
-	// Sequences go through their steps independently of each other, so cores share them out, not the steps. The cut
-	// is by the shapes alone. Where it leaves one part, cores share its products.
-	each := r.sequences()
-	blocks := (r.batch-1)/each + 1
-	parts, within := o.directions*blocks, pool
-	if parts > 1 {
-		within = nil
+	r.share(pool)
+	r.o, r.ways, r.x, r.first, r.firstC, r.y, r.last, r.lastC = nil, nil, nil, nil, nil, nil, nil, nil
+	how.runs.Put(r)
+	return nil
+}
+
+// lengths sets those of the sequences from an input, which may be missing.
+func (r *recurrentRun[T]) lengths(t *tensor.Tensor) error {
+	r.lens, r.even = r.lens[:0], true
+	for range r.batch {
+		r.lens = append(r.lens, r.steps)
 	}
-	pool.For(parts, 1, func(t, _ int) {
-		n := t % blocks * each
-		r.run(within, t/blocks, n, min(each, r.batch-n))
-	})
+	if t == nil {
+		return nil
+	}
+	for i, n := range tensor.Data[int32](t) {
+		if n < 0 || int(n) > r.steps {
+			return fmt.Errorf("a sequence of length %d in %d steps", n, r.steps)
+		}
+		r.lens[i] = int(n)
+		r.even = r.even && int(n) == r.steps
+	}
 	return nil
 }
 
@@ -107,49 +108,41 @@ func runRecurrent[T float](ctx *Ctx, o *recurrent, in, out []tensor.Value, how r
 // is not shared out costs, both in multiplications.
 const gateWork, recurrentAlone = 64, 2 << 20
 
-// sequences is how many of them a part has: enough for products at full speed, if that leaves parts for two cores.
-func (r *recurrentRun[T]) sequences() int {
-	const good = 8
-	if r.o.directions > 1 {
-		return good
+// share runs all parts: some sequences through a direction, which need no other part. No result depends on the cut, as
+// each element is the same sum in any product.
+func (r *recurrentRun[T]) share(pool *kernel.Pool) {
+	directions, threads := r.o.directions, pool.Threads()
+	cuts := 1 // of the sequences
+	r.shared = max(1, r.hidden)
+	switch {
+	case threads <= directions:
+	case r.batch <= fewSequences && r.o.gates*r.hidden*r.hidden >= manyWeights && r.unit < r.hidden:
+		// The cores share out the units in every step: for the few sequences of each, all weights would take longer
+		// to fetch than cores do to meet.
+		r.shared = ((r.hidden-1)/(r.unit*threads) + 1) * r.unit
+		for d := range directions {
+			r.run(pool, d, 0, r.batch)
+		}
+		return
+	default:
+		cuts = min(r.batch, (threads-1)/directions+1)
 	}
-	return min(good, (r.batch-1)/2+1)
+	r.each = (r.batch-1)/cuts + 1
+	if parts := directions * ((r.batch-1)/r.each + 1); parts > 1 {
+		pool.For(parts, 1, r.partFn)
+		return
+	}
+	r.run(pool, 0, 0, r.batch)
 }
 
-// way makes the weights of direction d of w[D G·H I], u[D G·H H], b[D 2·G·H] and peep[D 3·H], and returns what lays
-// them out, in any order.
-func (r *recurrentRun[T]) way(d int, w, u, b, peep []T) (lay []func()) {
-	o, hidden, rows := r.o, r.hidden, r.o.gates*r.hidden
-	u = u[d*rows*hidden : (d+1)*rows*hidden]
-	uses := len(o.activations) / o.directions
-	way := &r.ways[d]
-	way.act = o.activations[d*uses : (d+1)*uses]
-	product := func(to *weightProduct[T], n, k int, w []T) {
-		lay = append(lay, func() { *to = r.weights(n, k, w) })
-	}
-	product(&way.input, rows, r.width, w[d*rows*r.width:(d+1)*rows*r.width])
-	if o.name == "GRU" {
-		product(&way.back, 2*hidden, hidden, u[:2*hidden*hidden])
-		product(&way.candidate, hidden, hidden, u[2*hidden*hidden:])
-		way.inner = make([]T, hidden)
-	} else {
-		product(&way.back, rows, hidden, u)
-	}
-	if b != nil {
-		wb, ub := b[d*2*rows:d*2*rows+rows], b[d*2*rows+rows:(d+1)*2*rows]
-		way.bias = make([]T, rows)
-		for i, v := range wb {
-			way.bias[i] = v + ub[i]
-		}
-		if o.name == "GRU" && o.linearBefore {
-			copy(way.bias[2*hidden:], wb[2*hidden:])
-			copy(way.inner, ub[2*hidden:])
-		}
-	}
-	if peep != nil {
-		way.peep = peep[d*3*hidden : (d+1)*3*hidden]
-	}
-	return lay
+// fewSequences and manyWeights are from where on cores share steps.
+const fewSequences, manyWeights = 8, 3 << 18
+
+// part runs a part alone.
+func (r *recurrentRun[T]) part(t, _ int) {
+	blocks := (r.batch-1)/r.each + 1
+	n := t % blocks * r.each
+	r.run(nil, t/blocks, n, min(r.each, r.batch-n))
 }
 
 // inputAt is where the step k of sequence n lies in X, in rows, outputAt where its state goes in Y, and stateAt where
@@ -178,60 +171,62 @@ func (r *recurrentRun[T]) stateAt(d, n int) int {
 // inputRoom is how many elements of X·Wᵀ are formed at once, over some steps: as many as a near cache has room for.
 const inputRoom = 1 << 16
 
-// run takes m sequences from n on through direction d.
+// run takes m sequences from n on through direction d. Backwards it begins at the last step of the longest sequence: a
+// shorter one keeps its first state until its own end comes up.
 func (r *recurrentRun[T]) run(p *kernel.Pool, d, n, m int) {
-	o, w, hidden, width, rows := r.o, &r.ways[d], r.hidden, r.width, r.o.gates*r.hidden
+	w, width, rows := &r.ways[d], r.width, r.o.gates*r.hidden
 	at := min(r.steps, max(1, inputRoom/max(1, m*rows))) // steps at once
-	room := r.rooms.get(at*m*(width+rows) + 3*m*hidden)
-	defer r.rooms.Put(room)
+	copied := 0
+	if r.apart(m) {
+		copied = at * m * width
+	}
+	room := r.rooms.get(copied + at*m*rows + 4*m*r.hidden)
 	rest := *room
 	cut := func(n int) (s []T) { s, rest = rest[:n:n], rest[n:]; return s }
-	xs, gates := cut(at*m*width), cut(at*m*rows)
-	c := &recurrentCell[T]{r: r, w: w, h: cut(m * hidden), c: cut(m * hidden), extra: cut(m * hidden), live: make([]bool, m)}
-	clear(c.h)
-	clear(c.c)
-	clear(c.extra)
-	for i := range m {
-		if r.first != nil {
-			copy(c.h[i*hidden:(i+1)*hidden], r.first[r.stateAt(d, n+i):])
+	xs, gates := cut(copied), cut(at*m*rows)
+	c := r.cell(w, m, cut(4*m*r.hidden))
+	c.begin(d, n)
+	backwards := r.o.reverse || d == 1
+	for done := 0; done < r.steps; done += at {
+		count := min(at, r.steps-done)
+		first := done
+		if backwards {
+			first = r.steps - done - count
 		}
-		if r.firstC != nil {
-			copy(c.c[i*hidden:(i+1)*hidden], r.firstC[r.stateAt(d, n+i):])
-		}
-	}
-	for from := 0; from < r.steps; from += at {
-		count := min(at, r.steps-from)
-		for k := range count * m {
-			row, t, i := xs[k*width:(k+1)*width], from+k/m, n+k%m
-			if t >= r.lens[i] {
-				clear(row)
-				continue
-			}
-			copy(row, r.x[r.inputAt(o.step(t, d, r.lens[i]), i)*width:])
-		}
-		for k := 0; k < count*m && w.bias != nil; k++ {
-			copy(gates[k*rows:(k+1)*rows], w.bias)
-		}
-		w.input(p, count*m, xs, width, gates, rows, w.bias != nil)
+		w.input.all(p, count*m, r.inputs(xs, first, count, n, m), gates, w.bias)
 		for k := range count {
-			t := from + k
-			for i := range c.live {
-				c.live[i] = t < r.lens[n+i]
+			if backwards {
+				k = count - 1 - k
 			}
+			c.look(first+k, n)
 			c.step(p, gates[k*m*rows:(k+1)*m*rows])
-			for i, live := range c.live {
-				if live && r.y != nil {
-					copy(r.y[r.outputAt(o.step(t, d, r.lens[n+i]), d, n+i):], c.h[i*hidden:(i+1)*hidden])
-				}
-			}
+			c.write(first+k, d, n)
 		}
 	}
-	for i := range m {
-		if r.last != nil {
-			copy(r.last[r.stateAt(d, n+i):], c.h[i*hidden:(i+1)*hidden])
+	c.end(d, n)
+	c.w = nil
+	r.cellPool.Put(c)
+	r.rooms.Put(room)
+}
+
+// apart reports whether m sequences' rows of X do not lie together, one step after the other.
+func (r *recurrentRun[T]) apart(m int) bool { return m < r.batch || r.o.batchFirst && m > 1 }
+
+// inputs is the rows of m sequences from n on for count steps, copied to xs where they lie apart.
+func (r *recurrentRun[T]) inputs(xs []T, first, count, n, m int) []T {
+	width := r.width
+	if !r.apart(m) {
+		return r.x[r.inputAt(first, n)*width:]
+	}
+	for k := range count {
+		to := xs[k*m*width : (k+1)*m*width]
+		if !r.o.batchFirst {
+			copy(to, r.x[r.inputAt(first+k, n)*width:])
+			continue
 		}
-		if r.lastC != nil {
-			copy(r.lastC[r.stateAt(d, n+i):], c.c[i*hidden:(i+1)*hidden])
+		for i := range m {
+			copy(to[i*width:(i+1)*width], r.x[r.inputAt(first+k, n+i)*width:])
 		}
 	}
+	return xs
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -100,6 +101,12 @@ func TestRecurrentAgainstEquations(t *testing.T) {
 		{op: "GRU", gates: 3, steps: 6, batch: 40, width: 4, hidden: 64, attrs: attrs{both, names("Sigmoid", "LeakyRelu", "Sigmoid", "Relu")}, lens: true},
 		{op: "RNN", gates: 1, steps: 30, batch: 33, width: 70, hidden: 90, attrs: attrs{both, names("Tanh", "Affine")}, lens: true, bias: true},
 		{op: "RNN", gates: 1, steps: 300, batch: 1, width: 200, hidden: 300, bias: true},
+		{op: "RNN", gates: 1, steps: 9, batch: 4, width: 50, hidden: 70, attrs: attrs{names("LeakyRelu"), attrFloats("activation_alpha", 0.3)}},
+		// Cores share the units of a step.
+		{op: "LSTM", gates: 4, steps: 3, batch: 1, width: 9, hidden: 450, bias: true},
+		{op: "LSTM", gates: 4, steps: 4, batch: 3, width: 5, hidden: 450, attrs: attrs{both}, lens: true, states: true, peep: true},
+		{op: "GRU", gates: 3, steps: 4, batch: 5, width: 9, hidden: 520, bias: true, states: true},
+		{op: "GRU", gates: 3, steps: 3, batch: 2, width: 9, hidden: 515, attrs: attrs{attrInt("linear_before_reset", 1), attrString("direction", "reverse")}, lens: true},
 	} {
 		directions := 1
 		if slices.Contains(c.attrs, both) {
@@ -167,7 +174,7 @@ func TestRecurrentAgainstEquations(t *testing.T) {
 				within = 1e-12
 			}
 			var first [][]byte
-			for _, p := range pools {
+			run := func(o Op, p *kernel.Pool) []tensor.Value {
 				out := make([]tensor.Value, outs)
 				for k, shape := range [][]int{y, state, state}[:outs] {
 					out[k] = tensor.ValueOf(tensor.New(d, shape...))
@@ -175,9 +182,14 @@ func TestRecurrentAgainstEquations(t *testing.T) {
 						out[k].Tensor.Bytes()[i] = 0x7f // nothing may be left of what was there
 					}
 				}
-				if err := parsed.Forward(&Ctx{Pool: p}, values, out); err != nil {
+				if err := o.Forward(&Ctx{Pool: p}, values, out); err != nil {
 					t.Fatal(name, err)
 				}
+				return out
+			}
+			kept := parsed.(Keeper).Keeping(slices.Repeat([]bool{true}, len(in)))
+			for _, p := range pools {
+				out := run(parsed, p)
 				got, err := tensor.Float64s(out[0].Tensor)
 				if err != nil {
 					t.Fatal(err)
@@ -205,7 +217,55 @@ func TestRecurrentAgainstEquations(t *testing.T) {
 						t.Errorf("%s of %v: output %d on %d threads has other bits than on one", name, d, k, p.Threads())
 					}
 				}
+				for range 2 {
+					for k, v := range run(kept, p) {
+						if !slices.Equal(v.Tensor.Bytes(), first[k]) {
+							t.Errorf("%s of %v: output %d has other bits with weights that were kept", name, d, k)
+						}
+					}
+				}
 			}
 		}
+	}
+}
+
+// Weights are kept only where all of them are the same in every run.
+func TestRecurrentKeeping(t *testing.T) {
+	in := []*tensor.Tensor{random(1, 3, 2, 4), random(2, 1, 20, 4), random(3, 1, 20, 5), random(4, 1, 40), nil, nil, nil, random(5, 1, 15)}
+	parsed, err := parseOp(opTest{op: "LSTM", opset: 14, in: in}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := parsed.(Keeper)
+	for i, want := range []bool{true, false, false, false, true, true, true, false} {
+		same := slices.Repeat([]bool{true}, len(in))
+		same[i] = false
+		if got := o.Keeping(same) != nil; got != want {
+			t.Errorf("input %d differs: kept is %v, want %v", i, got, want)
+		}
+	}
+	// In float16 they are kept too, though not as they came.
+	values := make([]tensor.Value, len(in))
+	for i, x := range in {
+		if x != nil {
+			values[i] = tensor.ValueOf(as(tensor.Float16, x))
+		}
+	}
+	want, err := Eval(&Ctx{}, parsed, values, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := o.Keeping(slices.Repeat([]bool{true}, len(in)))
+	for range 3 {
+		got, err := Eval(&Ctx{}, kept, values, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got[0].Tensor.Bytes(), want[0].Tensor.Bytes()) {
+			t.Error("weights of float16 that were kept give other bits")
+		}
+		s := floatScratches.get(1000) // what the weights were converted to is used for something else
+		setAll(*s, 9)
+		floatScratches.Put(s)
 	}
 }
