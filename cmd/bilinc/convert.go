@@ -18,6 +18,7 @@ import (
 	"bilinc/convert/onnx"
 	"bilinc/finetune"
 	"bilinc/runtime"
+	"bilinc/runtime/file"
 	"bilinc/runtime/graph"
 )
 
@@ -38,6 +39,7 @@ type convertFlags struct {
 	train    []string // --data, to fine-tune on
 	holdout  float64
 	trials   bool
+	report   string // an HTML file; "": none
 	lossMask string // of --mask, where it is one of the outputs' positions too
 }
 
@@ -83,6 +85,7 @@ much where MODEL was trained on these rows.)
 	f.eval.add(cmd.Flags(), "eval", "measure the model before and after on DATA")
 	f.eval.addMask(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.calib, "calib", nil, "fit the factors to DATA; --samples counts its rows then, and --eval takes all")
+	cmd.Flags().StringVar(&f.report, "report", "", "write what was done as an HTML page, too")
 	cmd.Flags().IntVar(&f.epochs, "finetune", 0, "train the compressed model on --data for so many epochs")
 	cmd.Flags().StringArrayVar(&f.train, "data", nil, "the DATA of --finetune")
 	cmd.Flags().Float64Var(&f.holdout, "holdout", 0, "the share of --data to choose the best state by (default 0.1, of at most 2000 rows)")
@@ -150,14 +153,14 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if f.planFile != "" {
 		inputs = append(inputs, f.planFile)
 	}
-	if err := checkOutput(f.out, f.force, inputs...); err != nil {
+	if err := f.checkOutputs(inputs); err != nil {
 		return err
 	}
 	m, err := load(path)
 	if err != nil {
 		return err
 	}
-	if err := checkOutput(f.out, f.force, onnx.Files(m)...); err != nil {
+	if err := f.checkOutputs(onnx.Files(m)); err != nil {
 		return err
 	}
 	a.checkDims(m, f.eval.opts.Dims)
@@ -237,15 +240,28 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if report.BytesBefore, err = fileSize(onnx.Files(m)); err != nil {
 		return err
 	}
-	if p.Changes() || f.external {
-		report.BytesAfter, err = a.write(ctx, small, f)
-	} else {
-		report.BytesAfter, err = copyModel(ctx, m, f.out, f.force)
+	write := func() error {
+		if p.Changes() || f.external {
+			report.BytesAfter, err = a.write(ctx, small, f)
+		} else {
+			report.BytesAfter, err = copyModel(ctx, m, f.out, f.force)
+		}
+		report.Seconds = time.Since(start).Seconds()
+		return err
+	}
+	if f.report == "" {
+		err = write()
+	} else { // the page of a model that cannot be written is not left behind
+		err = file.WriteAtomic(f.report, f.force, func(w io.Writer) error {
+			if err := write(); err != nil {
+				return err
+			}
+			return a.writePage(w, path, m, f, p, report, history)
+		})
 	}
 	if err != nil {
 		return err
 	}
-	report.Seconds = time.Since(start).Seconds()
 	if a.json {
 		return a.printJSON(struct {
 			*convert.Report
@@ -257,6 +273,38 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	fmt.Fprintln(a.stdout)
 	return printHistory(a.stdout, history)
+}
+
+// checkOutputs refuses outputs that exist or are inputs, and a page that would
+// take the model's place.
+func (f *convertFlags) checkOutputs(inputs []string) error {
+	if sameTarget(f.out, f.report) {
+		return usage(fmt.Errorf("-o %s and --report %s are the same file", f.out, f.report), "choose another output")
+	}
+	if f.report != "" {
+		if err := checkOutput(f.report, f.force, inputs...); err != nil {
+			return err
+		}
+	}
+	return checkOutput(f.out, f.force, inputs...)
+}
+
+// writePage writes the page of --report, after the model.
+func (a *app) writePage(w io.Writer, path string, m *graph.Model, f *convertFlags, p *convert.Plan, r *convert.Report, h *finetune.History) error {
+	d := page{args: a.args, model: path, out: f.out, report: r, tradeoff: p.Tradeoff, history: h}
+	d.allWarnings = append(slices.Clone(p.Warnings), r.Warnings...)
+	slices.Sort(d.allWarnings)
+	d.allWarnings = slices.Compact(d.allWarnings)
+	written, err := onnx.Read(f.out)
+	if err != nil {
+		return err
+	}
+	for i, x := range []*graph.Model{m, written} {
+		if _, d.sumOf[i], err = onnx.Digest(onnx.Files(x)); err != nil {
+			return err
+		}
+	}
+	return d.write(w)
 }
 
 // readPlan reads a plan file.

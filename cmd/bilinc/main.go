@@ -57,11 +57,14 @@ type app struct {
 
 	patient atomic.Bool // a signal waits for the command, which has something to keep
 
+	args []string // of the whole command
+
 	ran bool // a command's own code was reached: an error is not one of usage
 }
 
 // main runs the command that args name and returns the exit status.
 func (a *app) main(ctx context.Context, args []string) int {
+	a.args = args
 	root := a.root(args)
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
