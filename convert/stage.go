@@ -313,7 +313,8 @@ func (c *Calibration) at(ctx context.Context, j *job, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("layer %q: %w", j.weight.Layers[0].Name, err)
+	// What the layer sees of these rows is not finite, as a rule.
+	return dataError(ctx, fmt.Errorf("layer %q: %w", j.weight.Layers[0].Name, err))
 }
 
 // biases is the biases that go with factors, of every layer of w.

@@ -343,7 +343,23 @@ func (a *app) apply(ctx context.Context, path string, m *graph.Model, p *convert
 			a.warn("%s", w)
 		}
 	}
+	if gone := goneInputs(m, small); len(gone) > 0 {
+		a.warn("%d inputs of which the model holds the values are compressed, and no inputs any more: %q", len(gone), gone)
+	}
 	return small, report, nil
+}
+
+// goneInputs is the inputs with an initializer, which a caller may set or not,
+// that m has and small has not. Up to IR version 3 all initializers are inputs,
+// and mean nothing by it.
+func goneInputs(m, small *graph.Model) []string {
+	var gone []string
+	for _, v := range m.Graph.Inputs {
+		if m.IRVersion >= 4 && v.Init() != nil && !slices.ContainsFunc(small.Graph.Inputs, func(w *graph.Value) bool { return w.Name() == v.Name() }) {
+			gone = append(gone, v.Name())
+		}
+	}
+	return gone
 }
 
 // verifyData is the rows that the two models are compared on: those of --eval,

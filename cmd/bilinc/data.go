@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -53,10 +54,15 @@ func (d *dataFlags) add(f *pflag.FlagSet, name, usage string) {
 	f.Var(dimFlag(d.opts.Dims), "dim", "size of a symbolic dimension; repeatable")
 }
 
-// files is the paths that the data is read from.
+// files is the paths that the data is read from, those in a folder of
+// test_data_set_N among them.
 func (d *dataFlags) files() []string {
 	var out []string
 	for _, spec := range d.specs {
+		inside, err := filepath.Glob(filepath.Join(escapeGlob(spec), "test_data_set_*", "*"))
+		if err == nil {
+			out = append(out, inside...)
+		}
 		for _, part := range strings.Split(spec, ",") {
 			_, path, ok := strings.Cut(part, "=")
 			if ok {
@@ -66,6 +72,14 @@ func (d *dataFlags) files() []string {
 		}
 	}
 	return out
+}
+
+// escapeGlob is the pattern that matches a path alone.
+func escapeGlob(path string) string {
+	if filepath.Separator == '\\' {
+		return path // where a backslash cannot escape
+	}
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
 // check reports values of the flags that no data can be read with.

@@ -67,6 +67,14 @@ var made = map[string]func() *onnxpb.ModelProto{
 		}
 		return m
 	},
+	// open is mlp whose weights are inputs too, which a caller may set.
+	"open": func() *onnxpb.ModelProto {
+		m := mlp("N", 0)
+		for i, shape := range []string{"32 16", "32 32", "4 32"} {
+			m.Graph.Input = append(m.Graph.Input, value(fmt.Sprintf("w%d", i), shape))
+		}
+		return m
+	},
 	// huge fixes a batch of which one input alone takes 64 TB.
 	"huge": func() *onnxpb.ModelProto { return mlp("1099511627776", 0) },
 	// nan is mlp with a weight that is not a number.
@@ -112,7 +120,7 @@ func cmdModel(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdNPZ writes an .npz or .npy file: npz FILE name=dtype:shape[:what] with
-// what one of ramp (default), nan, inf, count, mod4 and onehot; npz x.npz x=float32:8x16.
+// what one of ramp (default), nan, inf, huge, count, mod4 and onehot; npz x.npz x=float32:8x16.
 // A name ending in -ubyte makes an IDX file of bytes or float32.
 func cmdNPZ(ts *testscript.TestScript, neg bool, args []string) {
 	var arrays []dataset.Array
@@ -177,6 +185,8 @@ func filled(dtype, what string, shape []int) (*tensor.Tensor, error) {
 			if i == n/2 {
 				v[i] = math.Inf(-1)
 			}
+		case "huge":
+			v[i] *= 3e38
 		case "count":
 			v[i] = float64(i)
 		case "mod4":
