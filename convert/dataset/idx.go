@@ -76,9 +76,20 @@ func (s *Set) idxFile(path string) (source, error) {
 	if _, err := l.byteLen(); err != nil {
 		return nil, err
 	}
-	t, err := l.readStream(z, s.opts.cut(firstDim(l.dims)))
+	take := s.opts.cut(firstDim(l.dims))
+	t, err := l.readStream(z, take)
 	if err != nil {
 		return nil, err
+	}
+	if take == firstDim(l.dims) {
+		switch n, err := io.ReadFull(z, make([]byte, 1)); {
+		case n > 0:
+			return nil, fmt.Errorf("the header says %v%v, but more bytes follow than that takes", l.elem, l.dims)
+		case errors.Is(err, gzip.ErrChecksum):
+			return nil, errors.New("it is damaged: its checksum is wrong")
+		case !errors.Is(err, io.EOF):
+			return nil, bare(err)
+		}
 	}
 	return memory{t}, nil
 }
