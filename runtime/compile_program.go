@@ -42,25 +42,27 @@ func (c *compiler) node(n *graph.Node) {
 	c.code = append(c.code, in)
 }
 
+// plainFunctions are operators without attributes that are functions of the kernel.
+var plainFunctions = map[string]kernel.Function{
+	"Relu": kernel.Relu, "HardSwish": kernel.HardSwish, "Exp": kernel.Exp, "Sigmoid": kernel.Sigmoid, "Tanh": kernel.Tanh, "Erf": kernel.Erf,
+	"Abs": kernel.Abs, "Neg": kernel.Neg, "Sign": kernel.Sign, "Floor": kernel.Floor, "Ceil": kernel.Ceil, "Round": kernel.Round,
+	"Sqrt": kernel.Sqrt, "Reciprocal": kernel.Reciprocal, "Softsign": kernel.Softsign, "Log": kernel.Log, "Softplus": kernel.Softplus, "Mish": kernel.Mish,
+}
+
 // function is the kernel's function that n applies.
 func (l *lowerer) function(n *graph.Node) (f kernel.Function, alpha, beta float32, ok bool) {
+	if f, ok := plainFunctions[n.OpType]; ok {
+		return f, 0, 0, true
+	}
 	switch n.OpType {
-	case "Relu":
-		return kernel.Relu, 0, 0, true
 	case "LeakyRelu":
 		return kernel.LeakyRelu, number(n, "alpha", 0.01), 0, true
+	case "Elu":
+		return kernel.Elu, number(n, "alpha", 1), 1, true
+	case "ThresholdedRelu":
+		return kernel.Threshold, number(n, "alpha", 1), 0, true
 	case "HardSigmoid":
 		return kernel.HardSigmoid, number(n, "alpha", 0.2), number(n, "beta", 0.5), true
-	case "HardSwish":
-		return kernel.HardSwish, 0, 0, true
-	case "Exp":
-		return kernel.Exp, 0, 0, true
-	case "Sigmoid":
-		return kernel.Sigmoid, 0, 0, true
-	case "Tanh":
-		return kernel.Tanh, 0, 0, true
-	case "Erf":
-		return kernel.Erf, 0, 0, true
 	case "Gelu":
 		if a := n.Attr("approximate"); a != nil && string(a.S) == "tanh" {
 			return kernel.GeluTanh, 0, 0, true

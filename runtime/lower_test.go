@@ -217,7 +217,7 @@ func TestPointwiseOperands(t *testing.T) {
 
 // Element-wise graphs of any form: the bits are those of the nodes one by one.
 func TestPointwiseRandom(t *testing.T) {
-	unary := []string{"Relu", "Sigmoid", "Tanh", "Neg", "Abs", "HardSwish", "Erf", "Exp", "LeakyRelu", "Softplus"}
+	unary := []string{"Relu", "Sigmoid", "Tanh", "Neg", "Abs", "HardSwish", "Erf", "Exp", "LeakyRelu", "Softplus", "Elu", "Selu", "Softsign", "Floor", "ThresholdedRelu"}
 	binary := []string{"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum"}
 	fused := 0
 	for seed := range uint64(120) {

@@ -37,26 +37,43 @@ func uniform(r *rand.Rand, n int) []float32 {
 
 // wantBits are the bits of every vectorised path of every architecture.
 var wantBits = map[string]uint64{
-	"depthwise":           0x4ba3690a99695868,
-	"Relu":                0x9cfe420a2b1181d7,
-	"LeakyRelu":           0x61e7cadfac7d208e,
-	"Clip":                0xf7b9e3f18a7b3392,
-	"HardSigmoid":         0xa178cb340d6bdc78,
-	"HardSwish":           0x2d0f8598b482378a,
-	"Exp":                 0x441fb0e4248e322,
-	"Sigmoid":             0xf4e491a90fbd4be6,
-	"Silu":                0xc0a436d70164be4e,
-	"Tanh":                0xc5edc081c7a729aa,
-	"Erf":                 0x211a229f2b84cf05,
-	"Gelu":                0x73fc54409d5f4e0b,
-	"GeluTanh":            0xfe39a968c23f09b2,
-	"softmax":             0x1c6283a831f6168e,
-	"layer normalisation": 0x98dbe6248aca974a,
-	"sums":                0xc1d631291192d8b0,
-	"means":               0x474d267aab7123cb,
-	"folds":               0xce3c4bb5f5c864d6,
-	"product":             0x1ad8be05e0fb290,
-	"fused product":       0x4ac49bce2f4a7520,
+	"depthwise":             0x4ba3690a99695868,
+	"Relu":                  0x9cfe420a2b1181d7,
+	"LeakyRelu":             0x61e7cadfac7d208e,
+	"Clip":                  0xf7b9e3f18a7b3392,
+	"HardSigmoid":           0xa178cb340d6bdc78,
+	"HardSwish":             0x2d0f8598b482378a,
+	"Exp":                   0x441fb0e4248e322,
+	"Sigmoid":               0xf4e491a90fbd4be6,
+	"Silu":                  0xc0a436d70164be4e,
+	"Tanh":                  0xc5edc081c7a729aa,
+	"Erf":                   0x211a229f2b84cf05,
+	"Gelu":                  0x73fc54409d5f4e0b,
+	"GeluTanh":              0xfe39a968c23f09b2,
+	"Abs":                   0x28dfe82ec789b703,
+	"Neg":                   0x6ea93d448a756303,
+	"Sign":                  0x64253ad167d0e365,
+	"Floor":                 0x6a32fbcde753355,
+	"Ceil":                  0x9f62d0753f1eeaee,
+	"Round":                 0xb69f40dbdd616582,
+	"Sqrt":                  0x42c7e855c075dc5,
+	"Reciprocal":            0x6d7b40bd34e4d2c5,
+	"Softsign":              0xd33a64a28d01b0d6,
+	"Threshold":             0x6a9bcaed37bd6aa6,
+	"Elu":                   0x78e9331bf73a0469,
+	"Log":                   0x51a8e494a0cadde7,
+	"Log1p":                 0x4b1c38a63d769818,
+	"Softplus":              0xc43af697a0e4dace,
+	"Mish":                  0xabf64843826f215d,
+	"softmax":               0x1c6283a831f6168e,
+	"logarithms of softmax": 0xd066b1d60ce18981,
+	"softmax of columns":    0xa0ef9b0c91badda6,
+	"layer normalisation":   0x98dbe6248aca974a,
+	"sums":                  0xc1d631291192d8b0,
+	"means":                 0x474d267aab7123cb,
+	"folds":                 0xce3c4bb5f5c864d6,
+	"product":               0x1ad8be05e0fb290,
+	"fused product":         0x4ac49bce2f4a7520,
 }
 
 // Results do not depend on the machine: AVX2, AVX-512 and NEON give the same bits.
@@ -82,13 +99,21 @@ func TestSameBitsOnAllMachines(t *testing.T) {
 			Unary32(nil, f, y, every, 0.3, 0.7)
 			check(f.String(), y...)
 		}
-		var softmax, norm, sums, folded []float32
+		var softmax, logs, columns, norm, sums, folded []float32
 		r := rand.New(rand.NewPCG(23, 24))
 		for _, n := range append(lengths(), 1000) {
 			x, scale, bias := uniform(r, 2*n), uniform(r, n), uniform(r, n)
 			y, z := make([]float32, 2*n), make([]float64, 2)
 			Softmax32(nil, 2, n, y, n, x, n)
 			softmax = append(softmax, y...)
+			LogSoftmax32(nil, 2, n, y, x)
+			logs = append(logs, y...)
+			for _, f := range []func(p *Pool, m, n, w int, y, x []float32){SoftmaxColumns32, LogSoftmaxColumns32} {
+				f(nil, 1, 2, n, y, x)
+				columns = append(columns, y...)
+				f(nil, 1, n, 2, y, x)
+				columns = append(columns, y...)
+			}
 			LayerNorm32(nil, 2, n, y, n, x, n, scale, bias, 1e-5, nil)
 			norm = append(norm, y...)
 			LayerNorm32(nil, 2, n, y, n, x, n, scale, nil, 1e-5, nil)
@@ -115,6 +140,8 @@ func TestSameBitsOnAllMachines(t *testing.T) {
 			folded = append(folded, float32(z[0]), float32(z[1]))
 		}
 		check("softmax", softmax...)
+		check("logarithms of softmax", logs...)
+		check("softmax of columns", columns...)
 		check("layer normalisation", norm...)
 		check("sums", sums...)
 		check("folds", folded...)

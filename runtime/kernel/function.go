@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -28,10 +29,26 @@ const (
 	Erf
 	Gelu     // x·½(1+erf(x/√2))
 	GeluTanh // x·½(1+tanh(√(2/π)(x+0.044715x³)))
+	Abs
+	Neg
+	Sign // ±1, but ±0 and NaN as they are
+	Floor
+	Ceil
+	Round      // half to even
+	Sqrt       // NaN below 0
+	Reciprocal // 1/x
+	Softsign   // x/(1+|x|)
+	Threshold  // x where x > α, else 0
+	Elu        // x where x ≥ 0, else α(eᵝˣ−1), for β ≥ 0
+	Log        // NaN below 0
+	Log1p      // ln(1+x), for x ≥ 0
+	Softplus   // ln(1+eˣ)
+	Mish       // x·tanh(ln(1+eˣ))
 	functions
 )
 
-var functionNames = [functions]string{"Identity", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish", "Exp", "Sigmoid", "Silu", "Tanh", "Erf", "Gelu", "GeluTanh"}
+var functionNames = [functions]string{"Identity", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish", "Exp", "Sigmoid", "Silu", "Tanh", "Erf", "Gelu", "GeluTanh",
+	"Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Sqrt", "Reciprocal", "Softsign", "Threshold", "Elu", "Log", "Log1p", "Softplus", "Mish"}
 
 func (f Function) String() string {
 	if f >= functions {
@@ -105,6 +122,46 @@ var unaryGeneric = [functions]unary[float32]{
 	Erf:         wide(erfFast),
 	Gelu:        wide(geluFast),
 	GeluTanh:    wide(geluTanhFast),
+	Abs:         each(func(x, _, _ float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }),
+	Neg:         each(func(x, _, _ float32) float32 { return -x }),
+	Sign: each(func(x, _, _ float32) float32 {
+		switch {
+		case x > 0:
+			return 1
+		case x < 0:
+			return -1
+		}
+		return x
+	}),
+	Floor:      wide(math.Floor),
+	Ceil:       wide(math.Ceil),
+	Round:      wide(math.RoundToEven),
+	Sqrt:       wide(math.Sqrt),
+	Reciprocal: each(func(x, _, _ float32) float32 { return 1 / x }),
+	Softsign:   each(func(x, _, _ float32) float32 { return x / (1 + float32(math.Abs(float64(x)))) }),
+	Threshold: each(func(x, alpha, _ float32) float32 {
+		if x > alpha {
+			return x
+		}
+		return 0
+	}),
+	Elu: each(func(x, alpha, beta float32) float32 {
+		if x < 0 {
+			return float32(float64(alpha) * math.Expm1(float64(x)*float64(beta)))
+		}
+		return x
+	}),
+	Log:      wide(math.Log),
+	Log1p:    wide(math.Log1p),
+	Softplus: wide(func(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }),
+	Mish: wide(func(x float64) float64 {
+		if x < -300 { // where Exp64 ends
+			return x * 0
+		}
+		e := Exp64(min(x, 20)) // tanh(ln(1+e)) = n/(n+2), n = e(e+2), which is 1 from 20 on
+		n := e * (e + 2)
+		return x * n / (n + 2)
+	}),
 }
 
 func each(f func(x, alpha, beta float32) float32) unary[float32] {

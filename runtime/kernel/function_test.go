@@ -29,6 +29,21 @@ var functionErrors = []struct {
 	{Erf, everything, 1.3, 0, ""},
 	{Gelu, -6, 7, 0, "6.7 near -5.96, of all floats below -4.5"},
 	{Gelu, everything, 5, 0x1p-12, "the series ends at 6, where results are below 1e-8"},
+	{Abs, everything, 0, 0, ""},
+	{Neg, everything, 0, 0, ""},
+	{Sign, everything, 0, 0, ""},
+	{Floor, everything, 0, 0, ""},
+	{Ceil, everything, 0, 0, ""},
+	{Round, everything, 0, 0, ""},
+	{Sqrt, everything, 0, 0, ""},
+	{Reciprocal, everything, 0, 0, ""},
+	{Softsign, everything, 1.5, 0, ""},
+	{Threshold, everything, 0, 0, ""},
+	{Elu, everything, 2, 0, ""},
+	{Log, everything, 1, 0, ""},
+	{Log1p, 0, 1, 0, ""},
+	{Softplus, everything, 1.6, 0, ""},
+	{Mish, everything, 4.5, 0x1p-120, "eˣ ends at -104"},
 	{GeluTanh, everything, 14, 0x1p-9, "the error of the argument of eˣ grows with it"},
 }
 
@@ -162,7 +177,7 @@ func TestFunctionShapes(t *testing.T) {
 					for j, got := range y.row(i) {
 						var one [1]float32
 						active.Load().unary[f](1, 1, one[:], 0, x[i*xs+j:i*xs+j+1], 0, 0.3, 0.7)
-						if got != one[0] {
+						if !equal(got, one[0]) {
 							t.Fatalf("%v: element %d of %d is %v, alone %v", f, j, n, got, one[0])
 						}
 					}
@@ -196,7 +211,7 @@ func TestUnary32(t *testing.T) {
 }
 
 func TestFunctionString(t *testing.T) {
-	if got, want := fmt.Sprint(GeluTanh, functions), "GeluTanh Function(13)"; got != want {
+	if got, want := fmt.Sprint(GeluTanh, functions), "GeluTanh Function(28)"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -2,15 +2,17 @@
 
 package kernel
 
+import "math"
+
 // The constants of functions_arm64.s, highest powers first; _asm/functions.go says what they are.
 //
 //nolint:unused // the assembly reads them
 var (
 	// neonExp is log₂e, ln 2 in two parts and what rounds to an integer, the series of eʳ down to r², then
-	// where e^x rounds to 0 and to +Inf.
+	// where e^x rounds to 0 and to +Inf, and where eˣ − 1 rounds to -1.
 	neonExp = [12]float32{1.44269504088896340736, 0.693359375, -2.12194440e-4, 3 << 22,
 		0.0013814467, 0.008368781, 0.041668393, 0.1666652,
-		0.49999994, -104, 89}
+		0.49999994, -104, 89, -30}
 	// neonTanh is the series, where it ends, and -2.
 	neonTanh = [8]float32{-0.005895158, 0.020795971, -0.05378383, 0.13331924, -0.333333, 0.6, -2}
 	// neonErf is the series of erf, where erf is 1 and where the series ends, then that of ln(1 − erf).
@@ -23,6 +25,12 @@ var (
 	// neonGeluTanh is 2√(2/π) times 0.044715 and times 1.
 	neonGeluTanh = [4]float32{2 * 0.79788456080286535588 * 0.044715, 2 * 0.79788456080286535588}
 	neonSwish    = [4]float32{1. / 6, 0.5}
+	// neonLog is the series of ln(1+f), √½, the least normal number, 2²⁴, 24, ½, -Inf and NaN.
+	neonLog = [16]float32{7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
+		1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1,
+		3.3333331174e-1, 0.70710677, 0x1p-126, 1 << 24, 24, 0.5, float32(math.Inf(-1)), float32(math.NaN())}
+	// neonMish is where the function is x, and 2.
+	neonMish = [4]float32{20, 2}
 )
 
 // unaryNEON are the functions with NEON, of the same bits as those with AVX2.
@@ -39,6 +47,21 @@ var unaryNEON = [functions]unary[float32]{
 	Erf:         erfNEON,
 	Gelu:        geluNEON,
 	GeluTanh:    geluTanhNEON,
+	Abs:         absNEON,
+	Neg:         negNEON,
+	Sign:        signNEON,
+	Floor:       floorNEON,
+	Ceil:        ceilNEON,
+	Round:       roundNEON,
+	Sqrt:        sqrtNEON,
+	Reciprocal:  reciprocalNEON,
+	Softsign:    softsignNEON,
+	Threshold:   thresholdNEON,
+	Elu:         eluNEON,
+	Log:         logNEON,
+	Log1p:       log1pNEON,
+	Softplus:    softplusNEON,
+	Mish:        mishNEON,
 }
 
 //go:noescape
@@ -76,3 +99,48 @@ func erfNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta flo
 
 //go:noescape
 func geluNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func absNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func negNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func signNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func floorNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func ceilNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func roundNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func sqrtNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func reciprocalNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func softsignNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func thresholdNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func eluNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func logNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func log1pNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func softplusNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+
+//go:noescape
+func mishNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)

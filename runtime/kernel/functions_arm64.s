@@ -84,6 +84,61 @@ putpart: \
 	MINUSS4(23); \
 	BITXC(23, 24, 4)
 
+// The logarithm of V0 …, a positive normal number, with neonLog in V19 … V22. LOGPARTS finds its n, V4 …, and
+// f, V8 …; LOGSERIES the series' part of ln(1+f), V28 …, and f², V0 …; LOGREST the whole in V28 ….
+#define LOGCONSTANTS \
+	MOVD $·neonLog(SB), R9; \
+	VLD1 (R9), [V19.S4, V20.S4, V21.S4, V22.S4]
+
+#define LOGPARTS \
+	DUPS4E(21, 1, 23); \
+	SUBXC(23, 0, 4); \
+	SSHRX(23, 4, 4); \
+	SHLX(23, 4, 8); \
+	SUBX(8, 0, 8); \
+	SCVTFX(4, 4); \
+	ONES4(23); \
+	FSUBXC(23, 8, 8)
+
+#define LOGSERIES \
+	HORNERX1(19, 0, 8, 0); \
+	HORNERX(19, 2, 0, 8, 28); \
+	HORNERX(19, 3, 28, 8, 0); \
+	HORNERX(20, 0, 0, 8, 28); \
+	HORNERX(20, 1, 28, 8, 0); \
+	HORNERX(20, 2, 0, 8, 28); \
+	HORNERX(20, 3, 28, 8, 0); \
+	HORNERX(21, 0, 0, 8, 28); \
+	FMULX(8, 8, 0); \
+	FMULX(0, 28, 28); \
+	FMULX(8, 28, 28)
+
+#define LOGREST \
+	FMLAXE(16, 2, 4, 28); \
+	FMLSXE(22, 1, 0, 28); \
+	FADDX(28, 8, 28); \
+	FMLAXE(16, 1, 4, 28)
+
+// LOG1P is ln(1+t), t ≥ 0 in V12 …, in V28 …: what 1+t lost in rounding comes back by its derivative.
+#define LOG1P \
+	ONES4(23); \
+	FADDXC(23, 12, 0); \
+	FSUBXC(23, 0, 4); \
+	FSUBX(4, 12, 4); \
+	FDIVX(0, 4, 12); \
+	LOGPARTS; \
+	LOGSERIES; \
+	FADDX(12, 28, 28); \
+	LOGREST
+
+// FINITE is r where V24 … is below +Inf, else that itself, in V0 ….
+#define FINITE(r) \
+	DUPS4E(22, 2, 23); \
+	FABSS4(23, 23); \
+	FCMLTXC(23, 24, 4); \
+	BSLX(24, r, 4); \
+	COPYX(4, 0)
+
 // func reluNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
 TEXT ·reluNEON(SB), NOSPLIT, $64-88
 	UNARY
@@ -327,4 +382,196 @@ TEXT ·geluNEON(SB), NOSPLIT, $64-88
 	CMLTX(24, 0)
 	BSLX(4, 12, 0)
 	FMULX(24, 0, 0)
+	END
+
+// func absNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·absNEON(SB), NOSPLIT, $64-88
+	UNARY
+	BEGIN
+	FABSX(0, 0)
+	END
+
+// func negNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·negNEON(SB), NOSPLIT, $64-88
+	UNARY
+	BEGIN
+	FNEGX(0, 0)
+	END
+
+// func signNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·signNEON(SB), NOSPLIT, $64-88
+	UNARY
+	ONES4(16)
+	FNEGS4(16, 17)
+	BEGIN
+	FCMGT0X(0, 4)
+	FCMLTX(0, 8)
+	BITCX(4, 16, 0)
+	BITCX(8, 17, 0)
+	END
+
+// func floorNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·floorNEON(SB), NOSPLIT, $64-88
+	UNARY
+	BEGIN
+	FRINTMX(0, 0)
+	END
+
+// func ceilNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·ceilNEON(SB), NOSPLIT, $64-88
+	UNARY
+	BEGIN
+	FRINTPX(0, 0)
+	END
+
+// func roundNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·roundNEON(SB), NOSPLIT, $64-88
+	UNARY
+	BEGIN
+	FRINTNX(0, 0)
+	END
+
+// func sqrtNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·sqrtNEON(SB), NOSPLIT, $64-88
+	UNARY
+	BEGIN
+	FSQRTX(0, 0)
+	END
+
+// func reciprocalNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·reciprocalNEON(SB), NOSPLIT, $64-88
+	UNARY
+	ONES4(16)
+	BEGIN
+	FDIVCX(16, 0, 0)
+	END
+
+// func softsignNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·softsignNEON(SB), NOSPLIT, $64-88
+	UNARY
+	ONES4(16)
+	BEGIN
+	FABSX(0, 4)
+	FADDXC(16, 4, 4)
+	FDIVX(4, 0, 0)
+	END
+
+// func thresholdNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·thresholdNEON(SB), NOSPLIT, $64-88
+	UNARY
+	PARAMS
+	BEGIN
+	FCMGTXC(20, 0, 4)
+	ANDX(4, 0, 0)
+	END
+
+// func eluNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·eluNEON(SB), NOSPLIT, $64-88
+	UNARY
+	CONSTANTS
+	PARAMS
+	BEGIN
+	COPYX(0, 24)
+	FMULXC(21, 0, 0)
+	DUPS4E(18, 3, 23)
+	FMAXXC(23, 0, 0)
+	REDUCE(0)
+	FMLSXE(16, 1, 8, 0)
+	FMLSXE(16, 2, 8, 0)
+	HORNERX1(17, 0, 0, 8)
+	HORNERX(17, 2, 8, 0, 12)
+	HORNERX(17, 3, 12, 0, 8)
+	HORNERX(18, 0, 8, 0, 12)
+	ONEX(8)
+	FMLAX(12, 0, 8)
+	FMULX(8, 0, 12)
+	SHLX(23, 4, 4)
+	BIASS4(23)
+	SHLS4(23, 23, 23)
+	ADDXC(23, 4, 4)
+	ONES4(23)
+	FSUBXC(23, 4, 8)
+	FMLAX(12, 4, 8)
+	FMULXC(20, 8, 8)
+	CMLTX(24, 4)
+	BSLX(24, 8, 4)
+	COPYX(4, 0)
+	END
+
+// func logNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·logNEON(SB), NOSPLIT, $64-88
+	UNARY
+	CONSTANTS
+	LOGCONSTANTS
+	BEGIN
+	COPYX(0, 24)
+	DUPS4E(21, 2, 23)
+	FCMLTXC(23, 0, 4)
+	FMULXE(21, 3, 0, 8)
+	BITX(4, 8, 0)
+	DUPS4E(22, 0, 23)
+	ANDXC(23, 4, 12)
+	LOGPARTS
+	FSUBX(12, 4, 4)
+	LOGSERIES
+	LOGREST
+	FCMEQ0X(24, 4)
+	DUPS4E(22, 2, 23)
+	BITCX(4, 23, 28)
+	FCMLTX(24, 4)
+	DUPS4E(22, 3, 23)
+	BITCX(4, 23, 28)
+	FINITE(28)
+	END
+
+// func log1pNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·log1pNEON(SB), NOSPLIT, $64-88
+	UNARY
+	CONSTANTS
+	LOGCONSTANTS
+	BEGIN
+	COPYX(0, 24)
+	COPYX(0, 12)
+	LOG1P
+	FINITE(28)
+	END
+
+// func softplusNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·softplusNEON(SB), NOSPLIT, $64-88
+	UNARY
+	CONSTANTS
+	LOGCONSTANTS
+	BEGIN
+	COPYX(0, 24)
+	MINUSX(0)
+	DUPS4E(18, 1, 23)
+	FMAXXC(23, 0, 0)
+	REDUCE(0)
+	EXP
+	LOG1P
+	VEOR V23.B16, V23.B16, V23.B16
+	FMAXXC(23, 24, 0)
+	FADDX(28, 0, 0)
+	END
+
+// func mishNEON(m, n int, y []float32, ys int, x []float32, xs int, alpha, beta float32)
+TEXT ·mishNEON(SB), NOSPLIT, $64-88
+	UNARY
+	CONSTANTS
+	MOVD $·neonMish(SB), R9
+	VLD1 (R9), [V19.S4]
+	DUPS4E(19, 0, 20)
+	DUPS4E(19, 1, 21)
+	BEGIN
+	COPYX(0, 24)
+	FMINXC(20, 0, 0)
+	DUPS4E(18, 1, 23)
+	FMAXXC(23, 0, 0)
+	REDUCE(0)
+	EXP
+	FADDXC(21, 12, 0)
+	FMULX(0, 12, 12)
+	FADDXC(21, 12, 0)
+	FDIVX(0, 12, 12)
+	FMULX(24, 12, 0)
 	END

@@ -23569,12 +23569,11 @@ row:
 loop:
 	VMOVUPS   (CX)(R11*1), Y0
 	VMOVUPS   (DX)(R11*1), Y1
-	VMOVAPS   Y0, Y2
-	VPXOR     Y3, Y3, Y3
-	VCMPPS    $0x01, Y3, Y0, Y3
-	VMULPS    Y1, Y0, Y0
-	VBLENDVPS Y3, Y0, Y2, Y2
-	VMOVUPS   Y2, (AX)(R11*1)
+	VPXOR     Y2, Y2, Y2
+	VMULPS    Y1, Y0, Y1
+	VCMPPS    $0x01, Y2, Y0, Y2
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   Y0, (AX)(R11*1)
 	ADDQ      $0x00000020, R11
 	SUBQ      $0x00000008, R10
 	CMPQ      R10, $0x00000008
@@ -23589,12 +23588,11 @@ tail:
 	VMOVUPS    (R12), Y0
 	VMASKMOVPS (CX)(R11*1), Y0, Y1
 	VMASKMOVPS (DX)(R11*1), Y0, Y2
-	VMOVAPS    Y1, Y3
-	VPXOR      Y4, Y4, Y4
-	VCMPPS     $0x01, Y4, Y1, Y4
-	VMULPS     Y2, Y1, Y1
-	VBLENDVPS  Y4, Y1, Y3, Y3
-	VMASKMOVPS Y3, Y0, (AX)(R11*1)
+	VPXOR      Y3, Y3, Y3
+	VMULPS     Y2, Y1, Y2
+	VCMPPS     $0x01, Y3, Y1, Y3
+	VBLENDVPS  Y3, Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R11*1)
 
 done:
 	ADDQ BX, AX
@@ -23629,12 +23627,11 @@ row:
 
 loop:
 	VMOVUPS   (CX)(R11*1), Y1
-	VMOVAPS   Y1, Y2
-	VPXOR     Y3, Y3, Y3
-	VCMPPS    $0x01, Y3, Y1, Y3
-	VMULPS    Y0, Y1, Y1
-	VBLENDVPS Y3, Y1, Y2, Y2
-	VMOVUPS   Y2, (AX)(R11*1)
+	VPXOR     Y2, Y2, Y2
+	VMULPS    Y0, Y1, Y3
+	VCMPPS    $0x01, Y2, Y1, Y2
+	VBLENDVPS Y2, Y3, Y1, Y1
+	VMOVUPS   Y1, (AX)(R11*1)
 	ADDQ      $0x00000020, R11
 	SUBQ      $0x00000008, R10
 	CMPQ      R10, $0x00000008
@@ -23648,12 +23645,11 @@ tail:
 	SUBQ       R10, R12
 	VMOVUPS    (R12), Y1
 	VMASKMOVPS (CX)(R11*1), Y1, Y2
-	VMOVAPS    Y2, Y3
-	VPXOR      Y4, Y4, Y4
-	VCMPPS     $0x01, Y4, Y2, Y4
+	VPXOR      Y3, Y3, Y3
 	VMULPS     Y0, Y2, Y0
-	VBLENDVPS  Y4, Y0, Y3, Y3
-	VMASKMOVPS Y3, Y1, (AX)(R11*1)
+	VCMPPS     $0x01, Y3, Y2, Y3
+	VBLENDVPS  Y3, Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)(R11*1)
 
 done:
 	ADDQ BX, AX
@@ -25043,6 +25039,1311 @@ DATA f3f6e147b<>+20(SB)/4, $0x3f6e147b
 DATA f3f6e147b<>+24(SB)/4, $0x3f6e147b
 DATA f3f6e147b<>+28(SB)/4, $0x3f6e147b
 GLOBL f3f6e147b<>(SB), RODATA|NOPTR, $32
+
+// func absAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2
+TEXT ·absAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y0
+	VBROADCASTSS f7fffffff<>+0(SB), Y1
+	VPAND        Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y0
+	VMASKMOVPS   (CX)(R9*1), Y0, Y1
+	VBROADCASTSS f7fffffff<>+0(SB), Y2
+	VPAND        Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func negAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2
+TEXT ·negAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS f80000000<>+0(SB), Y0
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS (CX)(R9*1), Y1
+	VPXOR   Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(R9*1)
+	ADDQ    $0x00000020, R9
+	SUBQ    $0x00000008, R8
+	CMPQ    R8, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y1
+	VMASKMOVPS (CX)(R9*1), Y1, Y2
+	VPXOR      Y0, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func signAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2
+TEXT ·signAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VPXOR        Y0, Y0, Y0
+	VBROADCASTSS f3f800000<>+0(SB), Y1
+	VBROADCASTSS fbf800000<>+0(SB), Y2
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS   (CX)(R9*1), Y3
+	VCMPPS    $0x01, Y0, Y3, Y4
+	VBLENDVPS Y4, Y2, Y3, Y4
+	VCMPPS    $0x01, Y3, Y0, Y3
+	VBLENDVPS Y3, Y1, Y4, Y3
+	VMOVUPS   Y3, (AX)(R9*1)
+	ADDQ      $0x00000020, R9
+	SUBQ      $0x00000008, R8
+	CMPQ      R8, $0x00000008
+	JGE       loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y3
+	VMASKMOVPS (CX)(R9*1), Y3, Y4
+	VCMPPS     $0x01, Y0, Y4, Y5
+	VBLENDVPS  Y5, Y2, Y4, Y5
+	VCMPPS     $0x01, Y4, Y0, Y4
+	VBLENDVPS  Y4, Y1, Y5, Y4
+	VMASKMOVPS Y4, Y3, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+DATA fbf800000<>+0(SB)/4, $0xbf800000
+DATA fbf800000<>+4(SB)/4, $0xbf800000
+DATA fbf800000<>+8(SB)/4, $0xbf800000
+DATA fbf800000<>+12(SB)/4, $0xbf800000
+DATA fbf800000<>+16(SB)/4, $0xbf800000
+DATA fbf800000<>+20(SB)/4, $0xbf800000
+DATA fbf800000<>+24(SB)/4, $0xbf800000
+DATA fbf800000<>+28(SB)/4, $0xbf800000
+GLOBL fbf800000<>(SB), RODATA|NOPTR, $32
+
+// func floorAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX
+TEXT ·floorAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS  (CX)(R9*1), Y0
+	VROUNDPS $0x09, Y0, Y0
+	VMOVUPS  Y0, (AX)(R9*1)
+	ADDQ     $0x00000020, R9
+	SUBQ     $0x00000008, R8
+	CMPQ     R8, $0x00000008
+	JGE      loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y0
+	VMASKMOVPS (CX)(R9*1), Y0, Y1
+	VROUNDPS   $0x09, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func ceilAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX
+TEXT ·ceilAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS  (CX)(R9*1), Y0
+	VROUNDPS $0x0a, Y0, Y0
+	VMOVUPS  Y0, (AX)(R9*1)
+	ADDQ     $0x00000020, R9
+	SUBQ     $0x00000008, R8
+	CMPQ     R8, $0x00000008
+	JGE      loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y0
+	VMASKMOVPS (CX)(R9*1), Y0, Y1
+	VROUNDPS   $0x0a, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func roundAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX
+TEXT ·roundAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS  (CX)(R9*1), Y0
+	VROUNDPS $0x08, Y0, Y0
+	VMOVUPS  Y0, (AX)(R9*1)
+	ADDQ     $0x00000020, R9
+	SUBQ     $0x00000008, R8
+	CMPQ     R8, $0x00000008
+	JGE      loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y0
+	VMASKMOVPS (CX)(R9*1), Y0, Y1
+	VROUNDPS   $0x08, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func sqrtAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX
+TEXT ·sqrtAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS (CX)(R9*1), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, (AX)(R9*1)
+	ADDQ    $0x00000020, R9
+	SUBQ    $0x00000008, R8
+	CMPQ    R8, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y0
+	VMASKMOVPS (CX)(R9*1), Y0, Y1
+	VSQRTPS    Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func reciprocalAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX
+TEXT ·reciprocalAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS f3f800000<>+0(SB), Y0
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS (CX)(R9*1), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(R9*1)
+	ADDQ    $0x00000020, R9
+	SUBQ    $0x00000008, R8
+	CMPQ    R8, $0x00000008
+	JGE     loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y1
+	VMASKMOVPS (CX)(R9*1), Y1, Y2
+	VDIVPS     Y2, Y0, Y2
+	VMASKMOVPS Y2, Y1, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func softsignAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2
+TEXT ·softsignAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS f3f800000<>+0(SB), Y0
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y1
+	VBROADCASTSS f7fffffff<>+0(SB), Y2
+	VPAND        Y2, Y1, Y2
+	VADDPS       Y2, Y0, Y2
+	VDIVPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y1
+	VMASKMOVPS   (CX)(R9*1), Y1, Y2
+	VBROADCASTSS f7fffffff<>+0(SB), Y3
+	VPAND        Y3, Y2, Y3
+	VADDPS       Y3, Y0, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func thresholdAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2
+TEXT ·thresholdAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS alpha+80(FP), Y0
+	VPXOR        Y1, Y1, Y1
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS   (CX)(R9*1), Y2
+	VCMPPS    $0x01, Y2, Y0, Y3
+	VBLENDVPS Y3, Y2, Y1, Y2
+	VMOVUPS   Y2, (AX)(R9*1)
+	ADDQ      $0x00000020, R9
+	SUBQ      $0x00000008, R8
+	CMPQ      R8, $0x00000008
+	JGE       loop
+
+tail:
+	TESTQ      R8, R8
+	JZ         done
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R8
+	SUBQ       R8, R10
+	VMOVUPS    (R10), Y2
+	VMASKMOVPS (CX)(R9*1), Y2, Y3
+	VCMPPS     $0x01, Y3, Y0, Y4
+	VBLENDVPS  Y4, Y3, Y1, Y3
+	VMASKMOVPS Y3, Y2, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func eluAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·eluAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS alpha+80(FP), Y0
+	VBROADCASTSS beta+84(FP), Y1
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y2
+	VMULPS       Y1, Y2, Y3
+	VBROADCASTSS fc1f00000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS f4b400000<>+0(SB), Y4
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y3, Y4
+	VBROADCASTSS f4b400000<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y5, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y5, Y3
+	VBROADCASTSS f3ab511a9<>+0(SB), Y5
+	VFMADD213PS  f3c091d36<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d2aac7a<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e2aaa48<>+0(SB), Y3, Y5
+	VFMADD213PS  f3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y3, Y5
+	VMULPS       Y3, Y5, Y3
+	VPSLLD       $0x17, Y4, Y4
+	VBROADCASTSS f3f800000<>+0(SB), Y5
+	VPADDD       Y5, Y4, Y4
+	VBROADCASTSS f3f800000<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VFMADD213PS  Y5, Y4, Y3
+	VMULPS       Y0, Y3, Y3
+	VBLENDVPS    Y2, Y3, Y2, Y2
+	VMOVUPS      Y2, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y2
+	VMASKMOVPS   (CX)(R9*1), Y2, Y3
+	VMULPS       Y1, Y3, Y4
+	VBROADCASTSS fc1f00000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS f4b400000<>+0(SB), Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y4, Y5
+	VBROADCASTSS f4b400000<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS f3f318000<>+0(SB), Y6, Y4
+	VFNMADD231PS fb95e8083<>+0(SB), Y6, Y4
+	VBROADCASTSS f3ab511a9<>+0(SB), Y6
+	VFMADD213PS  f3c091d36<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d2aac7a<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e2aaa48<>+0(SB), Y4, Y6
+	VFMADD213PS  f3efffffe<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800000<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y6, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VBROADCASTSS f3f800000<>+0(SB), Y6
+	VPADDD       Y6, Y5, Y5
+	VBROADCASTSS f3f800000<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VFMADD213PS  Y6, Y5, Y4
+	VMULPS       Y0, Y4, Y4
+	VBLENDVPS    Y3, Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y2, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+DATA fc1f00000<>+0(SB)/4, $0xc1f00000
+DATA fc1f00000<>+4(SB)/4, $0xc1f00000
+DATA fc1f00000<>+8(SB)/4, $0xc1f00000
+DATA fc1f00000<>+12(SB)/4, $0xc1f00000
+DATA fc1f00000<>+16(SB)/4, $0xc1f00000
+DATA fc1f00000<>+20(SB)/4, $0xc1f00000
+DATA fc1f00000<>+24(SB)/4, $0xc1f00000
+DATA fc1f00000<>+28(SB)/4, $0xc1f00000
+GLOBL fc1f00000<>(SB), RODATA|NOPTR, $32
+
+// func logAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·logAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y0
+	VBROADCASTSS f00800000<>+0(SB), Y1
+	VPXOR        Y2, Y2, Y2
+	VBROADCASTSS f4b800000<>+0(SB), Y3
+	VMULPS       Y3, Y0, Y3
+	VCMPPS       $0x01, Y1, Y0, Y4
+	VBLENDVPS    Y4, Y3, Y0, Y3
+	VBROADCASTSS f41c00000<>+0(SB), Y4
+	VCMPPS       $0x01, Y1, Y0, Y1
+	VBLENDVPS    Y1, Y4, Y2, Y1
+	VBROADCASTSS f3f3504f3<>+0(SB), Y4
+	VPSUBD       Y4, Y3, Y4
+	VPSRAD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y4, Y5
+	VPSUBD       Y5, Y3, Y5
+	VCVTDQ2PS    Y4, Y3
+	VSUBPS       Y1, Y3, Y1
+	VBROADCASTSS f3f800000<>+0(SB), Y3
+	VSUBPS       Y3, Y5, Y3
+	VMULPS       Y3, Y3, Y4
+	VBROADCASTSS f3d9021bb<>+0(SB), Y5
+	VFMADD213PS  fbdebd1b8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3def251a<>+0(SB), Y3, Y5
+	VFMADD213PS  fbdfe5d4f<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e11e9bf<>+0(SB), Y3, Y5
+	VFMADD213PS  fbe2aae50<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e4cceac<>+0(SB), Y3, Y5
+	VFMADD213PS  fbe7ffffc<>+0(SB), Y3, Y5
+	VFMADD213PS  f3eaaaaaa<>+0(SB), Y3, Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS fb95e8083<>+0(SB), Y6
+	VFMADD231PS  Y6, Y1, Y5
+	VFNMADD231PS f3f000000<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS f3f318000<>+0(SB), Y4
+	VFMADD231PS  Y4, Y1, Y3
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VCMPPS       $0x00, Y2, Y0, Y4
+	VBLENDVPS    Y4, Y1, Y3, Y1
+	VBROADCASTSS f7fc00000<>+0(SB), Y3
+	VCMPPS       $0x01, Y2, Y0, Y2
+	VBLENDVPS    Y2, Y3, Y1, Y1
+	VBROADCASTSS f7f800000<>+0(SB), Y2
+	VCMPPS       $0x05, Y2, Y0, Y2
+	VBLENDVPS    Y2, Y0, Y1, Y0
+	VMOVUPS      Y0, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y0
+	VMASKMOVPS   (CX)(R9*1), Y0, Y1
+	VBROADCASTSS f00800000<>+0(SB), Y2
+	VPXOR        Y3, Y3, Y3
+	VBROADCASTSS f4b800000<>+0(SB), Y4
+	VMULPS       Y4, Y1, Y4
+	VCMPPS       $0x01, Y2, Y1, Y5
+	VBLENDVPS    Y5, Y4, Y1, Y4
+	VBROADCASTSS f41c00000<>+0(SB), Y5
+	VCMPPS       $0x01, Y2, Y1, Y2
+	VBLENDVPS    Y2, Y5, Y3, Y2
+	VBROADCASTSS f3f3504f3<>+0(SB), Y5
+	VPSUBD       Y5, Y4, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y6
+	VPSUBD       Y6, Y4, Y6
+	VCVTDQ2PS    Y5, Y4
+	VSUBPS       Y2, Y4, Y2
+	VBROADCASTSS f3f800000<>+0(SB), Y4
+	VSUBPS       Y4, Y6, Y4
+	VMULPS       Y4, Y4, Y5
+	VBROADCASTSS f3d9021bb<>+0(SB), Y6
+	VFMADD213PS  fbdebd1b8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3def251a<>+0(SB), Y4, Y6
+	VFMADD213PS  fbdfe5d4f<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e11e9bf<>+0(SB), Y4, Y6
+	VFMADD213PS  fbe2aae50<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e4cceac<>+0(SB), Y4, Y6
+	VFMADD213PS  fbe7ffffc<>+0(SB), Y4, Y6
+	VFMADD213PS  f3eaaaaaa<>+0(SB), Y4, Y6
+	VMULPS       Y5, Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VBROADCASTSS fb95e8083<>+0(SB), Y7
+	VFMADD231PS  Y7, Y2, Y6
+	VFNMADD231PS f3f000000<>+0(SB), Y5, Y6
+	VADDPS       Y6, Y4, Y4
+	VBROADCASTSS f3f318000<>+0(SB), Y5
+	VFMADD231PS  Y5, Y2, Y4
+	VBROADCASTSS fff800000<>+0(SB), Y2
+	VCMPPS       $0x00, Y3, Y1, Y5
+	VBLENDVPS    Y5, Y2, Y4, Y2
+	VBROADCASTSS f7fc00000<>+0(SB), Y4
+	VCMPPS       $0x01, Y3, Y1, Y3
+	VBLENDVPS    Y3, Y4, Y2, Y2
+	VBROADCASTSS f7f800000<>+0(SB), Y3
+	VCMPPS       $0x05, Y3, Y1, Y3
+	VBLENDVPS    Y3, Y1, Y2, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+DATA f00800000<>+0(SB)/4, $0x00800000
+DATA f00800000<>+4(SB)/4, $0x00800000
+DATA f00800000<>+8(SB)/4, $0x00800000
+DATA f00800000<>+12(SB)/4, $0x00800000
+DATA f00800000<>+16(SB)/4, $0x00800000
+DATA f00800000<>+20(SB)/4, $0x00800000
+DATA f00800000<>+24(SB)/4, $0x00800000
+DATA f00800000<>+28(SB)/4, $0x00800000
+GLOBL f00800000<>(SB), RODATA|NOPTR, $32
+
+DATA f4b800000<>+0(SB)/4, $0x4b800000
+DATA f4b800000<>+4(SB)/4, $0x4b800000
+DATA f4b800000<>+8(SB)/4, $0x4b800000
+DATA f4b800000<>+12(SB)/4, $0x4b800000
+DATA f4b800000<>+16(SB)/4, $0x4b800000
+DATA f4b800000<>+20(SB)/4, $0x4b800000
+DATA f4b800000<>+24(SB)/4, $0x4b800000
+DATA f4b800000<>+28(SB)/4, $0x4b800000
+GLOBL f4b800000<>(SB), RODATA|NOPTR, $32
+
+DATA f41c00000<>+0(SB)/4, $0x41c00000
+DATA f41c00000<>+4(SB)/4, $0x41c00000
+DATA f41c00000<>+8(SB)/4, $0x41c00000
+DATA f41c00000<>+12(SB)/4, $0x41c00000
+DATA f41c00000<>+16(SB)/4, $0x41c00000
+DATA f41c00000<>+20(SB)/4, $0x41c00000
+DATA f41c00000<>+24(SB)/4, $0x41c00000
+DATA f41c00000<>+28(SB)/4, $0x41c00000
+GLOBL f41c00000<>(SB), RODATA|NOPTR, $32
+
+DATA f3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+28(SB)/4, $0x3f3504f3
+GLOBL f3f3504f3<>(SB), RODATA|NOPTR, $32
+
+DATA f3d9021bb<>+0(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+4(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+8(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+12(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+16(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+20(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+24(SB)/4, $0x3d9021bb
+DATA f3d9021bb<>+28(SB)/4, $0x3d9021bb
+GLOBL f3d9021bb<>(SB), RODATA|NOPTR, $32
+
+DATA fbdebd1b8<>+0(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+4(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+8(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+12(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+16(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+20(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+24(SB)/4, $0xbdebd1b8
+DATA fbdebd1b8<>+28(SB)/4, $0xbdebd1b8
+GLOBL fbdebd1b8<>(SB), RODATA|NOPTR, $32
+
+DATA f3def251a<>+0(SB)/4, $0x3def251a
+DATA f3def251a<>+4(SB)/4, $0x3def251a
+DATA f3def251a<>+8(SB)/4, $0x3def251a
+DATA f3def251a<>+12(SB)/4, $0x3def251a
+DATA f3def251a<>+16(SB)/4, $0x3def251a
+DATA f3def251a<>+20(SB)/4, $0x3def251a
+DATA f3def251a<>+24(SB)/4, $0x3def251a
+DATA f3def251a<>+28(SB)/4, $0x3def251a
+GLOBL f3def251a<>(SB), RODATA|NOPTR, $32
+
+DATA fbdfe5d4f<>+0(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+4(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+8(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+12(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+16(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+20(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+24(SB)/4, $0xbdfe5d4f
+DATA fbdfe5d4f<>+28(SB)/4, $0xbdfe5d4f
+GLOBL fbdfe5d4f<>(SB), RODATA|NOPTR, $32
+
+DATA f3e11e9bf<>+0(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+4(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+8(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+12(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+16(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+20(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+24(SB)/4, $0x3e11e9bf
+DATA f3e11e9bf<>+28(SB)/4, $0x3e11e9bf
+GLOBL f3e11e9bf<>(SB), RODATA|NOPTR, $32
+
+DATA fbe2aae50<>+0(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+4(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+8(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+12(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+16(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+20(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+24(SB)/4, $0xbe2aae50
+DATA fbe2aae50<>+28(SB)/4, $0xbe2aae50
+GLOBL fbe2aae50<>(SB), RODATA|NOPTR, $32
+
+DATA f3e4cceac<>+0(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+4(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+8(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+12(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+16(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+20(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+24(SB)/4, $0x3e4cceac
+DATA f3e4cceac<>+28(SB)/4, $0x3e4cceac
+GLOBL f3e4cceac<>(SB), RODATA|NOPTR, $32
+
+DATA fbe7ffffc<>+0(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+4(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+8(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+12(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+16(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+20(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+24(SB)/4, $0xbe7ffffc
+DATA fbe7ffffc<>+28(SB)/4, $0xbe7ffffc
+GLOBL fbe7ffffc<>(SB), RODATA|NOPTR, $32
+
+DATA f3eaaaaaa<>+0(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+4(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+8(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+12(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+16(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+20(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+24(SB)/4, $0x3eaaaaaa
+DATA f3eaaaaaa<>+28(SB)/4, $0x3eaaaaaa
+GLOBL f3eaaaaaa<>(SB), RODATA|NOPTR, $32
+
+DATA fff800000<>+0(SB)/4, $0xff800000
+DATA fff800000<>+4(SB)/4, $0xff800000
+DATA fff800000<>+8(SB)/4, $0xff800000
+DATA fff800000<>+12(SB)/4, $0xff800000
+DATA fff800000<>+16(SB)/4, $0xff800000
+DATA fff800000<>+20(SB)/4, $0xff800000
+DATA fff800000<>+24(SB)/4, $0xff800000
+DATA fff800000<>+28(SB)/4, $0xff800000
+GLOBL fff800000<>(SB), RODATA|NOPTR, $32
+
+DATA f7fc00000<>+0(SB)/4, $0x7fc00000
+DATA f7fc00000<>+4(SB)/4, $0x7fc00000
+DATA f7fc00000<>+8(SB)/4, $0x7fc00000
+DATA f7fc00000<>+12(SB)/4, $0x7fc00000
+DATA f7fc00000<>+16(SB)/4, $0x7fc00000
+DATA f7fc00000<>+20(SB)/4, $0x7fc00000
+DATA f7fc00000<>+24(SB)/4, $0x7fc00000
+DATA f7fc00000<>+28(SB)/4, $0x7fc00000
+GLOBL f7fc00000<>(SB), RODATA|NOPTR, $32
+
+DATA f7f800000<>+0(SB)/4, $0x7f800000
+DATA f7f800000<>+4(SB)/4, $0x7f800000
+DATA f7f800000<>+8(SB)/4, $0x7f800000
+DATA f7f800000<>+12(SB)/4, $0x7f800000
+DATA f7f800000<>+16(SB)/4, $0x7f800000
+DATA f7f800000<>+20(SB)/4, $0x7f800000
+DATA f7f800000<>+24(SB)/4, $0x7f800000
+DATA f7f800000<>+28(SB)/4, $0x7f800000
+GLOBL f7f800000<>(SB), RODATA|NOPTR, $32
+
+// func log1pAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·log1pAVX2(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), CX
+	MOVQ ys+40(FP), DX
+	SHLQ $0x02, DX
+	MOVQ xs+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+8(FP), SI
+	MOVQ m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y0
+	VBROADCASTSS f7f800000<>+0(SB), Y1
+	VBROADCASTSS f3f800000<>+0(SB), Y2
+	VADDPS       Y2, Y0, Y3
+	VSUBPS       Y2, Y3, Y2
+	VSUBPS       Y2, Y0, Y2
+	VDIVPS       Y3, Y2, Y2
+	VBROADCASTSS f3f3504f3<>+0(SB), Y4
+	VPSUBD       Y4, Y3, Y4
+	VPSRAD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y4, Y5
+	VPSUBD       Y5, Y3, Y5
+	VCVTDQ2PS    Y4, Y3
+	VBROADCASTSS f3f800000<>+0(SB), Y4
+	VSUBPS       Y4, Y5, Y4
+	VMULPS       Y4, Y4, Y5
+	VBROADCASTSS f3d9021bb<>+0(SB), Y6
+	VFMADD213PS  fbdebd1b8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3def251a<>+0(SB), Y4, Y6
+	VFMADD213PS  fbdfe5d4f<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e11e9bf<>+0(SB), Y4, Y6
+	VFMADD213PS  fbe2aae50<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e4cceac<>+0(SB), Y4, Y6
+	VFMADD213PS  fbe7ffffc<>+0(SB), Y4, Y6
+	VFMADD213PS  f3eaaaaaa<>+0(SB), Y4, Y6
+	VMULPS       Y5, Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y2, Y6, Y2
+	VBROADCASTSS fb95e8083<>+0(SB), Y6
+	VFMADD231PS  Y6, Y3, Y2
+	VFNMADD231PS f3f000000<>+0(SB), Y5, Y2
+	VADDPS       Y2, Y4, Y2
+	VBROADCASTSS f3f318000<>+0(SB), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	VCMPPS       $0x05, Y1, Y0, Y1
+	VBLENDVPS    Y1, Y0, Y2, Y0
+	VMOVUPS      Y0, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y0
+	VMASKMOVPS   (CX)(R9*1), Y0, Y1
+	VBROADCASTSS f7f800000<>+0(SB), Y2
+	VBROADCASTSS f3f800000<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y4, Y3
+	VSUBPS       Y3, Y1, Y3
+	VDIVPS       Y4, Y3, Y3
+	VBROADCASTSS f3f3504f3<>+0(SB), Y5
+	VPSUBD       Y5, Y4, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y6
+	VPSUBD       Y6, Y4, Y6
+	VCVTDQ2PS    Y5, Y4
+	VBROADCASTSS f3f800000<>+0(SB), Y5
+	VSUBPS       Y5, Y6, Y5
+	VMULPS       Y5, Y5, Y6
+	VBROADCASTSS f3d9021bb<>+0(SB), Y7
+	VFMADD213PS  fbdebd1b8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3def251a<>+0(SB), Y5, Y7
+	VFMADD213PS  fbdfe5d4f<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e11e9bf<>+0(SB), Y5, Y7
+	VFMADD213PS  fbe2aae50<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e4cceac<>+0(SB), Y5, Y7
+	VFMADD213PS  fbe7ffffc<>+0(SB), Y5, Y7
+	VFMADD213PS  f3eaaaaaa<>+0(SB), Y5, Y7
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VADDPS       Y3, Y7, Y3
+	VBROADCASTSS fb95e8083<>+0(SB), Y7
+	VFMADD231PS  Y7, Y4, Y3
+	VFNMADD231PS f3f000000<>+0(SB), Y6, Y3
+	VADDPS       Y3, Y5, Y3
+	VBROADCASTSS f3f318000<>+0(SB), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCMPPS       $0x05, Y2, Y1, Y2
+	VBLENDVPS    Y2, Y1, Y3, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func softplusAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softplusAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS fc2d00000<>+0(SB), Y0
+	VPXOR        Y1, Y1, Y1
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y2
+	VBROADCASTSS f80000000<>+0(SB), Y3
+	VPOR         Y3, Y2, Y3
+	VMAXPS       Y3, Y0, Y3
+	VBROADCASTSS f4b400000<>+0(SB), Y4
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y3, Y4
+	VBROADCASTSS f4b400000<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y5, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y5, Y3
+	VBROADCASTSS f3ab511a9<>+0(SB), Y5
+	VFMADD213PS  f3c091d36<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d2aac7a<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e2aaa48<>+0(SB), Y3, Y5
+	VFMADD213PS  f3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y3, Y5
+	VPSLLD       $0x0a, Y4, Y3
+	VPSRAD       $0x0a, Y3, Y3
+	VPSRAD       $0x01, Y3, Y4
+	VPSUBD       Y4, Y3, Y3
+	VPADDD       f0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y4
+	VPADDD       f0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y3
+	VMAXPS       Y2, Y1, Y2
+	VBROADCASTSS f3f800000<>+0(SB), Y4
+	VADDPS       Y4, Y3, Y5
+	VSUBPS       Y4, Y5, Y4
+	VSUBPS       Y4, Y3, Y3
+	VDIVPS       Y5, Y3, Y3
+	VBROADCASTSS f3f3504f3<>+0(SB), Y4
+	VPSUBD       Y4, Y5, Y4
+	VPSRAD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y4, Y6
+	VPSUBD       Y6, Y5, Y6
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS f3f800000<>+0(SB), Y5
+	VSUBPS       Y5, Y6, Y5
+	VMULPS       Y5, Y5, Y6
+	VBROADCASTSS f3d9021bb<>+0(SB), Y7
+	VFMADD213PS  fbdebd1b8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3def251a<>+0(SB), Y5, Y7
+	VFMADD213PS  fbdfe5d4f<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e11e9bf<>+0(SB), Y5, Y7
+	VFMADD213PS  fbe2aae50<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e4cceac<>+0(SB), Y5, Y7
+	VFMADD213PS  fbe7ffffc<>+0(SB), Y5, Y7
+	VFMADD213PS  f3eaaaaaa<>+0(SB), Y5, Y7
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VADDPS       Y3, Y7, Y3
+	VBROADCASTSS fb95e8083<>+0(SB), Y7
+	VFMADD231PS  Y7, Y4, Y3
+	VFNMADD231PS f3f000000<>+0(SB), Y6, Y3
+	VADDPS       Y3, Y5, Y3
+	VBROADCASTSS f3f318000<>+0(SB), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y2
+	VMASKMOVPS   (CX)(R9*1), Y2, Y3
+	VBROADCASTSS f80000000<>+0(SB), Y4
+	VPOR         Y4, Y3, Y4
+	VMAXPS       Y4, Y0, Y4
+	VBROADCASTSS f4b400000<>+0(SB), Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y4, Y5
+	VBROADCASTSS f4b400000<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS f3f318000<>+0(SB), Y6, Y4
+	VFNMADD231PS fb95e8083<>+0(SB), Y6, Y4
+	VBROADCASTSS f3ab511a9<>+0(SB), Y6
+	VFMADD213PS  f3c091d36<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d2aac7a<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e2aaa48<>+0(SB), Y4, Y6
+	VFMADD213PS  f3efffffe<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800000<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800000<>+0(SB), Y4, Y6
+	VPSLLD       $0x0a, Y5, Y4
+	VPSRAD       $0x0a, Y4, Y4
+	VPSRAD       $0x01, Y4, Y5
+	VPSUBD       Y5, Y4, Y4
+	VPADDD       f0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y6, Y5
+	VPADDD       f0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y4
+	VMAXPS       Y3, Y1, Y3
+	VBROADCASTSS f3f800000<>+0(SB), Y5
+	VADDPS       Y5, Y4, Y6
+	VSUBPS       Y5, Y6, Y5
+	VSUBPS       Y5, Y4, Y4
+	VDIVPS       Y6, Y4, Y4
+	VBROADCASTSS f3f3504f3<>+0(SB), Y5
+	VPSUBD       Y5, Y6, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y7
+	VPSUBD       Y7, Y6, Y7
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS f3f800000<>+0(SB), Y6
+	VSUBPS       Y6, Y7, Y6
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS f3d9021bb<>+0(SB), Y8
+	VFMADD213PS  fbdebd1b8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3def251a<>+0(SB), Y6, Y8
+	VFMADD213PS  fbdfe5d4f<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e11e9bf<>+0(SB), Y6, Y8
+	VFMADD213PS  fbe2aae50<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e4cceac<>+0(SB), Y6, Y8
+	VFMADD213PS  fbe7ffffc<>+0(SB), Y6, Y8
+	VFMADD213PS  f3eaaaaaa<>+0(SB), Y6, Y8
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VADDPS       Y4, Y8, Y4
+	VBROADCASTSS fb95e8083<>+0(SB), Y8
+	VFMADD231PS  Y8, Y5, Y4
+	VFNMADD231PS f3f000000<>+0(SB), Y7, Y4
+	VADDPS       Y4, Y6, Y4
+	VBROADCASTSS f3f318000<>+0(SB), Y6
+	VFMADD231PS  Y6, Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y2, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func mishAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mishAVX2(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         ys+40(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         xs+72(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         n+8(FP), SI
+	VBROADCASTSS fc2d00000<>+0(SB), Y0
+	VBROADCASTSS f41a00000<>+0(SB), Y1
+	VBROADCASTSS f40000000<>+0(SB), Y2
+	MOVQ         m+0(FP), DI
+
+row:
+	MOVQ SI, R8
+	XORQ R9, R9
+	CMPQ R8, $0x00000008
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX)(R9*1), Y3
+	VMINPS       Y3, Y1, Y4
+	VMAXPS       Y4, Y0, Y4
+	VBROADCASTSS f4b400000<>+0(SB), Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y4, Y5
+	VBROADCASTSS f4b400000<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS f3f318000<>+0(SB), Y6, Y4
+	VFNMADD231PS fb95e8083<>+0(SB), Y6, Y4
+	VBROADCASTSS f3ab511a9<>+0(SB), Y6
+	VFMADD213PS  f3c091d36<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d2aac7a<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e2aaa48<>+0(SB), Y4, Y6
+	VFMADD213PS  f3efffffe<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800000<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800000<>+0(SB), Y4, Y6
+	VPSLLD       $0x0a, Y5, Y4
+	VPSRAD       $0x0a, Y4, Y4
+	VPSRAD       $0x01, Y4, Y5
+	VPSUBD       Y5, Y4, Y4
+	VPADDD       f0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y6, Y5
+	VPADDD       f0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y2, Y4, Y5
+	VMULPS       Y5, Y4, Y4
+	VADDPS       Y2, Y4, Y5
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (AX)(R9*1)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000008, R8
+	CMPQ         R8, $0x00000008
+	JGE          loop
+
+tail:
+	TESTQ        R8, R8
+	JZ           done
+	LEAQ         masks<>+64(SB), R10
+	SHLQ         $0x02, R8
+	SUBQ         R8, R10
+	VMOVUPS      (R10), Y3
+	VMASKMOVPS   (CX)(R9*1), Y3, Y4
+	VMINPS       Y4, Y1, Y5
+	VMAXPS       Y5, Y0, Y5
+	VBROADCASTSS f4b400000<>+0(SB), Y6
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y6
+	VBROADCASTSS f4b400000<>+0(SB), Y7
+	VSUBPS       Y7, Y6, Y7
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS f3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS fb95e8083<>+0(SB), Y7, Y5
+	VBROADCASTSS f3ab511a9<>+0(SB), Y7
+	VFMADD213PS  f3c091d36<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d2aac7a<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e2aaa48<>+0(SB), Y5, Y7
+	VFMADD213PS  f3efffffe<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y7
+	VPSLLD       $0x0a, Y6, Y5
+	VPSRAD       $0x0a, Y5, Y5
+	VPSRAD       $0x01, Y5, Y6
+	VPSUBD       Y6, Y5, Y5
+	VPADDD       f0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y7, Y6
+	VPADDD       f0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y6, Y5
+	VADDPS       Y2, Y5, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y2, Y5, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (AX)(R9*1)
+
+done:
+	ADDQ DX, AX
+	ADDQ BX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+DATA f41a00000<>+0(SB)/4, $0x41a00000
+DATA f41a00000<>+4(SB)/4, $0x41a00000
+DATA f41a00000<>+8(SB)/4, $0x41a00000
+DATA f41a00000<>+12(SB)/4, $0x41a00000
+DATA f41a00000<>+16(SB)/4, $0x41a00000
+DATA f41a00000<>+20(SB)/4, $0x41a00000
+DATA f41a00000<>+24(SB)/4, $0x41a00000
+DATA f41a00000<>+28(SB)/4, $0x41a00000
+GLOBL f41a00000<>(SB), RODATA|NOPTR, $32
+
+DATA f40000000<>+0(SB)/4, $0x40000000
+DATA f40000000<>+4(SB)/4, $0x40000000
+DATA f40000000<>+8(SB)/4, $0x40000000
+DATA f40000000<>+12(SB)/4, $0x40000000
+DATA f40000000<>+16(SB)/4, $0x40000000
+DATA f40000000<>+20(SB)/4, $0x40000000
+DATA f40000000<>+24(SB)/4, $0x40000000
+DATA f40000000<>+28(SB)/4, $0x40000000
+GLOBL f40000000<>(SB), RODATA|NOPTR, $32
 
 // func geluAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
 // Requires: AVX, AVX2, FMA3
@@ -26732,16 +28033,6 @@ scaledone:
 	JNZ  row
 	VZEROUPPER
 	RET
-
-DATA fff800000<>+0(SB)/4, $0xff800000
-DATA fff800000<>+4(SB)/4, $0xff800000
-DATA fff800000<>+8(SB)/4, $0xff800000
-DATA fff800000<>+12(SB)/4, $0xff800000
-DATA fff800000<>+16(SB)/4, $0xff800000
-DATA fff800000<>+20(SB)/4, $0xff800000
-DATA fff800000<>+24(SB)/4, $0xff800000
-DATA fff800000<>+28(SB)/4, $0xff800000
-GLOBL fff800000<>(SB), RODATA|NOPTR, $32
 
 DATA d3ff0000000000000<>+0(SB)/8, $0x3ff0000000000000
 GLOBL d3ff0000000000000<>(SB), RODATA|NOPTR, $8
@@ -30302,17 +31593,17 @@ row:
 	JLT  tail
 
 loop:
-	VMOVUPS (DX)(R11*1), Z0
-	VMOVUPS (BX)(R11*1), Z1
-	VMOVAPS Z0, Z2
-	VPXORD  Z3, Z3, Z3
-	VCMPPS  $0x01, Z3, Z0, K1
-	VMULPS  Z1, Z0, K1, Z2
-	VMOVUPS Z2, (AX)(R11*1)
-	ADDQ    $0x00000040, R11
-	SUBQ    $0x00000010, CX
-	CMPQ    CX, $0x00000010
-	JGE     loop
+	VMOVUPS   (DX)(R11*1), Z0
+	VMOVUPS   (BX)(R11*1), Z1
+	VPXORD    Z2, Z2, Z2
+	VMULPS    Z1, Z0, Z1
+	VCMPPS    $0x01, Z2, Z0, K1
+	VBLENDMPS Z1, Z0, K1, Z3
+	VMOVUPS   Z3, (AX)(R11*1)
+	ADDQ      $0x00000040, R11
+	SUBQ      $0x00000010, CX
+	CMPQ      CX, $0x00000010
+	JGE       loop
 
 tail:
 	TESTQ     CX, CX
@@ -30323,11 +31614,11 @@ tail:
 	KMOVW     R12, K1
 	VMOVUPS.Z (DX)(R11*1), K1, Z0
 	VMOVUPS.Z (BX)(R11*1), K1, Z1
-	VMOVAPS   Z0, Z2
 	VPXORD    Z4, Z4, Z4
+	VMULPS    Z1, Z0, Z1
 	VCMPPS    $0x01, Z4, Z0, K2
-	VMULPS    Z1, Z0, K2, Z2
-	VMOVUPS   Z2, K1, (AX)(R11*1)
+	VBLENDMPS Z1, Z0, K2, Z5
+	VMOVUPS   Z5, K1, (AX)(R11*1)
 
 done:
 	ADDQ SI, AX
@@ -30361,16 +31652,16 @@ row:
 	JLT          tail
 
 loop:
-	VMOVUPS (DX)(R11*1), Z1
-	VMOVAPS Z1, Z2
-	VPXORD  Z3, Z3, Z3
-	VCMPPS  $0x01, Z3, Z1, K1
-	VMULPS  Z0, Z1, K1, Z2
-	VMOVUPS Z2, (AX)(R11*1)
-	ADDQ    $0x00000040, R11
-	SUBQ    $0x00000010, CX
-	CMPQ    CX, $0x00000010
-	JGE     loop
+	VMOVUPS   (DX)(R11*1), Z1
+	VPXORD    Z2, Z2, Z2
+	VMULPS    Z0, Z1, Z3
+	VCMPPS    $0x01, Z2, Z1, K1
+	VBLENDMPS Z3, Z1, K1, Z4
+	VMOVUPS   Z4, (AX)(R11*1)
+	ADDQ      $0x00000040, R11
+	SUBQ      $0x00000010, CX
+	CMPQ      CX, $0x00000010
+	JGE       loop
 
 tail:
 	TESTQ     CX, CX
@@ -30380,11 +31671,11 @@ tail:
 	DECQ      R12
 	KMOVW     R12, K1
 	VMOVUPS.Z (DX)(R11*1), K1, Z1
-	VMOVAPS   Z1, Z2
-	VPXORD    Z4, Z4, Z4
-	VCMPPS    $0x01, Z4, Z1, K2
-	VMULPS    Z0, Z1, K2, Z2
-	VMOVUPS   Z2, K1, (AX)(R11*1)
+	VPXORD    Z5, Z5, Z5
+	VMULPS    Z0, Z1, Z0
+	VCMPPS    $0x01, Z5, Z1, K2
+	VBLENDMPS Z0, Z1, K2, Z6
+	VMOVUPS   Z6, K1, (AX)(R11*1)
 
 done:
 	ADDQ SI, AX
@@ -31272,6 +32563,1079 @@ tail:
 	VPTESTMD          Z6, Z3, K2
 	VBLENDMPS         Z7, Z2, K2, Z5
 	VMOVUPS           Z5, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func absAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·absAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS      (DX)(R9*1), Z0
+	VBROADCASTSS f7fffffff<>+0(SB), Z1
+	VPANDD       Z1, Z0, Z0
+	VMOVUPS      Z0, (AX)(R9*1)
+	ADDQ         $0x00000040, R9
+	SUBQ         $0x00000010, CX
+	CMPQ         CX, $0x00000010
+	JGE          loop
+
+tail:
+	TESTQ        CX, CX
+	JZ           done
+	MOVQ         $0x00000001, R10
+	SHLQ         CL, R10
+	DECQ         R10
+	KMOVW        R10, K1
+	VMOVUPS.Z    (DX)(R9*1), K1, Z0
+	VBROADCASTSS f7fffffff<>+0(SB), Z1
+	VPANDD       Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func negAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·negAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS f80000000<>+0(SB), Z0
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS (DX)(R9*1), Z1
+	VPXORD  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(R9*1)
+	ADDQ    $0x00000040, R9
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX)(R9*1), K1, Z1
+	VPXORD    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func signAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·signAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS f3f800000<>+0(SB), Z1
+	VBROADCASTSS fbf800000<>+0(SB), Z2
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS   (DX)(R9*1), Z3
+	VCMPPS    $0x01, Z0, Z3, K1
+	VBLENDMPS Z2, Z3, K1, Z4
+	VCMPPS    $0x01, Z3, Z0, K1
+	VBLENDMPS Z1, Z4, K1, Z5
+	VMOVUPS   Z5, (AX)(R9*1)
+	ADDQ      $0x00000040, R9
+	SUBQ      $0x00000010, CX
+	CMPQ      CX, $0x00000010
+	JGE       loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX)(R9*1), K1, Z3
+	VCMPPS    $0x01, Z0, Z3, K2
+	VBLENDMPS Z2, Z3, K2, Z6
+	VCMPPS    $0x01, Z3, Z0, K2
+	VBLENDMPS Z1, Z6, K2, Z7
+	VMOVUPS   Z7, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func floorAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·floorAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS     (DX)(R9*1), Z0
+	VRNDSCALEPS $0x09, Z0, Z0
+	VMOVUPS     Z0, (AX)(R9*1)
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JGE         loop
+
+tail:
+	TESTQ       CX, CX
+	JZ          done
+	MOVQ        $0x00000001, R10
+	SHLQ        CL, R10
+	DECQ        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DX)(R9*1), K1, Z0
+	VRNDSCALEPS $0x09, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func ceilAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·ceilAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS     (DX)(R9*1), Z0
+	VRNDSCALEPS $0x0a, Z0, Z0
+	VMOVUPS     Z0, (AX)(R9*1)
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JGE         loop
+
+tail:
+	TESTQ       CX, CX
+	JZ          done
+	MOVQ        $0x00000001, R10
+	SHLQ        CL, R10
+	DECQ        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DX)(R9*1), K1, Z0
+	VRNDSCALEPS $0x0a, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func roundAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·roundAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS     (DX)(R9*1), Z0
+	VRNDSCALEPS $0x08, Z0, Z0
+	VMOVUPS     Z0, (AX)(R9*1)
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, CX
+	CMPQ        CX, $0x00000010
+	JGE         loop
+
+tail:
+	TESTQ       CX, CX
+	JZ          done
+	MOVQ        $0x00000001, R10
+	SHLQ        CL, R10
+	DECQ        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DX)(R9*1), K1, Z0
+	VRNDSCALEPS $0x08, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func sqrtAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·sqrtAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS (DX)(R9*1), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, (AX)(R9*1)
+	ADDQ    $0x00000040, R9
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX)(R9*1), K1, Z0
+	VSQRTPS   Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func reciprocalAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·reciprocalAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS f3f800000<>+0(SB), Z0
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS (DX)(R9*1), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(R9*1)
+	ADDQ    $0x00000040, R9
+	SUBQ    $0x00000010, CX
+	CMPQ    CX, $0x00000010
+	JGE     loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX)(R9*1), K1, Z1
+	VDIVPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func softsignAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·softsignAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS f3f800000<>+0(SB), Z0
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS      (DX)(R9*1), Z1
+	VBROADCASTSS f7fffffff<>+0(SB), Z2
+	VPANDD       Z2, Z1, Z2
+	VADDPS       Z2, Z0, Z2
+	VDIVPS       Z2, Z1, Z1
+	VMOVUPS      Z1, (AX)(R9*1)
+	ADDQ         $0x00000040, R9
+	SUBQ         $0x00000010, CX
+	CMPQ         CX, $0x00000010
+	JGE          loop
+
+tail:
+	TESTQ        CX, CX
+	JZ           done
+	MOVQ         $0x00000001, R10
+	SHLQ         CL, R10
+	DECQ         R10
+	KMOVW        R10, K1
+	VMOVUPS.Z    (DX)(R9*1), K1, Z1
+	VBROADCASTSS f7fffffff<>+0(SB), Z2
+	VPANDD       Z2, Z1, Z2
+	VADDPS       Z2, Z0, Z2
+	VDIVPS       Z2, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func thresholdAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·thresholdAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS alpha+80(FP), Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS   (DX)(R9*1), Z2
+	VCMPPS    $0x01, Z2, Z0, K1
+	VBLENDMPS Z2, Z1, K1, Z3
+	VMOVUPS   Z3, (AX)(R9*1)
+	ADDQ      $0x00000040, R9
+	SUBQ      $0x00000010, CX
+	CMPQ      CX, $0x00000010
+	JGE       loop
+
+tail:
+	TESTQ     CX, CX
+	JZ        done
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DX)(R9*1), K1, Z2
+	VCMPPS    $0x01, Z2, Z0, K2
+	VBLENDMPS Z2, Z1, K2, Z4
+	VMOVUPS   Z4, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func eluAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·eluAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS alpha+80(FP), Z0
+	VBROADCASTSS beta+84(FP), Z1
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS           (DX)(R9*1), Z2
+	VMULPS            Z1, Z2, Z3
+	VBROADCASTSS      fc1f00000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VBROADCASTSS      f4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  f3fb8aa3b<>+0(SB), Z3, Z4
+	VBROADCASTSS      f4b400000<>+0(SB), Z7
+	VSUBPS            Z7, Z4, Z7
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST f3f318000<>+0(SB), Z7, Z3
+	VFNMADD231PS.BCST fb95e8083<>+0(SB), Z7, Z3
+	VBROADCASTSS      f3ab511a9<>+0(SB), Z7
+	VFMADD213PS.BCST  f3c091d36<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3d2aac7a<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3e2aaa48<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3efffffe<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z3, Z7
+	VMULPS            Z3, Z7, Z3
+	VPSLLD            $0x17, Z4, Z4
+	VBROADCASTSS      f3f800000<>+0(SB), Z7
+	VPADDD            Z7, Z4, Z4
+	VBROADCASTSS      f3f800000<>+0(SB), Z7
+	VSUBPS            Z7, Z4, Z7
+	VFMADD213PS       Z7, Z4, Z3
+	VMULPS            Z0, Z3, Z3
+	VBROADCASTSS      f80000000<>+0(SB), Z4
+	VPTESTMD          Z4, Z2, K1
+	VBLENDMPS         Z3, Z2, K1, Z5
+	VMOVUPS           Z5, (AX)(R9*1)
+	ADDQ              $0x00000040, R9
+	SUBQ              $0x00000010, CX
+	CMPQ              CX, $0x00000010
+	JGE               loop
+
+tail:
+	TESTQ             CX, CX
+	JZ                done
+	MOVQ              $0x00000001, R10
+	SHLQ              CL, R10
+	DECQ              R10
+	KMOVW             R10, K1
+	VMOVUPS.Z         (DX)(R9*1), K1, Z2
+	VMULPS            Z1, Z2, Z3
+	VBROADCASTSS      fc1f00000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VBROADCASTSS      f4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  f3fb8aa3b<>+0(SB), Z3, Z4
+	VBROADCASTSS      f4b400000<>+0(SB), Z7
+	VSUBPS            Z7, Z4, Z7
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST f3f318000<>+0(SB), Z7, Z3
+	VFNMADD231PS.BCST fb95e8083<>+0(SB), Z7, Z3
+	VBROADCASTSS      f3ab511a9<>+0(SB), Z7
+	VFMADD213PS.BCST  f3c091d36<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3d2aac7a<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3e2aaa48<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3efffffe<>+0(SB), Z3, Z7
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z3, Z7
+	VMULPS            Z3, Z7, Z3
+	VPSLLD            $0x17, Z4, Z4
+	VBROADCASTSS      f3f800000<>+0(SB), Z7
+	VPADDD            Z7, Z4, Z4
+	VBROADCASTSS      f3f800000<>+0(SB), Z7
+	VSUBPS            Z7, Z4, Z7
+	VFMADD213PS       Z7, Z4, Z3
+	VMULPS            Z0, Z3, Z3
+	VBROADCASTSS      f80000000<>+0(SB), Z4
+	VPTESTMD          Z4, Z2, K2
+	VBLENDMPS         Z3, Z2, K2, Z6
+	VMOVUPS           Z6, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func logAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·logAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS           (DX)(R9*1), Z0
+	VBROADCASTSS      f00800000<>+0(SB), Z1
+	VPXORD            Z2, Z2, Z2
+	VBROADCASTSS      f4b800000<>+0(SB), Z3
+	VMULPS            Z3, Z0, Z3
+	VCMPPS            $0x01, Z1, Z0, K1
+	VBLENDMPS         Z3, Z0, K1, Z4
+	VBROADCASTSS      f41c00000<>+0(SB), Z3
+	VCMPPS            $0x01, Z1, Z0, K1
+	VBLENDMPS         Z3, Z2, K1, Z5
+	VBROADCASTSS      f3f3504f3<>+0(SB), Z1
+	VPSUBD            Z1, Z4, Z1
+	VPSRAD            $0x17, Z1, Z1
+	VPSLLD            $0x17, Z1, Z3
+	VPSUBD            Z3, Z4, Z3
+	VCVTDQ2PS         Z1, Z1
+	VSUBPS            Z5, Z1, Z1
+	VBROADCASTSS      f3f800000<>+0(SB), Z15
+	VSUBPS            Z15, Z3, Z3
+	VMULPS            Z3, Z3, Z15
+	VBROADCASTSS      f3d9021bb<>+0(SB), Z16
+	VFMADD213PS.BCST  fbdebd1b8<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3def251a<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  fbdfe5d4f<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3e11e9bf<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  fbe2aae50<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3e4cceac<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  fbe7ffffc<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3eaaaaaa<>+0(SB), Z3, Z16
+	VMULPS            Z15, Z16, Z16
+	VMULPS            Z3, Z16, Z16
+	VBROADCASTSS      fb95e8083<>+0(SB), Z17
+	VFMADD231PS       Z17, Z1, Z16
+	VFNMADD231PS.BCST f3f000000<>+0(SB), Z15, Z16
+	VADDPS            Z16, Z3, Z3
+	VBROADCASTSS      f3f318000<>+0(SB), Z15
+	VFMADD231PS       Z15, Z1, Z3
+	VBROADCASTSS      fff800000<>+0(SB), Z1
+	VCMPPS            $0x00, Z2, Z0, K1
+	VBLENDMPS         Z1, Z3, K1, Z6
+	VBROADCASTSS      f7fc00000<>+0(SB), Z1
+	VCMPPS            $0x01, Z2, Z0, K1
+	VBLENDMPS         Z1, Z6, K1, Z7
+	VBROADCASTSS      f7f800000<>+0(SB), Z1
+	VCMPPS            $0x05, Z1, Z0, K1
+	VBLENDMPS         Z0, Z7, K1, Z8
+	VMOVUPS           Z8, (AX)(R9*1)
+	ADDQ              $0x00000040, R9
+	SUBQ              $0x00000010, CX
+	CMPQ              CX, $0x00000010
+	JGE               loop
+
+tail:
+	TESTQ             CX, CX
+	JZ                done
+	MOVQ              $0x00000001, R10
+	SHLQ              CL, R10
+	DECQ              R10
+	KMOVW             R10, K1
+	VMOVUPS.Z         (DX)(R9*1), K1, Z0
+	VBROADCASTSS      f00800000<>+0(SB), Z1
+	VPXORD            Z9, Z9, Z9
+	VBROADCASTSS      f4b800000<>+0(SB), Z3
+	VMULPS            Z3, Z0, Z3
+	VCMPPS            $0x01, Z1, Z0, K2
+	VBLENDMPS         Z3, Z0, K2, Z10
+	VBROADCASTSS      f41c00000<>+0(SB), Z3
+	VCMPPS            $0x01, Z1, Z0, K2
+	VBLENDMPS         Z3, Z9, K2, Z11
+	VBROADCASTSS      f3f3504f3<>+0(SB), Z1
+	VPSUBD            Z1, Z10, Z1
+	VPSRAD            $0x17, Z1, Z1
+	VPSLLD            $0x17, Z1, Z3
+	VPSUBD            Z3, Z10, Z3
+	VCVTDQ2PS         Z1, Z1
+	VSUBPS            Z11, Z1, Z1
+	VBROADCASTSS      f3f800000<>+0(SB), Z15
+	VSUBPS            Z15, Z3, Z3
+	VMULPS            Z3, Z3, Z15
+	VBROADCASTSS      f3d9021bb<>+0(SB), Z16
+	VFMADD213PS.BCST  fbdebd1b8<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3def251a<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  fbdfe5d4f<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3e11e9bf<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  fbe2aae50<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3e4cceac<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  fbe7ffffc<>+0(SB), Z3, Z16
+	VFMADD213PS.BCST  f3eaaaaaa<>+0(SB), Z3, Z16
+	VMULPS            Z15, Z16, Z16
+	VMULPS            Z3, Z16, Z16
+	VBROADCASTSS      fb95e8083<>+0(SB), Z17
+	VFMADD231PS       Z17, Z1, Z16
+	VFNMADD231PS.BCST f3f000000<>+0(SB), Z15, Z16
+	VADDPS            Z16, Z3, Z3
+	VBROADCASTSS      f3f318000<>+0(SB), Z15
+	VFMADD231PS       Z15, Z1, Z3
+	VBROADCASTSS      fff800000<>+0(SB), Z1
+	VCMPPS            $0x00, Z9, Z0, K2
+	VBLENDMPS         Z1, Z3, K2, Z12
+	VBROADCASTSS      f7fc00000<>+0(SB), Z1
+	VCMPPS            $0x01, Z9, Z0, K2
+	VBLENDMPS         Z1, Z12, K2, Z13
+	VBROADCASTSS      f7f800000<>+0(SB), Z1
+	VCMPPS            $0x05, Z1, Z0, K2
+	VBLENDMPS         Z0, Z13, K2, Z14
+	VMOVUPS           Z14, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func log1pAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·log1pAVX512(SB), NOSPLIT, $0-88
+	MOVQ y_base+16(FP), AX
+	MOVQ x_base+48(FP), DX
+	MOVQ ys+40(FP), BX
+	SHLQ $0x02, BX
+	MOVQ xs+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ n+8(FP), DI
+	MOVQ m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS           (DX)(R9*1), Z0
+	VBROADCASTSS      f7f800000<>+0(SB), Z1
+	VBROADCASTSS      f3f800000<>+0(SB), Z2
+	VADDPS            Z2, Z0, Z3
+	VSUBPS            Z2, Z3, Z2
+	VSUBPS            Z2, Z0, Z2
+	VDIVPS            Z3, Z2, Z2
+	VBROADCASTSS      f3f3504f3<>+0(SB), Z6
+	VPSUBD            Z6, Z3, Z6
+	VPSRAD            $0x17, Z6, Z6
+	VPSLLD            $0x17, Z6, Z7
+	VPSUBD            Z7, Z3, Z7
+	VCVTDQ2PS         Z6, Z3
+	VBROADCASTSS      f3f800000<>+0(SB), Z6
+	VSUBPS            Z6, Z7, Z6
+	VMULPS            Z6, Z6, Z7
+	VBROADCASTSS      f3d9021bb<>+0(SB), Z8
+	VFMADD213PS.BCST  fbdebd1b8<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3def251a<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  fbdfe5d4f<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3e11e9bf<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  fbe2aae50<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3e4cceac<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  fbe7ffffc<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3eaaaaaa<>+0(SB), Z6, Z8
+	VMULPS            Z7, Z8, Z8
+	VMULPS            Z6, Z8, Z8
+	VADDPS            Z2, Z8, Z2
+	VBROADCASTSS      fb95e8083<>+0(SB), Z8
+	VFMADD231PS       Z8, Z3, Z2
+	VFNMADD231PS.BCST f3f000000<>+0(SB), Z7, Z2
+	VADDPS            Z2, Z6, Z2
+	VBROADCASTSS      f3f318000<>+0(SB), Z6
+	VFMADD231PS       Z6, Z3, Z2
+	VCMPPS            $0x05, Z1, Z0, K1
+	VBLENDMPS         Z0, Z2, K1, Z4
+	VMOVUPS           Z4, (AX)(R9*1)
+	ADDQ              $0x00000040, R9
+	SUBQ              $0x00000010, CX
+	CMPQ              CX, $0x00000010
+	JGE               loop
+
+tail:
+	TESTQ             CX, CX
+	JZ                done
+	MOVQ              $0x00000001, R10
+	SHLQ              CL, R10
+	DECQ              R10
+	KMOVW             R10, K1
+	VMOVUPS.Z         (DX)(R9*1), K1, Z0
+	VBROADCASTSS      f7f800000<>+0(SB), Z1
+	VBROADCASTSS      f3f800000<>+0(SB), Z2
+	VADDPS            Z2, Z0, Z3
+	VSUBPS            Z2, Z3, Z2
+	VSUBPS            Z2, Z0, Z2
+	VDIVPS            Z3, Z2, Z2
+	VBROADCASTSS      f3f3504f3<>+0(SB), Z6
+	VPSUBD            Z6, Z3, Z6
+	VPSRAD            $0x17, Z6, Z6
+	VPSLLD            $0x17, Z6, Z7
+	VPSUBD            Z7, Z3, Z7
+	VCVTDQ2PS         Z6, Z3
+	VBROADCASTSS      f3f800000<>+0(SB), Z6
+	VSUBPS            Z6, Z7, Z6
+	VMULPS            Z6, Z6, Z7
+	VBROADCASTSS      f3d9021bb<>+0(SB), Z8
+	VFMADD213PS.BCST  fbdebd1b8<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3def251a<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  fbdfe5d4f<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3e11e9bf<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  fbe2aae50<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3e4cceac<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  fbe7ffffc<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST  f3eaaaaaa<>+0(SB), Z6, Z8
+	VMULPS            Z7, Z8, Z8
+	VMULPS            Z6, Z8, Z8
+	VADDPS            Z2, Z8, Z2
+	VBROADCASTSS      fb95e8083<>+0(SB), Z8
+	VFMADD231PS       Z8, Z3, Z2
+	VFNMADD231PS.BCST f3f000000<>+0(SB), Z7, Z2
+	VADDPS            Z2, Z6, Z2
+	VBROADCASTSS      f3f318000<>+0(SB), Z6
+	VFMADD231PS       Z6, Z3, Z2
+	VCMPPS            $0x05, Z1, Z0, K2
+	VBLENDMPS         Z0, Z2, K2, Z5
+	VMOVUPS           Z5, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func softplusAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·softplusAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS fc2d00000<>+0(SB), Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS           (DX)(R9*1), Z2
+	VBROADCASTSS      f80000000<>+0(SB), Z3
+	VPORD             Z3, Z2, Z3
+	VMAXPS            Z3, Z0, Z3
+	VBROADCASTSS      f4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  f3fb8aa3b<>+0(SB), Z3, Z4
+	VBROADCASTSS      f4b400000<>+0(SB), Z5
+	VSUBPS            Z5, Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST f3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST fb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      f3ab511a9<>+0(SB), Z5
+	VFMADD213PS.BCST  f3c091d36<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3d2aac7a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3e2aaa48<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3efffffe<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z3, Z5
+	VSCALEFPS         Z4, Z5, Z3
+	VMAXPS            Z2, Z1, Z2
+	VBROADCASTSS      f3f800000<>+0(SB), Z4
+	VADDPS            Z4, Z3, Z5
+	VSUBPS            Z4, Z5, Z4
+	VSUBPS            Z4, Z3, Z3
+	VDIVPS            Z5, Z3, Z3
+	VBROADCASTSS      f3f3504f3<>+0(SB), Z4
+	VPSUBD            Z4, Z5, Z4
+	VPSRAD            $0x17, Z4, Z4
+	VPSLLD            $0x17, Z4, Z6
+	VPSUBD            Z6, Z5, Z6
+	VCVTDQ2PS         Z4, Z4
+	VBROADCASTSS      f3f800000<>+0(SB), Z5
+	VSUBPS            Z5, Z6, Z5
+	VMULPS            Z5, Z5, Z6
+	VBROADCASTSS      f3d9021bb<>+0(SB), Z7
+	VFMADD213PS.BCST  fbdebd1b8<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3def251a<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  fbdfe5d4f<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3e11e9bf<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  fbe2aae50<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3e4cceac<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  fbe7ffffc<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3eaaaaaa<>+0(SB), Z5, Z7
+	VMULPS            Z6, Z7, Z7
+	VMULPS            Z5, Z7, Z7
+	VADDPS            Z3, Z7, Z3
+	VBROADCASTSS      fb95e8083<>+0(SB), Z7
+	VFMADD231PS       Z7, Z4, Z3
+	VFNMADD231PS.BCST f3f000000<>+0(SB), Z6, Z3
+	VADDPS            Z3, Z5, Z3
+	VBROADCASTSS      f3f318000<>+0(SB), Z5
+	VFMADD231PS       Z5, Z4, Z3
+	VADDPS            Z3, Z2, Z2
+	VMOVUPS           Z2, (AX)(R9*1)
+	ADDQ              $0x00000040, R9
+	SUBQ              $0x00000010, CX
+	CMPQ              CX, $0x00000010
+	JGE               loop
+
+tail:
+	TESTQ             CX, CX
+	JZ                done
+	MOVQ              $0x00000001, R10
+	SHLQ              CL, R10
+	DECQ              R10
+	KMOVW             R10, K1
+	VMOVUPS.Z         (DX)(R9*1), K1, Z2
+	VBROADCASTSS      f80000000<>+0(SB), Z3
+	VPORD             Z3, Z2, Z3
+	VMAXPS            Z3, Z0, Z3
+	VBROADCASTSS      f4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  f3fb8aa3b<>+0(SB), Z3, Z4
+	VBROADCASTSS      f4b400000<>+0(SB), Z5
+	VSUBPS            Z5, Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST f3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST fb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      f3ab511a9<>+0(SB), Z5
+	VFMADD213PS.BCST  f3c091d36<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3d2aac7a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3e2aaa48<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3efffffe<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z3, Z5
+	VSCALEFPS         Z4, Z5, Z3
+	VMAXPS            Z2, Z1, Z2
+	VBROADCASTSS      f3f800000<>+0(SB), Z4
+	VADDPS            Z4, Z3, Z5
+	VSUBPS            Z4, Z5, Z4
+	VSUBPS            Z4, Z3, Z3
+	VDIVPS            Z5, Z3, Z3
+	VBROADCASTSS      f3f3504f3<>+0(SB), Z4
+	VPSUBD            Z4, Z5, Z4
+	VPSRAD            $0x17, Z4, Z4
+	VPSLLD            $0x17, Z4, Z6
+	VPSUBD            Z6, Z5, Z6
+	VCVTDQ2PS         Z4, Z4
+	VBROADCASTSS      f3f800000<>+0(SB), Z5
+	VSUBPS            Z5, Z6, Z5
+	VMULPS            Z5, Z5, Z6
+	VBROADCASTSS      f3d9021bb<>+0(SB), Z7
+	VFMADD213PS.BCST  fbdebd1b8<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3def251a<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  fbdfe5d4f<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3e11e9bf<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  fbe2aae50<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3e4cceac<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  fbe7ffffc<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  f3eaaaaaa<>+0(SB), Z5, Z7
+	VMULPS            Z6, Z7, Z7
+	VMULPS            Z5, Z7, Z7
+	VADDPS            Z3, Z7, Z3
+	VBROADCASTSS      fb95e8083<>+0(SB), Z7
+	VFMADD231PS       Z7, Z4, Z3
+	VFNMADD231PS.BCST f3f000000<>+0(SB), Z6, Z3
+	VADDPS            Z3, Z5, Z3
+	VBROADCASTSS      f3f318000<>+0(SB), Z5
+	VFMADD231PS       Z5, Z4, Z3
+	VADDPS            Z3, Z2, Z2
+	VMOVUPS           Z2, K1, (AX)(R9*1)
+
+done:
+	ADDQ BX, AX
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func mishAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+// Requires: AVX, AVX512F
+TEXT ·mishAVX512(SB), NOSPLIT, $0-88
+	MOVQ         y_base+16(FP), AX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         ys+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         xs+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         n+8(FP), DI
+	VBROADCASTSS fc2d00000<>+0(SB), Z0
+	VBROADCASTSS f41a00000<>+0(SB), Z1
+	VBROADCASTSS f40000000<>+0(SB), Z2
+	MOVQ         m+0(FP), R8
+
+row:
+	MOVQ DI, CX
+	XORQ R9, R9
+	CMPQ CX, $0x00000010
+	JLT  tail
+
+loop:
+	VMOVUPS           (DX)(R9*1), Z3
+	VMINPS            Z3, Z1, Z4
+	VMAXPS            Z4, Z0, Z4
+	VBROADCASTSS      f4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  f3fb8aa3b<>+0(SB), Z4, Z5
+	VBROADCASTSS      f4b400000<>+0(SB), Z6
+	VSUBPS            Z6, Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST f3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS.BCST fb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      f3ab511a9<>+0(SB), Z6
+	VFMADD213PS.BCST  f3c091d36<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3d2aac7a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3e2aaa48<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3efffffe<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z4, Z6
+	VSCALEFPS         Z5, Z6, Z4
+	VADDPS            Z2, Z4, Z5
+	VMULPS            Z5, Z4, Z4
+	VADDPS            Z2, Z4, Z5
+	VDIVPS            Z5, Z4, Z4
+	VMULPS            Z4, Z3, Z3
+	VMOVUPS           Z3, (AX)(R9*1)
+	ADDQ              $0x00000040, R9
+	SUBQ              $0x00000010, CX
+	CMPQ              CX, $0x00000010
+	JGE               loop
+
+tail:
+	TESTQ             CX, CX
+	JZ                done
+	MOVQ              $0x00000001, R10
+	SHLQ              CL, R10
+	DECQ              R10
+	KMOVW             R10, K1
+	VMOVUPS.Z         (DX)(R9*1), K1, Z3
+	VMINPS            Z3, Z1, Z4
+	VMAXPS            Z4, Z0, Z4
+	VBROADCASTSS      f4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  f3fb8aa3b<>+0(SB), Z4, Z5
+	VBROADCASTSS      f4b400000<>+0(SB), Z6
+	VSUBPS            Z6, Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST f3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS.BCST fb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      f3ab511a9<>+0(SB), Z6
+	VFMADD213PS.BCST  f3c091d36<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3d2aac7a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3e2aaa48<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3efffffe<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  f3f800000<>+0(SB), Z4, Z6
+	VSCALEFPS         Z5, Z6, Z4
+	VADDPS            Z2, Z4, Z5
+	VMULPS            Z5, Z4, Z4
+	VADDPS            Z2, Z4, Z5
+	VDIVPS            Z5, Z4, Z4
+	VMULPS            Z4, Z3, Z3
+	VMOVUPS           Z3, K1, (AX)(R9*1)
 
 done:
 	ADDQ BX, AX

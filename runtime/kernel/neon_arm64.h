@@ -26,6 +26,12 @@
 #define CMLTS4(n, d) WORD $(0x4ea0a800 | (n)<<5 | (d)) // CMLT Vd.4S, Vn.4S, #0: all ones where the sign is set
 #define FCMLTS4(n, d) WORD $(0x4ea0e800 | (n)<<5 | (d)) // FCMLT Vd.4S, Vn.4S, #0.0
 #define FCMGT0S4(n, d) WORD $(0x4ea0c800 | (n)<<5 | (d)) // FCMGT Vd.4S, Vn.4S, #0.0
+#define FNEGS4(n, d) WORD $(0x6ea0f800 | (n)<<5 | (d)) // FNEG
+#define FCMEQ0S4(n, d) WORD $(0x4ea0d800 | (n)<<5 | (d)) // FCMEQ Vd.4S, Vn.4S, #0.0
+#define FRINTNS4(n, d) WORD $(0x4e218800 | (n)<<5 | (d)) // FRINTN: to nearest, half to even
+#define FRINTMS4(n, d) WORD $(0x4e219800 | (n)<<5 | (d)) // FRINTM: down
+#define FRINTPS4(n, d) WORD $(0x4ea18800 | (n)<<5 | (d)) // FRINTP: up
+#define SCVTFS4(n, d) WORD $(0x4e21d800 | (n)<<5 | (d)) // SCVTF: of integers
 #define SHLS4(s, n, d) WORD $(0x4f205400 | (s)<<16 | (n)<<5 | (d)) // SHL Vd.4S, Vn.4S, #s
 #define SSHRS4(s, n, d) WORD $(0x4f200400 | (32-(s))<<16 | (n)<<5 | (d)) // SSHR Vd.4S, Vn.4S, #s
 #define MINUSS4(d) WORD $(0x4f047400 | (d)) // ORR Vd.4S, #0x80, LSL #24: sets the sign
@@ -70,6 +76,12 @@
 #define COPYX1(n, d) ORRB16(n, n, d); ORRB16(n, n, (d)+1); ORRB16(n, n, (d)+2); ORRB16(n, n, (d)+3)
 #define FSQRTX(n, d) FSQRTS4(n, d); FSQRTS4((n)+1, (d)+1); FSQRTS4((n)+2, (d)+2); FSQRTS4((n)+3, (d)+3)
 #define FABSX(n, d) FABSS4(n, d); FABSS4((n)+1, (d)+1); FABSS4((n)+2, (d)+2); FABSS4((n)+3, (d)+3)
+#define FNEGX(n, d) FNEGS4(n, d); FNEGS4((n)+1, (d)+1); FNEGS4((n)+2, (d)+2); FNEGS4((n)+3, (d)+3)
+#define FCMEQ0X(n, d) FCMEQ0S4(n, d); FCMEQ0S4((n)+1, (d)+1); FCMEQ0S4((n)+2, (d)+2); FCMEQ0S4((n)+3, (d)+3)
+#define FRINTNX(n, d) FRINTNS4(n, d); FRINTNS4((n)+1, (d)+1); FRINTNS4((n)+2, (d)+2); FRINTNS4((n)+3, (d)+3)
+#define FRINTMX(n, d) FRINTMS4(n, d); FRINTMS4((n)+1, (d)+1); FRINTMS4((n)+2, (d)+2); FRINTMS4((n)+3, (d)+3)
+#define FRINTPX(n, d) FRINTPS4(n, d); FRINTPS4((n)+1, (d)+1); FRINTPS4((n)+2, (d)+2); FRINTPS4((n)+3, (d)+3)
+#define SCVTFX(n, d) SCVTFS4(n, d); SCVTFS4((n)+1, (d)+1); SCVTFS4((n)+2, (d)+2); SCVTFS4((n)+3, (d)+3)
 #define CMLTX(n, d) CMLTS4(n, d); CMLTS4((n)+1, (d)+1); CMLTS4((n)+2, (d)+2); CMLTS4((n)+3, (d)+3)
 #define FCMLTX(n, d) FCMLTS4(n, d); FCMLTS4((n)+1, (d)+1); FCMLTS4((n)+2, (d)+2); FCMLTS4((n)+3, (d)+3)
 #define FCMGT0X(n, d) FCMGT0S4(n, d); FCMGT0S4((n)+1, (d)+1); FCMGT0S4((n)+2, (d)+2); FCMGT0S4((n)+3, (d)+3)
@@ -78,7 +90,7 @@
 #define MINUSX(d) MINUSS4(d); MINUSS4((d)+1); MINUSS4((d)+2); MINUSS4((d)+3)
 #define ONEX(d) ONES4(d); ONES4((d)+1); ONES4((d)+2); ONES4((d)+3)
 
-// The same with one register m, all lanes alike, for the whole group; FSUBCX is m − n.
+// The same with one register m, all lanes alike, for the whole group; FSUBCX is m − n, and BITCX has one n.
 #define FADDXC(m, n, d) FADDS4(m, n, d); FADDS4(m, (n)+1, (d)+1); FADDS4(m, (n)+2, (d)+2); FADDS4(m, (n)+3, (d)+3)
 #define FSUBXC(m, n, d) FSUBS4(m, n, d); FSUBS4(m, (n)+1, (d)+1); FSUBS4(m, (n)+2, (d)+2); FSUBS4(m, (n)+3, (d)+3)
 #define FSUBCX(m, n, d) FSUBS4(n, m, d); FSUBS4((n)+1, m, (d)+1); FSUBS4((n)+2, m, (d)+2); FSUBS4((n)+3, m, (d)+3)
@@ -89,6 +101,10 @@
 #define FMINXC(m, n, d) FMINS4(m, n, d); FMINS4(m, (n)+1, (d)+1); FMINS4(m, (n)+2, (d)+2); FMINS4(m, (n)+3, (d)+3)
 #define FCMLTXC(m, n, d) FCMGTS4(n, m, d); FCMGTS4((n)+1, m, (d)+1); FCMGTS4((n)+2, m, (d)+2); FCMGTS4((n)+3, m, (d)+3)
 #define BITXC(m, n, d) BITB16(m, n, d); BITB16(m, (n)+1, (d)+1); BITB16(m, (n)+2, (d)+2); BITB16(m, (n)+3, (d)+3)
+#define FCMGTXC(m, n, d) FCMGTS4(m, n, d); FCMGTS4(m, (n)+1, (d)+1); FCMGTS4(m, (n)+2, (d)+2); FCMGTS4(m, (n)+3, (d)+3)
+#define ANDXC(m, n, d) ANDB16(m, n, d); ANDB16(m, (n)+1, (d)+1); ANDB16(m, (n)+2, (d)+2); ANDB16(m, (n)+3, (d)+3)
+#define BITCX(m, n, d) BITB16(m, n, d); BITB16((m)+1, n, (d)+1); BITB16((m)+2, n, (d)+2); BITB16((m)+3, n, (d)+3)
+#define SUBXC(m, n, d) SUBS4(m, n, d); SUBS4(m, (n)+1, (d)+1); SUBS4(m, (n)+2, (d)+2); SUBS4(m, (n)+3, (d)+3)
 #define ADDXC(m, n, d) ADDS4(m, n, d); ADDS4(m, (n)+1, (d)+1); ADDS4(m, (n)+2, (d)+2); ADDS4(m, (n)+3, (d)+3)
 #define BSLXC(m, n, d) BSLB16(m, n, d); BSLB16(m, (n)+1, (d)+1); BSLB16(m, (n)+2, (d)+2); BSLB16(m, (n)+3, (d)+3)
 

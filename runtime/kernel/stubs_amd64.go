@@ -230,6 +230,81 @@ func tanhAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha floa
 //go:noescape
 func erfAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
 
+// absAVX2 is the unary function Abs, with AVX2 and FMA.
+//
+//go:noescape
+func absAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// negAVX2 is the unary function Neg, with AVX2 and FMA.
+//
+//go:noescape
+func negAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// signAVX2 is the unary function Sign, with AVX2 and FMA.
+//
+//go:noescape
+func signAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// floorAVX2 is the unary function Floor, with AVX2 and FMA.
+//
+//go:noescape
+func floorAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// ceilAVX2 is the unary function Ceil, with AVX2 and FMA.
+//
+//go:noescape
+func ceilAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// roundAVX2 is the unary function Round, with AVX2 and FMA.
+//
+//go:noescape
+func roundAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// sqrtAVX2 is the unary function Sqrt, with AVX2 and FMA.
+//
+//go:noescape
+func sqrtAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// reciprocalAVX2 is the unary function Reciprocal, with AVX2 and FMA.
+//
+//go:noescape
+func reciprocalAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// softsignAVX2 is the unary function Softsign, with AVX2 and FMA.
+//
+//go:noescape
+func softsignAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// thresholdAVX2 is the unary function Threshold, with AVX2 and FMA.
+//
+//go:noescape
+func thresholdAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// eluAVX2 is the unary function Elu, with AVX2 and FMA.
+//
+//go:noescape
+func eluAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// logAVX2 is the unary function Log, with AVX2 and FMA.
+//
+//go:noescape
+func logAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// log1pAVX2 is the unary function Log1p, with AVX2 and FMA.
+//
+//go:noescape
+func log1pAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// softplusAVX2 is the unary function Softplus, with AVX2 and FMA.
+//
+//go:noescape
+func softplusAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// mishAVX2 is the unary function Mish, with AVX2 and FMA.
+//
+//go:noescape
+func mishAVX2(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
 // geluAVX2 is the unary function Gelu, with AVX2 and FMA.
 //
 //go:noescape
@@ -404,6 +479,81 @@ func tanhAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha fl
 //
 //go:noescape
 func erfAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// absAVX512 is the unary function Abs, with AVX-512F.
+//
+//go:noescape
+func absAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// negAVX512 is the unary function Neg, with AVX-512F.
+//
+//go:noescape
+func negAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// signAVX512 is the unary function Sign, with AVX-512F.
+//
+//go:noescape
+func signAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// floorAVX512 is the unary function Floor, with AVX-512F.
+//
+//go:noescape
+func floorAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// ceilAVX512 is the unary function Ceil, with AVX-512F.
+//
+//go:noescape
+func ceilAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// roundAVX512 is the unary function Round, with AVX-512F.
+//
+//go:noescape
+func roundAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// sqrtAVX512 is the unary function Sqrt, with AVX-512F.
+//
+//go:noescape
+func sqrtAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// reciprocalAVX512 is the unary function Reciprocal, with AVX-512F.
+//
+//go:noescape
+func reciprocalAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// softsignAVX512 is the unary function Softsign, with AVX-512F.
+//
+//go:noescape
+func softsignAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// thresholdAVX512 is the unary function Threshold, with AVX-512F.
+//
+//go:noescape
+func thresholdAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// eluAVX512 is the unary function Elu, with AVX-512F.
+//
+//go:noescape
+func eluAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// logAVX512 is the unary function Log, with AVX-512F.
+//
+//go:noescape
+func logAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// log1pAVX512 is the unary function Log1p, with AVX-512F.
+//
+//go:noescape
+func log1pAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// softplusAVX512 is the unary function Softplus, with AVX-512F.
+//
+//go:noescape
+func softplusAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
+
+// mishAVX512 is the unary function Mish, with AVX-512F.
+//
+//go:noescape
+func mishAVX512(m int, n int, y []float32, ys int, x []float32, xs int, alpha float32, beta float32)
 
 // geluAVX512 is the unary function Gelu, with AVX-512F.
 //

@@ -1,10 +1,6 @@
 package op
 
-import (
-	"math"
-
-	"bilinc/runtime/kernel"
-)
+import "bilinc/runtime/kernel"
 
 // each32 is y = f(x), element by element. It widens a block at a time: the
 // conversion of one element into the register that the last result came in
@@ -24,40 +20,26 @@ func each32(y, x []float32, f func(float64) float64) {
 	}
 }
 
-// rows is the loops over float32 of operators that have one: those of package
-// kernel, and of those that hardly compute, for which a call for each element
-// would cost more than they do.
+// rows is the loops over float32 of operators that have one in package kernel.
 var rows = map[string]func(y, x []float32){
-	"Exp":       kernelRow(kernel.Exp, 0, 0),
-	"Sigmoid":   kernelRow(kernel.Sigmoid, 0, 0),
-	"Tanh":      kernelRow(kernel.Tanh, 0, 0),
-	"Erf":       kernelRow(kernel.Erf, 0, 0),
-	"Relu":      kernelRow(kernel.Relu, 0, 0),
-	"HardSwish": kernelRow(kernel.HardSwish, 0, 0),
-	"Sqrt": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = float32(math.Sqrt(float64(v)))
-		}
-	},
-	"Reciprocal": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = 1 / v
-		}
-	},
-	"Neg": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = -v
-		}
-	},
-	"Abs": func(y, x []float32) {
-		y = y[:len(x)]
-		for i, v := range x {
-			y[i] = float32(math.Abs(float64(v)))
-		}
-	},
+	"Exp":        kernelRow(kernel.Exp, 0, 0),
+	"Sigmoid":    kernelRow(kernel.Sigmoid, 0, 0),
+	"Tanh":       kernelRow(kernel.Tanh, 0, 0),
+	"Erf":        kernelRow(kernel.Erf, 0, 0),
+	"Relu":       kernelRow(kernel.Relu, 0, 0),
+	"HardSwish":  kernelRow(kernel.HardSwish, 0, 0),
+	"Sqrt":       kernelRow(kernel.Sqrt, 0, 0),
+	"Reciprocal": kernelRow(kernel.Reciprocal, 0, 0),
+	"Neg":        kernelRow(kernel.Neg, 0, 0),
+	"Abs":        kernelRow(kernel.Abs, 0, 0),
+	"Sign":       kernelRow(kernel.Sign, 0, 0),
+	"Floor":      kernelRow(kernel.Floor, 0, 0),
+	"Ceil":       kernelRow(kernel.Ceil, 0, 0),
+	"Round":      kernelRow(kernel.Round, 0, 0),
+	"Log":        kernelRow(kernel.Log, 0, 0),
+	"Softplus":   kernelRow(kernel.Softplus, 0, 0),
+	"Softsign":   kernelRow(kernel.Softsign, 0, 0),
+	"Mish":       kernelRow(kernel.Mish, 0, 0),
 }
 
 // kernelRow is a function of package kernel on a run of elements.

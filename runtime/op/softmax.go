@@ -78,11 +78,15 @@ func (o *softmax) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch y.DType() {
 	case tensor.Float32:
-		if o.kind == softmaxPlain && inner == 1 {
-			kernel.Softmax32(ctx.Pool, outer, n, tensor.Data[float32](y), n, tensor.Data[float32](x), n)
-			return nil
+		from, to := tensor.Data[float32](x), tensor.Data[float32](y)
+		switch o.kind {
+		case softmaxPlain:
+			kernel.SoftmaxColumns32(ctx.Pool, outer, n, inner, to, from)
+		case softmaxLog:
+			kernel.LogSoftmaxColumns32(ctx.Pool, outer, n, inner, to, from)
+		default:
+			softmaxLines(ctx, o.kind, from, to, outer, n, inner, nil)
 		}
-		softmaxLines(ctx, o.kind, tensor.Data[float32](x), tensor.Data[float32](y), outer, n, inner, kernel.Exp64)
 	case tensor.Float64:
 		softmaxLines(ctx, o.kind, tensor.Data[float64](x), tensor.Data[float64](y), outer, n, inner, math.Exp)
 	case tensor.Float16, tensor.BFloat16:

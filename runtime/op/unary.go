@@ -117,12 +117,16 @@ func parseElu(a *attrs) Op {
 			return alpha * math.Expm1(x)
 		}
 		return x
-	}, df: func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }}
+	}, df: func(x, y float64) float64 { return stepped(x > 0, 1, y+alpha) }, row: kernelRow(kernel.Elu, alpha, 1)}
 }
 
 func parseCelu(a *attrs) Op {
 	alpha := float64(a.float("alpha", 1))
-	return &unary{name: "Celu", f: func(x float64) float64 {
+	var row func(y, x []float32)
+	if alpha > 0 {
+		row = kernelRow(kernel.Elu, alpha, 1/alpha)
+	}
+	return &unary{name: "Celu", row: row, f: func(x float64) float64 {
 		return math.Max(0, x) + math.Min(0, alpha*math.Expm1(x/alpha))
 	}, df: func(x, _ float64) float64 { return stepped(x > 0, 1, math.Exp(x/alpha)) }}
 }
@@ -134,7 +138,21 @@ func parseSelu(a *attrs) Op {
 			return gamma * alpha * math.Expm1(x)
 		}
 		return gamma * x
-	}, df: func(x, y float64) float64 { return stepped(x > 0, gamma, y+gamma*alpha) }}
+	}, df: func(x, y float64) float64 { return stepped(x > 0, gamma, y+gamma*alpha) }, row: seluRow(alpha, gamma)}
+}
+
+// seluRow is γ times Elu.
+func seluRow(alpha, gamma float64) func(y, x []float32) {
+	factor := []float32{float32(gamma)}
+	elu := kernelRow(kernel.Elu, alpha, 1)
+	return func(y, x []float32) {
+		for len(x) > 0 {
+			n := min(len(x), 1<<12) // what stays in the nearest cache
+			elu(y[:n], x[:n])
+			kernel.Zip32(nil, kernel.Times, 1, n, y, n, y, n, 1, factor, 0, 0)
+			x, y = x[n:], y[n:]
+		}
+	}
 }
 
 func parseHardSigmoid(a *attrs) Op {
@@ -151,7 +169,7 @@ func parseThresholdedRelu(a *attrs) Op {
 			return x
 		}
 		return 0
-	}, df: func(x, _ float64) float64 { return stepped(x > alpha, 1, 0) }}
+	}, df: func(x, _ float64) float64 { return stepped(x > alpha, 1, 0) }, row: kernelRow(kernel.Threshold, alpha, 0)}
 }
 
 func parseShrink(a *attrs) Op {

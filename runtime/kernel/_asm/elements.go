@@ -104,17 +104,7 @@ func (v vectors) maximum(x, y Op) VecVirtual {
 
 // slope is x where x ≥ 0, else x·y.
 func (v vectors) slope(x, y Op) VecVirtual {
-	r := v.copy(x.(VecVirtual))
-	if v.zmm {
-		k := K()
-		VCMPPS(U8(1), v.zero(), x, k)
-		VMULPS(y, x, k, r)
-		return r
-	}
-	below := v.vec()
-	VCMPPS(U8(1), v.zero(), x, below)
-	VBLENDVPS(below, v.mul(x, y), r, r)
-	return r
+	return v.pick(less, x.(VecVirtual), v.zero(), v.mul(x, y), x.(VecVirtual))
 }
 
 // zero is a register of zeros.
@@ -167,6 +157,28 @@ func (v vectors) where(cond, yes, no VecVirtual) VecVirtual {
 	}
 	return r
 }
+
+// pick is yes in the lanes where a and b compare as predicate p of VCMPPS says, else no.
+func (v vectors) pick(p int, a, b, yes, no VecVirtual) VecVirtual {
+	r := v.vec()
+	if v.zmm {
+		k := K()
+		VCMPPS(U8(p), b, a, k)
+		VBLENDMPS(yes, no, k, r)
+	} else {
+		is := v.vec()
+		VCMPPS(U8(p), b, a, is)
+		VBLENDVPS(is, yes, no, r)
+	}
+	return r
+}
+
+// Predicates of VCMPPS: false where one of the two is NaN, but for notLess.
+const (
+	equal   = 0
+	less    = 1
+	notLess = 5
+)
 
 // tail sets the mask of the first n < lanes lanes.
 func (v vectors) tail(n Register) mask {

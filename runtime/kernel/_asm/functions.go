@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 
@@ -22,6 +24,10 @@ var (
 	tailSeries = []float32{-1.34102166, -0.52513528, 0.099548891, -0.0194886345, 0.0032988347, -0.00040624375, 1.1871389688e-05,
 		1.088769659e-05, -3.6251437905e-06, 6.6809451482e-07, -7.7909611207e-08, 5.3489612739e-09, -1.6469865749e-10}
 )
+
+// logSeries is (ln(1+f) − f + ½f²)/f³ for √½ ≤ 1+f ≤ √2, from logf of S. Moshier's Cephes library.
+var logSeries = []float32{3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1,
+	-1.2420140846e-1, 1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2}
 
 // ln2Hi + ln2Lo is ln 2; magic rounds what is added to it to an integer.
 const (
@@ -78,6 +84,55 @@ func (v vectors) exp(u VecVirtual) VecVirtual {
 	p.r = v.copy(u)
 	v.subMul(p.r, p.n, ln2Hi)
 	return p.exp()
+}
+
+// expm1 is eᵘ − 1 for u up to 0, which does not cancel: 2ⁿ·(eʳ−1) + (2ⁿ−1).
+func (v vectors) expm1(u VecVirtual) VecVirtual {
+	u = v.max(v.all(-30), u) // where it rounds to -1, 2ⁿ being a normal number still
+	p := v.reduce(u)
+	r := v.copy(u)
+	v.subMul(r, p.n, ln2Hi)
+	v.subMul(r, p.n, ln2Lo)
+	e := v.mul(v.horner(r, expSeries[1:]...), r)
+	two := v.vec()
+	VPSLLD(U8(23), p.t, two)
+	VPADDD(v.spread(konstBits(127<<23)), two, two)
+	VFMADD213PS(v.sub(two, v.all(1)), two, e)
+	return e
+}
+
+// log is ln u of a positive normal number, less lost·ln 2, plus what correction gives to it (nil: nothing).
+func (v vectors) log(u VecVirtual, lost, correction VecVirtual) VecVirtual {
+	k, m := v.vec(), v.vec()
+	VPSUBD(v.spread(konstBits(0x3f3504f3)), u, k) // √½
+	VPSRAD(U8(23), k, k)
+	VPSLLD(U8(23), k, m)
+	VPSUBD(m, u, m)
+	n := v.vec()
+	VCVTDQ2PS(k, n)
+	if lost != nil {
+		n = v.sub(n, lost)
+	}
+	f := v.sub(m, v.all(1))
+	z := v.mul(f, f)
+	r := v.mul(v.mul(v.horner(f, logSeries...), z), f)
+	if correction != nil {
+		r = v.plus(r, correction)
+	}
+	low := v.all(ln2Lo)
+	VFMADD231PS(low, n, r)
+	v.subMul(r, z, 0.5)
+	r = v.plus(f, r)
+	high := v.all(ln2Hi)
+	VFMADD231PS(high, n, r)
+	return r
+}
+
+// log1p is ln(1+x), x ≥ 0: what 1+x lost in rounding comes back by its derivative.
+func (v vectors) log1p(x VecVirtual) VecVirtual {
+	one := v.all(1)
+	u := v.plus(x, one)
+	return v.log(u, nil, v.div(v.sub(x, v.sub(u, one)), u))
 }
 
 // e^expLow rounds to 0, e^expHigh to +Inf.
@@ -168,6 +223,80 @@ func (v vectors) functions() {
 			VFMADD213PS(x, x, near)
 			far := v.or(v.sub(one, v.exp(v.horner(t, erfcSeries...))), v.sign(x))
 			return v.where(v.sub(t, v.all(0.93)), near, far)
+		}
+	})
+	round := func(mode int) func(x lane) lane {
+		return func(x lane) lane {
+			r := v.vec()
+			if v.zmm {
+				VRNDSCALEPS(U8(8|mode), x, r)
+			} else {
+				VROUNDPS(U8(8|mode), x, r)
+			}
+			return r
+		}
+	}
+	v.unary("Abs", func() func(lane) lane { return v.abs })
+	v.unary("Neg", func() func(lane) lane {
+		minus := v.spread(konstBits(1 << 31))
+		return func(x lane) lane { return v.xor(x, minus) }
+	})
+	v.unary("Sign", func() func(lane) lane {
+		zero, one, minus := v.zero(), v.all(1), v.all(-1)
+		return func(x lane) lane { return v.pick(less, zero, x, one, v.pick(less, x, zero, minus, x)) }
+	})
+	v.unary("Floor", func() func(lane) lane { return round(1) })
+	v.unary("Ceil", func() func(lane) lane { return round(2) })
+	v.unary("Round", func() func(lane) lane { return round(0) })
+	v.unary("Sqrt", func() func(lane) lane {
+		return func(x lane) lane {
+			r := v.vec()
+			VSQRTPS(x, r)
+			return r
+		}
+	})
+	v.unary("Reciprocal", func() func(lane) lane {
+		one := v.all(1)
+		return func(x lane) lane { return v.div(one, x) }
+	})
+	v.unary("Softsign", func() func(lane) lane {
+		one := v.all(1)
+		return func(x lane) lane { return v.div(x, v.plus(one, v.abs(x))) }
+	})
+	v.unary("Threshold", func() func(lane) lane {
+		alpha, zero := v.param("alpha"), v.zero()
+		return func(x lane) lane { return v.pick(less, alpha, x, x, zero) }
+	})
+	v.unary("Elu", func() func(lane) lane {
+		alpha, beta := v.param("alpha"), v.param("beta")
+		return func(x lane) lane { return v.where(x, v.mul(v.expm1(v.mul(x, beta)), alpha), x) }
+	})
+	v.unary("Log", func() func(lane) lane {
+		return func(x lane) lane {
+			least, zero := v.spread(konstBits(1<<23)), v.zero()
+			u := v.pick(less, x, least, v.mul(x, v.all(1<<24)), x)
+			r := v.log(u, v.pick(less, x, least, v.all(24), zero), nil)
+			r = v.pick(equal, x, zero, v.all(float32(math.Inf(-1))), r)
+			r = v.pick(less, x, zero, v.spread(konstBits(0x7fc00000)), r)
+			return v.pick(notLess, x, v.all(float32(math.Inf(1))), x, r)
+		}
+	})
+	v.unary("Log1p", func() func(lane) lane {
+		return func(x lane) lane { return v.pick(notLess, x, v.all(float32(math.Inf(1))), x, v.log1p(x)) }
+	})
+	v.unary("Softplus", func() func(lane) lane {
+		low, zero := v.all(expLow), v.zero()
+		return func(x lane) lane {
+			e := v.exp(v.max(low, v.or(x, v.spread(konstBits(1<<31)))))
+			return v.plus(v.max(zero, x), v.log1p(e))
+		}
+	})
+	v.unary("Mish", func() func(lane) lane { // tanh(ln(1+e)) = n/(n+2), n = e(e+2), which is 1 from 20 on
+		low, high, two := v.all(expLow), v.all(20), v.all(2)
+		return func(x lane) lane {
+			e := v.exp(v.max(low, v.min(high, x)))
+			n := v.mul(e, v.plus(e, two))
+			return v.mul(x, v.div(n, v.plus(n, two)))
 		}
 	})
 	// Φ(−t) = e^(−t²/2)·e^series does not cancel, and Φ(t) = 1 − Φ(−t) need not: x·Φ(x).
