@@ -56,6 +56,7 @@ func cpuPaths() []*path {
 			windows: windowsAVX2,
 			folds:   foldsAVX2,
 			cells:   cellKernels{lstmAVX2, gruAVX2, gruLateAVX2, gatedAVX2},
+			norms:   normsAVX2,
 		})
 	}
 	if avx512 {
@@ -106,6 +107,7 @@ func cpuPaths() []*path {
 			windows: windowsAVX512,
 			folds:   foldsAVX512,
 			cells:   cellKernels{lstmAVX512, gruAVX512, gruLateAVX512, gatedAVX512},
+			norms:   normsAVX512,
 		})
 	}
 	return have

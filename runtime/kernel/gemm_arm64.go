@@ -12,7 +12,7 @@ func cpuPaths() []*path {
 		name:  "neon",
 		f32:   &impl[float32]{mr: 6, nr: 16, tile: tileNEONF32, row: rowNEONF32, pair: pairNEONF32, turn: turnNEONF32, side: 4},
 		f64:   &impl[float64]{mr: 6, nr: 8, tile: tileNEONF64, row: rowNEONF64, turn: turnNEONF64, side: 2},
-		unary: unaryNEON, zips: zipsNEON, rows: rowsNEON, windows: windowsGeneric, folds: foldsNEON,
+		unary: unaryNEON, zips: zipsNEON, rows: rowsNEON, windows: windowsGeneric, norms: normsGeneric, folds: foldsNEON,
 	}}
 }
 

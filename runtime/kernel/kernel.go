@@ -28,10 +28,11 @@ type path struct {
 	windows windowKernels
 	folds   foldKernels
 	cells   cellKernels
+	norms   normKernels
 }
 
 var genericPath = &path{name: "generic", f32: newGeneric[float32](), f64: newGeneric[float64](),
-	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric, windows: windowsGeneric, folds: foldsGeneric}
+	unary: unaryGeneric, zips: zipsGeneric, rows: rowsGeneric, windows: windowsGeneric, norms: normsGeneric, folds: foldsGeneric}
 
 // paths are the implementations that this CPU can run, the best one last.
 var paths = append([]*path{genericPath}, cpuPaths()...)

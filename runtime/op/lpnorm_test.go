@@ -45,3 +45,18 @@ func TestLpNormAgainstPlain(t *testing.T) {
 		}
 	}
 }
+
+// Norms whose inverse float32 does not hold, or not with all its bits, divide as they are.
+func TestLpNormOfExtremes(t *testing.T) {
+	x := tensor.Of([]float32{3e-42, 4e-42, 0, 0, 3e38, 0, 3, 4, 0}, 3, 3)
+	y := tensor.New(tensor.Float32, 3, 3)
+	if err := (&lpNorm{1, 2}).Forward(&Ctx{}, []tensor.Value{tensor.ValueOf(x)}, []tensor.Value{tensor.ValueOf(y)}); err != nil {
+		t.Fatal(err)
+	}
+	// Denormal numbers are not exactly those written.
+	a, b := float64(float32(3e-42)), float64(float32(4e-42))
+	want := tensor.Of([]float32{float32(a / math.Hypot(a, b)), float32(b / math.Hypot(a, b)), 0, 0, 1, 0, .6, .8, 0}, 3, 3)
+	if err := sameTensor(y, want, 1e-7); err != nil {
+		t.Error(err)
+	}
+}

@@ -301,7 +301,7 @@ func (o *channelNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 			scaleChannels(ctx, o.epsilon, in, tensor.Data[float32](x), tensor.Data[float32](out[0].Tensor), x.Shape())
 			return nil
 		}
-		normChannels[float32](ctx, o, in, x, out[0].Tensor)
+		normGroups(ctx, o, in, tensor.Data[float32](x), tensor.Data[float32](out[0].Tensor), x.Shape())
 	case tensor.Float64:
 		normChannels[float64](ctx, o, in, x, out[0].Tensor)
 	case tensor.Float16, tensor.BFloat16:
@@ -320,21 +320,45 @@ func scaleChannels(ctx *Ctx, epsilon float64, in []tensor.Value, x, y []float32,
 		v[k] = tensor.Data[float32](in[1+k].Tensor)
 	}
 	c, inner := shape[1], product(shape[2:])
-	s := floatScratches.get(2 * c)
-	factors, addends := (*s)[:c], (*s)[c:]
-	for k := range c {
-		f := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+epsilon)
-		factors[k], addends[k] = float32(f), float32(float64(v[1][k])-float64(v[2][k])*f)
-	}
-	for i := range shape[0] {
-		if c*inner == 0 {
-			break
+	s := floatScratches.get(4 * c)
+	if inner == 1 { // a row of the channels is what is long
+		factors, addends := (*s)[:c], (*s)[c:2*c]
+		for k := range c {
+			f := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+epsilon)
+			factors[k], addends[k] = float32(f), float32(float64(v[1][k])-float64(v[2][k])*f)
 		}
-		from, to := x[i*c*inner:(i+1)*c*inner], y[i*c*inner:(i+1)*c*inner]
-		kernel.Zip32(ctx.Pool, kernel.Times, c, inner, to, inner, from, inner, 1, factors, 1, 0)
-		kernel.Zip32(ctx.Pool, kernel.Plus, c, inner, to, inner, to, inner, 1, addends, 1, 0)
+		kernel.Zip32(ctx.Pool, kernel.Times, shape[0], c, y, c, x, c, 1, factors, 0, 1)
+		kernel.Zip32(ctx.Pool, kernel.Plus, shape[0], c, y, c, y, c, 1, addends, 0, 1)
+	} else {
+		for k := range c {
+			f := float64(v[0][k]) / math.Sqrt(float64(v[3][k])+epsilon)
+			copy((*s)[4*k:], []float32{v[2][k], 0, float32(f), v[1][k]})
+		}
+		kernel.AffineRows32(ctx.Pool, shape[0]*c, inner, y, x, *s)
 	}
 	floatScratches.Put(s)
+}
+
+// normGroups is InstanceNormalization and GroupNormalization in float32.
+func normGroups(ctx *Ctx, o *channelNorm, in []tensor.Value, x, y []float32, shape []int) {
+	n, c, inner := shape[0], shape[1], product(shape[2:])
+	scale, bias := tensor.Data[float32](in[1].Tensor), tensor.Data[float32](in[2].Tensor)
+	per := 1 // channels to a group
+	if o.groups > 0 {
+		per = c / o.groups
+	}
+	if per == 0 {
+		return
+	}
+	if o.perGroup && per > 1 {
+		s := floatScratches.get(2 * c)
+		defer floatScratches.Put(s)
+		for k := range c {
+			(*s)[k], (*s)[c+k] = scale[k/per], bias[k/per]
+		}
+		scale, bias = (*s)[:c], (*s)[c:]
+	}
+	kernel.NormaliseGroups32(ctx.Pool, n*c/per, per, inner, y, x, scale, bias, o.epsilon)
 }
 
 func normChannels[T float32 | float64](ctx *Ctx, o *channelNorm, in []tensor.Value, x, y *tensor.Tensor) {
@@ -402,6 +426,10 @@ func (o *lpNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	switch x.DType() {
 	case tensor.Float32:
+		if n := x.Shape()[axis]; o.p == 2 && n > 0 && product(x.Shape()[axis+1:]) == 1 {
+			l2Rows(ctx, n, tensor.Data[float32](x), tensor.Data[float32](y))
+			return nil
+		}
 		lpNormalize(ctx, o, tensor.Data[float32](x), tensor.Data[float32](y), x.Shape(), axis)
 	case tensor.Float64:
 		lpNormalize(ctx, o, tensor.Data[float64](x), tensor.Data[float64](y), x.Shape(), axis)
@@ -411,6 +439,27 @@ func (o *lpNorm) Forward(ctx *Ctx, in, out []tensor.Value) error {
 		return unsupportedType("LpNormalization", x.DType())
 	}
 	return nil
+}
+
+// l2Rows divides rows of n elements by their L2 norms.
+func l2Rows(ctx *Ctx, n int, x, y []float32) {
+	m := len(x) / n
+	squares, c := wideScratches.get(m), floatScratches.get(4*m)
+	defer wideScratches.Put(squares)
+	defer floatScratches.Put(c)
+	kernel.RowSquares32(ctx.Pool, m, n, *squares, x, n)
+	for i, s := range *squares {
+		inverse := 1.0
+		if s != 0 {
+			inverse = 1 / math.Sqrt(s)
+		}
+		if !(inverse > 0x1p-126 && inverse < math.MaxFloat32) { // float32 does not hold it with all its bits
+			lpNormalize(ctx, &lpNorm{1, 2}, x, y, []int{m, n}, 1)
+			return
+		}
+		copy((*c)[4*i:], []float32{0, 0, float32(inverse), 0})
+	}
+	kernel.AffineRows32(ctx.Pool, m, n, y, x, *c)
 }
 
 // lpNormalize adds up in float64.

@@ -12,6 +12,7 @@ import (
 func main() {
 	pools := flag.Bool("windows", false, "write the loops of pools alone")
 	folds := flag.Bool("folds", false, "write the folds alone")
+	norms := flag.Bool("norms", false, "write the loops of normalisations alone")
 	flag.Parse()
 	ConstraintExpr("!noasm")
 	if *folds {
@@ -26,6 +27,13 @@ func main() {
 		settled()
 		avx2f32.windows()
 		avx512f32.windows()
+		Generate()
+		return
+	}
+	if *norms {
+		masks()
+		avx2f32.norms()
+		avx512f32.norms()
 		Generate()
 		return
 	}

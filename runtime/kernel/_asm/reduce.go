@@ -193,6 +193,28 @@ func (v vectors) spreadMax(x VecVirtual) {
 	}
 }
 
+// centre stores the mean of the row of n elements at x. It gives n in float64, and the row without its mean.
+func (v vectors) centre(n, x, to Register) (count VecVirtual, centred func(at Mem, m mask) VecVirtual) {
+	sum := v.wideZero()
+	v.sixteens("sum", n, []Register{x}, func(at []Mem, m mask, part int) { sum.add(v.get(at[0], m), part) })
+	total := sum.total()
+	count = XMM()
+	VXORPD(count, count, count)
+	VCVTSI2SDQ(n, count, count)
+	mean := XMM()
+	VDIVSD(count, total.AsX(), mean)
+	VMOVSD(mean, Mem{Base: to})
+	hi, lo := v.vec(), v.vec() // the mean in two parts: x − hi is exact where it matters
+	single, back := XMM(), XMM()
+	VCVTSD2SS(mean, mean, single)
+	VCVTSS2SD(single, single, back)
+	VBROADCASTSS(single, hi)
+	VSUBSD(back, mean, mean)
+	VCVTSD2SS(mean, mean, mean)
+	VBROADCASTSS(mean, lo)
+	return count, func(at Mem, m mask) VecVirtual { return v.sub(v.sub(v.get(at, m), hi), lo) }
+}
+
 // layerNorm writes the function that layerNormGeneric describes.
 func (v vectors) layerNorm() {
 	name := "layerNorm" + v.isa()
@@ -205,24 +227,7 @@ func (v vectors) layerNorm() {
 	step := GP64()
 	MOVQ(U32(16), step)
 	eachRow([]Register{y, x, stats}, []Register{ys, xs, step}, func() {
-		sum := v.wideZero()
-		v.sixteens("sum", n, []Register{x}, func(at []Mem, m mask, part int) { sum.add(v.get(at[0], m), part) })
-		total, count := sum.total(), XMM()
-		VXORPD(count, count, count)
-		VCVTSI2SDQ(n, count, count)
-		mean := XMM()
-		VDIVSD(count, total.AsX(), mean)
-		VMOVSD(mean, Mem{Base: stats})
-		hi, lo := v.vec(), v.vec() // the mean in two parts: x − hi is exact where it matters
-		single, back := XMM(), XMM()
-		VCVTSD2SS(mean, mean, single)
-		VCVTSS2SD(single, single, back)
-		VBROADCASTSS(single, hi)
-		VSUBSD(back, mean, mean)
-		VCVTSD2SS(mean, mean, mean)
-		VBROADCASTSS(mean, lo)
-		centred := func(at Mem, m mask) VecVirtual { return v.sub(v.sub(v.get(at, m), hi), lo) }
-
+		count, centred := v.centre(n, x, stats)
 		square := v.wideZero()
 		v.sixteens("square", n, []Register{x}, func(at []Mem, m mask, part int) {
 			square.addSquare(v.only(centred(at[0], m), m), part)
