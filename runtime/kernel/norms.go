@@ -11,10 +11,9 @@ import (
 type normKernels struct {
 	moments func(m, n int, stats []float64, x []float32, xs int)
 	affine  func(m, n int, y []float32, ys int, x []float32, xs int, c []float32)
-	squares func(m, n int, y []float64, x []float32, xs int)
 }
 
-var normsGeneric = normKernels{momentsGeneric, affineGeneric, rowSquaresGeneric}
+var normsGeneric = normKernels{momentsGeneric, affineGeneric}
 
 const (
 	// normChunk is the number of elements whose moments are computed at a time: they stay in the nearest cache.
@@ -81,26 +80,6 @@ func AffineRows32(p *Pool, m, n int, y, x, coefficients []float32) {
 	j.give()
 }
 
-// RowSquares32 computes y[i] = Σ_j x[i·xs+j]², i < m, j < n, in float64.
-func RowSquares32(p *Pool, m, n int, y []float64, x []float32, xs int) {
-	if m <= 0 || n <= 0 {
-		clear(y[:max(0, m)])
-		return
-	}
-	mustHold("y", len(y), m, 1, 1, 0)
-	mustHold("X", len(x), m, n, xs, 1)
-	j := getNormJob()
-	if n > rowMost {
-		j.kernels = &normsGeneric
-	}
-	j.stats64, j.x, j.n, j.xs = y, x, n, xs
-	if m*n <= normLeast {
-		p = nil
-	}
-	p.For(m, max(1, normGrain/n), j.squaresFn)
-	j.give()
-}
-
 // atLeast is s with n elements or more, whatever they are.
 func atLeast[T any](s []T, n int) []T {
 	if cap(s) < n {
@@ -121,10 +100,8 @@ type normJob struct {
 	c           []float32 // four coefficients of each row
 	count       int       // of the rows that have coefficients
 	cut, cuts   int       // elements of a piece of a row, pieces
-	stats64     []float64 // of RowSquares32
-	xs          int       // likewise
 
-	groupsFn, momentsFn, affineFn, squaresFn func(lo, hi int)
+	groupsFn, momentsFn, affineFn func(lo, hi int)
 }
 
 var normJobs sync.Pool
@@ -133,14 +110,14 @@ func getNormJob() *normJob {
 	j, _ := normJobs.Get().(*normJob)
 	if j == nil {
 		j = &normJob{}
-		j.groupsFn, j.momentsFn, j.affineFn, j.squaresFn = j.groups, j.moments, j.affine, j.squares
+		j.groupsFn, j.momentsFn, j.affineFn = j.groups, j.moments, j.affine
 	}
 	j.kernels = &active.Load().norms
 	return j
 }
 
 func (j *normJob) give() {
-	j.y, j.x, j.scale, j.bias, j.stats64 = nil, nil, nil, nil, nil
+	j.y, j.x, j.scale, j.bias = nil, nil, nil, nil
 	normJobs.Put(j)
 }
 
@@ -215,10 +192,6 @@ func (j *normJob) affine(lo, hi int) {
 	}
 }
 
-func (j *normJob) squares(lo, hi int) {
-	j.kernels.squares(hi-lo, j.n, j.stats64[lo:], j.x[lo*j.xs:], j.xs)
-}
-
 // momentsGeneric computes the mean of each of m rows of n elements and Σ(x − mean)², in stats[2i] and stats[2i+1].
 func momentsGeneric(m, n int, stats []float64, x []float32, xs int) {
 	for i := range m {
@@ -244,16 +217,5 @@ func affineGeneric(m, n int, y []float32, ys int, x []float32, xs int, c []float
 		for j, v := range x[i*xs : i*xs+n] {
 			to[j] = float32((float64(v)-hi-lo)*factor + addend)
 		}
-	}
-}
-
-// rowSquaresGeneric is RowSquares32.
-func rowSquaresGeneric(m, n int, y []float64, x []float32, xs int) {
-	for i := range m {
-		sum := 0.0
-		for _, v := range x[i*xs : i*xs+n] {
-			sum += float64(float64(v) * float64(v))
-		}
-		y[i] = sum
 	}
 }

@@ -14,11 +14,6 @@ func momentsAVX2(m int, n int, stats []float64, x []float32, xs int)
 //go:noescape
 func affineAVX2(m int, n int, y []float32, ys int, x []float32, xs int, c []float32)
 
-// rowSquaresAVX2 is rowSquaresGeneric, with AVX2 and FMA.
-//
-//go:noescape
-func rowSquaresAVX2(m int, n int, y []float64, x []float32, xs int)
-
 // momentsAVX512 is momentsGeneric, with AVX-512F.
 //
 //go:noescape
@@ -28,8 +23,3 @@ func momentsAVX512(m int, n int, stats []float64, x []float32, xs int)
 //
 //go:noescape
 func affineAVX512(m int, n int, y []float32, ys int, x []float32, xs int, c []float32)
-
-// rowSquaresAVX512 is rowSquaresGeneric, with AVX-512F.
-//
-//go:noescape
-func rowSquaresAVX512(m int, n int, y []float64, x []float32, xs int)

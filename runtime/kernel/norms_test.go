@@ -94,28 +94,3 @@ func TestAffineRows32(t *testing.T) {
 		}
 	})
 }
-
-func TestRowSquares32(t *testing.T) {
-	inEveryPath(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(45, 46))
-		for _, n := range append(lengths(), 1000, rowMost+1) {
-			m, xs := 1+r.IntN(3), n+r.IntN(3)
-			x := random[float32](r, m*xs+1)[1:]
-			y := make([]float64, m+1)
-			y[m] = mark
-			RowSquares32(NewPool(2), m, n, y, x, xs)
-			for i, got := range y[:m] {
-				want := 0.0
-				for _, v := range x[i*xs : i*xs+n] {
-					want += float64(v) * float64(v)
-				}
-				if !(math.Abs(got-want) <= 1e-12*want) {
-					t.Fatalf("n=%d: row %d is %v, want %v", n, i, got, want)
-				}
-			}
-			if y[m] != mark {
-				t.Fatalf("n=%d: wrote after the end", n)
-			}
-		}
-	})
-}

@@ -10,7 +10,6 @@ import (
 func (v vectors) norms() {
 	v.moments()
 	v.affine()
-	v.rowSquares()
 }
 
 // moments: see momentsGeneric.
@@ -51,21 +50,5 @@ func (v vectors) affine() {
 			VFMADD213PS(k[3], k[2], d)
 			v.put(d, at[0], m)
 		})
-	})
-}
-
-// rowSquares: see rowSquaresGeneric.
-func (v vectors) rowSquares() {
-	name := "rowSquares" + v.isa()
-	v.function(name, "func(m, n int, y []float64, x []float32, xs int)", name+" is rowSquaresGeneric, with "+v.set+".")
-	y, x := Load(Param("y").Base(), GP64()), Load(Param("x").Base(), GP64())
-	xs := v.bytes("xs")
-	n := Load(Param("n"), GP64())
-	step := GP64()
-	MOVQ(U32(8), step)
-	eachRow([]Register{y, x}, []Register{step, xs}, func() {
-		sum := v.wideZero()
-		v.sixteens("", n, []Register{x}, func(at []Mem, m mask, part int) { sum.addSquare(v.get(at[0], m), part) })
-		VMOVSD(sum.total().AsX(), Mem{Base: y})
 	})
 }
