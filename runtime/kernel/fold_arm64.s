@@ -10,7 +10,6 @@
 #define FCVTNS2(n, d) WORD $(0x0e616800 | (n)<<5 | (d)) // FCVTN Vd.2S, Vn.2D
 #define FCVTNS4(n, d) WORD $(0x4e616800 | (n)<<5 | (d)) // FCVTN2 Vd.4S, Vn.2D
 #define FMINPS4(m, n, d) WORD $(0x6ea0f400 | (m)<<16 | (n)<<5 | (d)) // FMINP: of n's pairs, then of m's
-#define FMINX(m, n, d) FMINS4(m, n, d); FMINS4((m)+1, (n)+1, (d)+1); FMINS4((m)+2, (n)+2, (d)+2); FMINS4((m)+3, (n)+3, (d)+3)
 #define FMULXD(m, n, d) FMULD2(m, n, d); FMULD2((m)+1, (n)+1, (d)+1); FMULD2((m)+2, (n)+2, (d)+2); FMULD2((m)+3, (n)+3, (d)+3)
 
 // ADD…, of the elements in V0 … V3, are a step of each fold.
