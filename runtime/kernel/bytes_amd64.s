@@ -724,12 +724,12 @@ quad:
 	ADDQ         CX, AX
 	RET
 
-// func bytePanel(k int, b *uint8, ldb int, to *int8, sums *int32, flip uint64, mask uint64)
+// func bytePanel(k int, b *uint8, rows *int, to *int8, sums *int32, flip uint64, mask uint64)
 // Requires: AVX512BW, AVX512F, AVX512_VNNI
 TEXT ·bytePanel(SB), NOSPLIT, $0-56
 	MOVQ         k+0(FP), AX
 	MOVQ         b+8(FP), CX
-	MOVQ         ldb+16(FP), DX
+	MOVQ         rows+16(FP), DX
 	MOVQ         to+24(FP), BX
 	MOVQ         sums+32(FP), SI
 	MOVQ         mask+48(FP), DI
@@ -745,7 +745,6 @@ TEXT ·bytePanel(SB), NOSPLIT, $0-56
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
-	LEAQ         (DX)(DX*2), DI
 
 quad:
 	CMPQ  AX, $0x00000004
@@ -766,12 +765,16 @@ row2:
 
 row3:
 whole:
-	VMOVDQU8.Z (CX), K1, Z6
+	MOVQ       (DX), DI
+	VMOVDQU8.Z (CX)(DI*1), K1, Z6
 	VPSUBB.Z   Z0, Z6, K1, Z6
-	VMOVDQU8.Z (CX)(DX*1), K2, Z7
+	MOVQ       8(DX), DI
+	VMOVDQU8.Z (CX)(DI*1), K2, Z7
 	VPSUBB.Z   Z0, Z7, K2, Z7
-	VMOVDQU8.Z (CX)(DX*2), K3, Z8
+	MOVQ       16(DX), DI
+	VMOVDQU8.Z (CX)(DI*1), K3, Z8
 	VPSUBB.Z   Z0, Z8, K3, Z8
+	MOVQ       24(DX), DI
 	VMOVDQU8.Z (CX)(DI*1), K4, Z9
 	VPSUBB.Z   Z0, Z9, K4, Z9
 	VPUNPCKLBW Z7, Z6, Z10
@@ -799,7 +802,7 @@ whole:
 	VMOVDQU8   Z9, 192(BX)
 	VPDPBUSD   Z9, Z1, Z5
 	ADDQ       $0x00000100, BX
-	LEAQ       (CX)(DX*4), CX
+	ADDQ       $0x20, DX
 	SUBQ       $0x00000004, AX
 	JG         quad
 	VMOVDQU32  Z2, (SI)

@@ -34,10 +34,11 @@ func byteTile5(quads int, a *uint8, lda int, b *int8, lines *int32, cols *int32,
 //go:noescape
 func byteTile6(quads int, a *uint8, lda int, b *int8, lines *int32, cols *int32, c *int32, ldc int, mask uint64)
 
-// bytePanel packs k rows of the columns in mask for byteTiles, each byte less flip, and stores their sums, with AVX512BW and AVX512_VNNI.
+// bytePanel packs k rows, which begin at b + rows[i], of the columns in mask for byteTiles, each byte less flip,
+// and stores their sums, with AVX512BW and AVX512_VNNI. It reads rows up to a multiple of 4.
 //
 //go:noescape
-func bytePanel(k int, b *uint8, ldb int, to *int8, sums *int32, flip uint64, mask uint64)
+func bytePanel(k int, b *uint8, rows *int, to *int8, sums *int32, flip uint64, mask uint64)
 
 // byteRow copies k bytes, each less flip, and 0 up to a multiple of 64, and stores 16 sums of them, with AVX512BW and AVX512_VNNI.
 //

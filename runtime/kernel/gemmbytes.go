@@ -2,17 +2,18 @@ package kernel
 
 import "sync"
 
-// Bytes is a matrix of bytes, row by row, less its zero points: one for all elements, or one for each row of a
-// left operand or column of a right one.
+// Bytes is a matrix of bytes, row by row, less zero points: row i of a left operand, or column i of a right one,
+// less Zeros[(First+i) mod their number].
 type Bytes struct {
 	Data   []byte
-	Ld     int  // elements from one row to the next
-	Signed bool // the elements are int8, not uint8
+	Ld     int   // elements from one row to the next
+	Rows   []int // where rows begin instead, of a right operand; nil: as Ld says
+	Signed bool  // the elements are int8, not uint8
 	Zeros  []int32
+	First  int
 }
 
-// zero is the zero point of row or column i.
-func (b *Bytes) zero(i int) int32 { return b.Zeros[i%len(b.Zeros)] }
+func (b *Bytes) zero(i int) int32 { return b.Zeros[(b.First+i)%len(b.Zeros)] }
 
 // The rows of a byteTile, and its columns.
 const byteTileRows, byteTileCols = 6, 64
@@ -23,6 +24,9 @@ const byteTileRows, byteTileCols = 6, 64
 //
 //	c[i, j] = lines[i, 0] · cols[0, j] + lines[i, 1] · cols[1, j] + Σ a[i, q] · b[q, j]
 type byteTile func(quads int, a *uint8, lda int, b *int8, lines, cols, c *int32, ldc int, mask uint64)
+
+// HasGemmBytes tells whether the path in use has a kernel for products of bytes.
+func HasGemmBytes() bool { return byteKernels() != nil }
 
 // GemmBytes computes C[m n] = A[m k] · B[k n], exactly but for sums that wrap around in int32, on the caller's
 // thread. Where the path in use has no kernel for it, it does nothing and returns false.
@@ -40,7 +44,6 @@ func GemmBytes(m, n, k int, a, b Bytes, c []int32, ldc int) bool {
 		}
 		return true
 	}
-	_, _, _ = a.Data[(m-1)*a.Ld+k-1], b.Data[(k-1)*b.Ld+n-1], c[(m-1)*ldc+n-1] // kernels do not check
 	// Kernels multiply uint8 by int8: others are moved by 128, zero points with them.
 	var flipA, flipB uint64
 	var moveA, moveB int32
@@ -55,7 +58,17 @@ func GemmBytes(m, n, k int, a, b Bytes, c []int32, ldc int) bool {
 	if s == nil {
 		s = new(byteScratch)
 	}
-	s.grow(m*lda, m, quads*4*byteTileCols)
+	s.grow(m*lda, m, quads*4)
+	last := 0
+	for i := range k {
+		s.rows[i] = i * b.Ld
+		if b.Rows != nil {
+			s.rows[i] = b.Rows[i]
+		}
+		last = max(last, s.rows[i])
+	}
+	clear(s.rows[k : 4*quads])
+	_, _, _ = a.Data[(m-1)*a.Ld+k-1], b.Data[last+n-1], c[(m-1)*ldc+n-1] // kernels do not check
 	// Σ (a - za)·(b - zb) = Σ a·b - za·(Σ b - k·zb) - zb·Σ a
 	for i := range m {
 		byteRow(k, &a.Data[i*a.Ld], &s.a[i*lda], &s.sums[0], flipA)
@@ -68,7 +81,7 @@ func GemmBytes(m, n, k int, a, b Bytes, c []int32, ldc int) bool {
 	for j := 0; j < n; j += byteTileCols {
 		w := min(byteTileCols, n-j)
 		mask := ^uint64(0) >> (byteTileCols - w)
-		bytePanel(k, &b.Data[j], b.Ld, &s.b[0], &s.sums[0], flipB, mask)
+		bytePanel(k, &b.Data[j], &s.rows[0], &s.b[0], &s.sums[0], flipB, mask)
 		for i := range w {
 			zero := b.zero(j+i) + moveB
 			s.cols[i], s.cols[byteTileCols+i] = int32(k)*zero-s.sums[i], zero
@@ -86,20 +99,22 @@ type byteScratch struct {
 	a     []uint8
 	b     []int8
 	lines []int32
+	rows  []int
 	cols  [2 * byteTileCols]int32
 	sums  [byteTileCols]int32
 }
 
 var byteScratches sync.Pool
 
-func (s *byteScratch) grow(a, lines, b int) {
+// grow makes room for so many bytes and rows of A and rows of B.
+func (s *byteScratch) grow(a, lines, rows int) {
 	if len(s.a) < a {
 		s.a = make([]uint8, a)
 	}
 	if len(s.lines) < 2*lines {
 		s.lines = make([]int32, 2*lines)
 	}
-	if len(s.b) < b {
-		s.b = make([]int8, b)
+	if len(s.rows) < rows {
+		s.rows, s.b = make([]int, rows), make([]int8, rows*byteTileCols)
 	}
 }

@@ -7,4 +7,4 @@ func byteKernels() []byteTile { return nil }
 
 func byteRow(int, *uint8, *uint8, *int32, uint64) {}
 
-func bytePanel(int, *uint8, int, *int8, *int32, uint64, uint64) {}
+func bytePanel(int, *uint8, *int, *int8, *int32, uint64, uint64) {}

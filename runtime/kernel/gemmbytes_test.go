@@ -9,6 +9,12 @@ import (
 
 // plainBytes is C = A·B of matrices less their zero points, element by element.
 func plainBytes(m, n, k int, a, b Bytes, c []int32, ldc int) {
+	start := func(i int) int {
+		if b.Rows != nil {
+			return b.Rows[i]
+		}
+		return i * b.Ld
+	}
 	at := func(x *Bytes, i int) int32 {
 		if x.Signed {
 			return int32(int8(x.Data[i]))
@@ -19,7 +25,7 @@ func plainBytes(m, n, k int, a, b Bytes, c []int32, ldc int) {
 		for j := range n {
 			sum := int32(0)
 			for t := range k {
-				sum += (at(&a, i*a.Ld+t) - a.zero(i)) * (at(&b, t*b.Ld+j) - b.zero(j))
+				sum += (at(&a, i*a.Ld+t) - a.zero(i)) * (at(&b, start(t)+j) - b.zero(j))
 			}
 			c[i*ldc+j] = sum
 		}
@@ -38,7 +44,7 @@ func TestGemmBytes(t *testing.T) {
 		for c := range 32 {
 			name := fmt.Sprintf("m=%d n=%d k=%d signed %v %v zeros %v %v extreme %v", m, n, k, c&1 > 0, c&2 > 0, c&4 > 0, c&8 > 0, c&16 > 0)
 			make1 := func(rows, cols int, signed, each bool, lines int) Bytes {
-				b := Bytes{Ld: cols + 3, Signed: signed, Zeros: []int32{int32(r.IntN(256)) - 128}}
+				b := Bytes{Ld: cols + 3, Signed: signed, Zeros: []int32{int32(r.IntN(256)) - 128}, First: r.IntN(1000)}
 				b.Data = make([]byte, rows*b.Ld)
 				for i := range b.Data {
 					b.Data[i] = byte(r.Uint32())
@@ -55,6 +61,11 @@ func TestGemmBytes(t *testing.T) {
 				return b
 			}
 			a, b := make1(m, k, c&1 > 0, c&4 > 0 && m > 0, m), make1(k, n, c&2 > 0, c&8 > 0, n)
+			if k > 2 && m%2 == 1 { // rows in another order, some of them twice
+				for range k {
+					b.Rows = append(b.Rows, r.IntN(k)*b.Ld+r.IntN(3))
+				}
+			}
 			ldc := n + 2
 			want, got := make([]int32, m*ldc), make([]int32, m*ldc)
 			for i := range want {

@@ -5,12 +5,13 @@ import (
 	"bilinc/runtime/tensor"
 )
 
-// Products of bytes are products of float32, in which integers up to 2²⁴ are exact: as many terms at a time as do
-// not get beyond that, whatever they are.
+// Products of bytes are kernel.GemmBytes, or where the CPU has no instructions for that products of float32, in which
+// integers up to 2²⁴ are exact: as many terms at a time as do not get beyond that, whatever they are.
 
 // A widening makes float32 of the elements of an 8-bit matrix less its zero points.
 type widening struct {
-	most  int // none is larger in magnitude
+	bytes kernel.Bytes
+	most  int // no element is larger in magnitude
 	width int
 	// fill writes the columns c0 to before c1 of the rows r0 to before r1, one row after the other.
 	fill func(to []float32, r0, r1, c0, c1 int)
@@ -28,22 +29,24 @@ func widened(x, zero *tensor.Tensor, width int, columns bool) (widening, error) 
 	}
 	switch x.DType() {
 	case tensor.Uint8:
-		return lessZeros(tensor.Data[uint8](x), z, width, columns), nil
+		return lessZeros(tensor.Data[uint8](x), x.Bytes(), z, width, columns), nil
 	case tensor.Int8:
-		return lessZeros(tensor.Data[int8](x), z, width, columns), nil
+		return lessZeros(tensor.Data[int8](x), x.Bytes(), z, width, columns), nil
 	}
 	return widening{}, unsupportedType("MatMulInteger", x.DType())
 }
 
 // lessZeros takes zero points from rows of width elements.
-func lessZeros[T kernel.Byte](v []T, zeros []int, width int, columns bool) widening {
-	out := widening{width: width}
+func lessZeros[T kernel.Byte](v []T, raw []byte, zeros []int, width int, columns bool) widening {
+	out := widening{width: width, bytes: kernel.Bytes{Data: raw, Ld: width, Zeros: make([]int32, len(zeros))}}
 	least, largest := 0, 255
 	if none := T(0); none-1 < none {
 		least, largest = -128, 127
+		out.bytes.Signed = true
 	}
 	wide := make([]float32, len(zeros))
 	for i, z := range zeros {
+		out.bytes.Zeros[i] = int32(z)
 		wide[i] = float32(z)
 		out.most = max(out.most, largest-z, z-least)
 	}
@@ -67,6 +70,14 @@ func lessZeros[T kernel.Byte](v []T, zeros []int, width int, columns bool) widen
 		}
 	}
 	return out
+}
+
+// part is the bytes from row r, column c on; their zero points are those from line on.
+func (w *widening) part(r, c, line int) kernel.Bytes {
+	b := w.bytes
+	b.Data = b.Data[r*b.Ld+c:]
+	b.First = line
+	return b
 }
 
 // all is the whole matrix, in memory that floatScratches takes back.
@@ -128,6 +139,9 @@ func byteProduct(ctx *Ctx, a, b, aZero, bZero *tensor.Tensor, c []int32) error {
 // on, of whose terms so many add up exactly.
 func blockOfBytes(a, b widening, i0, i1, l0, k, j0, j1, terms int, c []int32, ldc int) {
 	m, n, most := i1-i0, j1-j0, min(k, byteTerms, terms)
+	if kernel.GemmBytes(m, n, k, a.part(i0, 0, i0), b.part(l0, j0, j0), c, ldc) {
+		return
+	}
 	scratch := floatScratches.get((m+n)*most + m*n)
 	defer floatScratches.Put(scratch)
 	x, rest := (*scratch)[:m*most], (*scratch)[m*most:]
@@ -151,93 +165,4 @@ func blockOfBytes(a, b widening, i0, i1, l0, k, j0, j1, terms int, c []int32, ld
 // truncate is kernel.Truncate32 over all cores.
 func truncate(p *kernel.Pool, y []int32, x []float32, add bool) {
 	p.For(len(y), elementGrain, func(lo, hi int) { kernel.Truncate32(y[lo:hi], x[lo:hi], add) })
-}
-
-// convolveBytes is the convolution of X and W less their zero points, W's one for each output channel or for
-// all, into int32.
-func convolveBytes(ctx *Ctx, o *conv, x, w, xZero, wZero, bias, y *tensor.Tensor) error {
-	u, err := widened(x, xZero, product(x.Shape()[2:]), false)
-	if err != nil {
-		return err
-	}
-	v, err := widened(w, wZero, product(w.Shape()[1:]), false) // a row for each output channel
-	if err != nil {
-		return err
-	}
-	images, weights := u.all(ctx, x.Len()), v.all(ctx, w.Len())
-	defer floatScratches.Put(images)
-	defer floatScratches.Put(weights)
-	acc := tensor.Data[int32](y)
-	if terms := exactTerms(u, v); x.Rank() <= 4 && product(w.Shape()[2:]) <= terms {
-		err = convolveExact(ctx, o, x.Shape(), w.Shape(), terms, *images, *weights, y.Shape(), acc)
-	} else {
-		err = convolveWide(ctx, o, tensor.Of(*images, x.Shape()...), tensor.Of(*weights, w.Shape()...), y.Shape(), acc)
-	}
-	if err != nil || bias == nil {
-		return err
-	}
-	b, places := tensor.Data[int32](bias), product(y.Shape()[2:])
-	sharedRows(ctx, y.Shape()[0]*y.Shape()[1], places, func(r int) {
-		row, v := acc[r*places:(r+1)*places], b[r%len(b)]
-		for j := range row {
-			row[j] += v
-		}
-	})
-	return nil
-}
-
-// convolveExact convolves integers of whose products so many terms add up exactly, which are those of a channel at
-// least: the channels of as many at a time.
-func convolveExact(ctx *Ctx, o *conv, xs, ws []int, terms int, x, w []float32, ys []int, acc []int32) error {
-	s, err := o.layout(xs, ws)
-	if err != nil {
-		return err
-	}
-	taps, plane, places := s.KH*s.KW, s.H*s.W, s.OH*s.OW
-	scratch := floatScratches.get(product(ys))
-	defer floatScratches.Put(scratch)
-	z := *scratch
-	if s.C*taps <= terms {
-		kernel.Conv32(ctx.Pool, s, z, x, w, nil, kernel.Identity, 0, 0)
-		truncate(ctx.Pool, acc, z, false)
-		return nil
-	}
-	images, groups, c := s.Images, s.Groups, s.C
-	some := floatScratches.get(s.M * c * taps)
-	defer floatScratches.Put(some)
-	s.Images, s.Groups = 1, 1
-	for g := range groups {
-		for c0, step := 0, terms/taps; c0 < c; c0 += step {
-			s.C = min(step, c-c0)
-			weights := (*some)[:s.M*s.C*taps]
-			for m := range s.M {
-				copy(weights[m*s.C*taps:(m+1)*s.C*taps], w[((g*s.M+m)*c+c0)*taps:])
-			}
-			for i := range images {
-				part := z[:s.M*places]
-				kernel.Conv32(ctx.Pool, s, part, x[((i*groups+g)*c+c0)*plane:], weights, nil, kernel.Identity, 0, 0)
-				truncate(ctx.Pool, acc[(i*groups+g)*s.M*places:][:len(part)], part, c0 > 0)
-			}
-		}
-	}
-	return nil
-}
-
-// convolveWide convolves them in float64, which takes any number of terms, over any number of axes.
-func convolveWide(ctx *Ctx, o *conv, x, w *tensor.Tensor, ys []int, acc []int32) error {
-	var wide [2]*tensor.Tensor
-	for i, t := range []*tensor.Tensor{x, w} {
-		wide[i] = tensor.New(tensor.Float64, t.Shape()...)
-		if err := castTo(ctx.Pool, t, wide[i]); err != nil {
-			return err
-		}
-	}
-	sums := tensor.New(tensor.Float64, ys...)
-	if err := convolve(ctx, o, wide[0], wide[1], nil, sums, kernel.Gemm64); err != nil {
-		return err
-	}
-	for i, v := range tensor.Data[float64](sums) {
-		acc[i] = int32(int64(v)) // wraps around, as int32 does
-	}
-	return nil
 }

@@ -9,6 +9,18 @@ import (
 	"bilinc/runtime/tensor"
 )
 
+// inEveryPath runs a test with all kernels that there are.
+func inEveryPath(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	before := kernel.Path()
+	defer func() { _ = kernel.Use(before) }()
+	for _, path := range []string{"generic", "avx2", "avx512", "neon"} {
+		if kernel.Use(path) == nil {
+			t.Run(path, test)
+		}
+	}
+}
+
 // randomBytes is a tensor of a type of bytes; of the least and the largest alone where it is extreme.
 func randomBytes(r *rand.Rand, d tensor.DType, extreme bool, shape ...int) *tensor.Tensor {
 	t := tensor.New(d, shape...)
@@ -48,7 +60,9 @@ func plainCentred(t *testing.T, x, zero *tensor.Tensor, columns bool) []int32 {
 }
 
 // Products of bytes less their zero points are exact: also of as many terms as float32 cannot add up.
-func TestByteProduct(t *testing.T) {
+func TestByteProduct(t *testing.T) { inEveryPath(t, testByteProduct) }
+
+func testByteProduct(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	types := []tensor.DType{tensor.Uint8, tensor.Int8}
 	for _, s := range [][3]int{{1, 1, 1}, {3, 5, 258}, {4, 7, 259}, {17, 33, 700}, {5, 40, 2100}, {2, 3, 0}, {300, 290, 60}, {260, 3, 1500}} {
@@ -76,11 +90,14 @@ func TestByteProduct(t *testing.T) {
 }
 
 // A convolution of bytes is the one of float64, whose sums are exact, for few and for many channels.
-func TestConvolveBytes(t *testing.T) {
+func TestConvolveBytes(t *testing.T) { inEveryPath(t, testConvolveBytes) }
+
+func testConvolveBytes(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, c := range []struct {
-		x, w  []int
-		group int
+		x, w                    []int
+		group                   int
+		pads, strides, dilation []int
 	}{
 		{x: []int{2, 3, 9, 11}, w: []int{4, 3, 3, 3}, group: 1},
 		{x: []int{2, 60, 6, 7}, w: []int{5, 60, 3, 3}, group: 1}, // more terms than are exact
@@ -89,6 +106,11 @@ func TestConvolveBytes(t *testing.T) {
 		{x: []int{1, 2, 30, 30}, w: []int{2, 2, 17, 17}, group: 1}, // a channel alone has too many
 		{x: []int{1, 8, 20}, w: []int{8, 1, 5}, group: 8},
 		{x: []int{1, 2, 4, 5, 6}, w: []int{3, 2, 2, 2, 2}, group: 1},
+		{x: []int{2, 8, 20, 20}, w: []int{10, 4, 3, 3}, group: 2, pads: []int{1, 1, 1, 1}},
+		{x: []int{1, 8, 19, 23}, w: []int{6, 8, 3, 5}, group: 1, pads: []int{1, 4, 2, 0}, strides: []int{2, 3}, dilation: []int{2, 1}},
+		{x: []int{1, 4, 5, 6}, w: []int{8, 4, 7, 9}, group: 1, pads: []int{6, 8, 6, 8}, strides: []int{1, 2}}, // also beyond X alone
+		{x: []int{3, 40, 2, 2}, w: []int{33, 40, 1, 1}, group: 1, strides: []int{2, 2}},
+		{x: []int{1, 16, 40}, w: []int{7, 16, 3}, group: 1, pads: []int{2, 0}},
 	} {
 		x, w := randomBytes(r, tensor.Uint8, false, c.x...), randomBytes(r, tensor.Int8, true, c.w...)
 		xZero, wZero := tensor.Scalar[uint8](3), randomBytes(r, tensor.Int8, false, c.w[0])
@@ -96,10 +118,14 @@ func TestConvolveBytes(t *testing.T) {
 		for i := range c.w[0] {
 			tensor.Data[int32](bias)[i] = int32(1000 * i)
 		}
-		o := &conv{group: c.group}
+		o := &conv{group: c.group, window: window{pads: c.pads, strides: c.strides, dilations: c.dilation}}
+		slides, err := o.slides(c.x[2:], c.w[2:])
+		if err != nil {
+			t.Fatal(err)
+		}
 		shape := []int{c.x[0], c.w[0]}
-		for i := range c.w[2:] {
-			shape = append(shape, c.x[2+i]-c.w[2+i]+1)
+		for _, s := range slides[len(slides)-len(c.x[2:]):] {
+			shape = append(shape, s.out)
 		}
 		got := tensor.New(tensor.Int32, shape...)
 		if err := convolveBytes(&Ctx{Pool: kernel.NewPool(2)}, o, x, w, xZero, wZero, bias, got); err != nil {

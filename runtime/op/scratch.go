@@ -26,4 +26,5 @@ var (
 	wideScratches  scratchPool[float64]
 	intScratches   scratchPool[int32]
 	placeScratches scratchPool[int]
+	byteScratches  scratchPool[byte]
 )

@@ -122,10 +122,10 @@ func store(acc [][]VecVirtual) {
 
 // panels: see bytePanel.
 func panels() {
-	TEXT("bytePanel", NOSPLIT, "func(k int, b *uint8, ldb int, to *int8, sums *int32, flip uint64, mask uint64)")
-	Doc("bytePanel packs k rows of the columns in mask for byteTiles, each byte less flip, and stores their sums, with AVX512BW and AVX512_VNNI.")
+	TEXT("bytePanel", NOSPLIT, "func(k int, b *uint8, rows *int, to *int8, sums *int32, flip uint64, mask uint64)")
+	Doc("bytePanel packs k rows, which begin at b + rows[i], of the columns in mask for byteTiles, each byte less flip,", "and stores their sums, with AVX512BW and AVX512_VNNI. It reads rows up to a multiple of 4.")
 	Pragma("noescape")
-	k, b, ldb := Load(Param("k"), GP64()), Load(Param("b"), GP64()), Load(Param("ldb"), GP64())
+	k, b, starts := Load(Param("k"), GP64()), Load(Param("b"), GP64()), Load(Param("rows"), GP64())
 	to, sums, mask := Load(Param("to"), GP64()), Load(Param("sums"), GP64()), Load(Param("mask"), GP64())
 	flip, ones := ZMM(), ZMM()
 	broadcast(Load(Param("flip"), GP64()).(GPVirtual), flip)
@@ -141,8 +141,6 @@ func panels() {
 		acc[j] = ZMM()
 		VPXORD(acc[j], acc[j], acc[j])
 	}
-	third := GP64()
-	LEAQ(Mem{Base: ldb, Index: ldb, Scale: 2}, third)
 	Label("quad")
 	CMPQ(k, U32(4))
 	JGE(LabelRef("whole"))
@@ -154,9 +152,10 @@ func panels() {
 	}
 	Label("whole")
 	r := []VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
-	rows := []Mem{{Base: b}, {Base: b, Index: ldb, Scale: 1}, {Base: b, Index: ldb, Scale: 2}, {Base: b, Index: third, Scale: 1}}
 	for i, v := range r {
-		VMOVDQU8_Z(rows[i], keep[i], v)
+		start := GP64()
+		MOVQ(Mem{Base: starts, Disp: 8 * i}, start)
+		VMOVDQU8_Z(Mem{Base: b, Index: start, Scale: 1}, keep[i], v)
 		VPSUBB_Z(flip, v, keep[i], v)
 	}
 	// In each quarter of a register: bytes of two rows in turns, then of four, for columns 0-3, 4-7, 8-11, 12-15.
@@ -185,7 +184,7 @@ func panels() {
 		dot(v, ones, acc[j])
 	}
 	ADDQ(U32(4*panel), to)
-	LEAQ(Mem{Base: b, Index: ldb, Scale: 4}, b)
+	ADDQ(U8(32), starts)
 	SUBQ(U32(4), k)
 	JG(LabelRef("quad"))
 	for j, v := range acc {
