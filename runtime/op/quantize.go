@@ -482,21 +482,18 @@ func extent(p *kernel.Pool, x []float32) (lo, hi float32) {
 	return lo, hi
 }
 
-// extentOf goes on in four places, which do not wait for each other.
+// extentOf goes on in as many places as a row has, and looks at these in the end.
 func extentOf(x []float32) (lo, hi float32) {
-	var least, most [4]float32
-	for ; len(x) >= 4; x = x[4:] {
-		v := (*[4]float32)(x)
-		least[0], most[0] = min(least[0], v[0]), max(most[0], v[0])
-		least[1], most[1] = min(least[1], v[1]), max(most[1], v[1])
-		least[2], most[2] = min(least[2], v[2]), max(most[2], v[2])
-		least[3], most[3] = min(least[3], v[3]), max(most[3], v[3])
+	const row = 1024
+	var least, most [row]float32
+	for len(x) > 0 {
+		n := min(row, len(x))
+		kernel.Zip32(nil, kernel.Minimum, 1, n, least[:], n, least[:], n, 1, x, n, 1)
+		kernel.Zip32(nil, kernel.Maximum, 1, n, most[:], n, most[:], n, 1, x, n, 1)
+		x = x[n:]
 	}
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	for k := range least {
-		lo, hi = min(lo, least[k]), max(hi, most[k])
+	for i, v := range least {
+		lo, hi = min(lo, v), max(hi, most[i])
 	}
 	return lo, hi
 }
