@@ -72,11 +72,11 @@ prints the latency, the samples per second and the largest memory of the process
 		}
 		res.Threads = a.pool.Threads()
 		if err := res.run(ctx, p, in); err != nil {
-			return ranBadly(ctx, fmt.Errorf("%s: %w", args[0], err))
+			return drawnBadly(ctx, bound.Random, fmt.Errorf("%s: %w", args[0], err))
 		}
 		if profile {
 			if err := res.profile(ctx, p, in); err != nil {
-				return ranBadly(ctx, fmt.Errorf("%s: %w", args[0], err))
+				return drawnBadly(ctx, bound.Random, fmt.Errorf("%s: %w", args[0], err))
 			}
 		}
 		if a.json {

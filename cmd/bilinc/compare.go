@@ -102,11 +102,11 @@ func (a *app) compare(ctx context.Context, pathA, pathB string, f *compareFlags)
 	err = a.eachBatch(ctx, modelA, data, f.batch, "compare", func(in []tensor.Value, batch *dataset.Batch) error {
 		x, err := progA.Run(ctx, in)
 		if err != nil {
-			return ranBadly(ctx, fmt.Errorf("%s: %w", pathA, err))
+			return drawnBadly(ctx, data.Random, fmt.Errorf("%s: %w", pathA, err))
 		}
 		y, err := progB.Run(ctx, reorder(in, modelA, modelB))
 		if err != nil {
-			return ranBadly(ctx, fmt.Errorf("%s: %w", pathB, err))
+			return drawnBadly(ctx, data.Random, fmt.Errorf("%s: %w", pathB, err))
 		}
 		for i, name := range res.order {
 			if d := res.Outputs[name]; !d.Random {

@@ -156,6 +156,9 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if err := f.checkOutputs(inputs); err != nil {
 		return err
 	}
+	if err := checkFile(path); err != nil {
+		return err
+	}
 	m, err := load(path)
 	if err != nil {
 		return err

@@ -75,6 +75,15 @@ func ranBadly(ctx context.Context, err error) error {
 	return invalid(err)
 }
 
+// drawnBadly is ranBadly for inputs that may have been made up.
+func drawnBadly(ctx context.Context, random bool, err error) error {
+	err = ranBadly(ctx, err)
+	if code, hint := classify(err); random && code == exitInvalid && hint == "" {
+		return &exitError{code, err, "the inputs are random: --dim name=N gives symbolic dimensions other sizes, --data DATA real inputs"}
+	}
+	return err
+}
+
 // trainedBadly is the error of a training. Where it is none of the training
 // itself, of ctx or of the system, the model, its teacher or the data do not
 // go together.

@@ -28,6 +28,9 @@ shared tensor; multiply-accumulates (macs) are per sample.`,
 	}
 	cmd.Flags().Var(dimFlag(dims), "dim", "size of a symbolic dimension; repeatable")
 	return a.runs(cmd, func(_ context.Context, args []string) error {
+		if err := checkFile(args[0]); err != nil {
+			return err
+		}
 		m, err := load(args[0])
 		if err != nil {
 			return err

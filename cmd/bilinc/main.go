@@ -65,11 +65,16 @@ type app struct {
 // main runs the command that args name and returns the exit status.
 func (a *app) main(ctx context.Context, args []string) int {
 	a.args = args
+	out := &results{w: a.stdout}
+	a.stdout = out
 	root := a.root(args)
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil {
+		a.ran, err = true, out.err
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -89,6 +94,22 @@ func (a *app) main(ctx context.Context, args []string) int {
 		fmt.Fprintf(a.stderr, "bilinc: hint: %s\n", hint)
 	}
 	return code
+}
+
+// results is stdout. It keeps the first error, so that a table which is cut
+// short by a full disk is not called done.
+type results struct {
+	w   io.Writer
+	err error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.w.Write(p)
+	r.err = err
+	return n, err
 }
 
 // root is the command tree, without the commands that args cannot mean: to

@@ -20,6 +20,16 @@ func load(path string) (*graph.Model, error) { return loadWith(onnx.ReadCopy, pa
 // in the file until they are used.
 func loadToRun(path string) (*graph.Model, error) { return loadWith(onnx.Read, path) }
 
+// checkFile refuses a model that is no regular file, for commands that read it
+// more than once: a pipe would be empty the second time.
+func checkFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return nil // reading it says what is wrong
+	}
+	return &exitError{exitInvalid, fmt.Errorf("read %s: it is no regular file, and is to be read more than once", path), "write the model to a file first"}
+}
+
 func loadWith(read func(string) (*graph.Model, error), path string) (*graph.Model, error) {
 	m, err := read(path)
 	if err != nil {

@@ -145,6 +145,9 @@ was made with --calib wants the same --calib there.
 				return err
 			}
 		}
+		if err := checkFile(args[0]); err != nil {
+			return err
+		}
 		m, err := load(args[0])
 		if err != nil {
 			return err
