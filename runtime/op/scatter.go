@@ -24,6 +24,12 @@ func parseScatterRule(a *attrs, addSince, maxSince int64) scatterRule {
 	return scatterRule(r)
 }
 
+// widens reports whether updates are combined with elements of x in float32.
+func (r scatterRule) widens(x *tensor.Tensor) bool {
+	d := x.DType()
+	return r != "none" && (d == tensor.Float16 || d == tensor.BFloat16)
+}
+
 // scatterElements copies its input and changes single elements: the indices
 // say where along the axis the update of the same position goes. Up to
 // opset 10 it is called Scatter.
@@ -78,17 +84,22 @@ func (o *scatterElements) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	if x.Rank() == 0 {
 		return fmt.Errorf("%v has no axis", x)
 	}
+	axis, err := normAxis(o.axis, x.Rank())
+	if err != nil {
+		return err
+	}
+	if o.reduce.widens(x) {
+		return viaFloat32(ctx, o, in, out)
+	}
+	if s := scattererOf(o.reduce, x, updates, y); s != nil && s.elements(ctx.Pool, in[1].Tensor, x.Shape(), axis) {
+		return nil
+	}
 	pos, err := elementPositions(ctx.Pool, x, in[1].Tensor, o.axis)
 	if err != nil {
 		return err
 	}
 	defer placeScratches.give(pos)
-	axis, err := normAxis(o.axis, x.Rank())
-	if err != nil {
-		return err
-	}
-	lines, _, inner := around(in[1].Tensor.Shape(), axis)
-	return scatter(ctx, o.reduce, x, updates, y, scattering{pos, 1, lines, inner})
+	return scatter(o.reduce, x, updates, y, scattering{pos, 1})
 }
 
 // scatterND copies its input and changes slices of it: the last axis of the
@@ -121,12 +132,20 @@ func (o *scatterND) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *scatterND) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	x, at := in[0].Tensor, in[1].Tensor
+	if o.reduce.widens(x) {
+		return viaFloat32(ctx, o, in, out)
+	}
+	axes := x.Shape()[:at.Shape()[at.Rank()-1]]
+	if s := scattererOf(o.reduce, x, in[2].Tensor, out[0].Tensor); s != nil && s.slices(ctx.Pool, at, axes, product(x.Shape()[len(axes):])) {
+		return nil
+	}
 	pos, size, err := slicePositions(ctx.Pool, in[0].Tensor, in[1].Tensor, 0)
 	if err != nil {
 		return err
 	}
 	defer placeScratches.give(pos)
-	return scatter(ctx, o.reduce, in[0].Tensor, in[2].Tensor, out[0].Tensor, scattering{pos, size, 1, 1})
+	return scatter(o.reduce, x, in[2].Tensor, out[0].Tensor, scattering{pos, size})
 }
 
 func (o *scatterElements) hasGradient() bool { return o.reduce.linear() }

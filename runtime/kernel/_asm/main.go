@@ -13,12 +13,18 @@ func main() {
 	pools := flag.Bool("windows", false, "write the loops of pools alone")
 	folds := flag.Bool("folds", false, "write the folds alone")
 	norms := flag.Bool("norms", false, "write the loops of normalisations alone")
+	indices := flag.Bool("places", false, "write the loops over indices alone")
 	flag.Parse()
 	ConstraintExpr("!noasm")
 	if *folds {
 		masks()
 		avx2f32.folds()
 		avx512f32.folds()
+		Generate()
+		return
+	}
+	if *indices {
+		places()
 		Generate()
 		return
 	}
