@@ -75,6 +75,10 @@ func (o *gridSample) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 
 func (o *gridSample) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
+	if o.fitsPlanes(x, in[1].Tensor) {
+		gridPlanes(ctx, o, x, in[1].Tensor, y)
+		return nil
+	}
 	grid, err := tensor.Float64s(in[1].Tensor)
 	if err != nil {
 		return unsupportedType("GridSample", in[1].Tensor.DType())
