@@ -42,7 +42,11 @@ func gridPlanes(ctx *Ctx, o *gridSample, x, grid, y *tensor.Tensor) {
 			image, from := b/blocks, b%blocks*planeBlock
 			m := min(planeBlock, places-from)
 			o.taps(&t, g[2*(image*places+from):][:2*m], height, width)
-			for k := image * c; k < (image+1)*c; k++ {
+			k := image * c
+			for ; k+1 < (image+1)*c; k += 2 {
+				t.samplePair(dst[k*places+from:][:m], dst[(k+1)*places+from:][:m], src[k*plane:(k+1)*plane], src[(k+1)*plane:(k+2)*plane], width)
+			}
+			if k < (image+1)*c {
 				t.sample(dst[k*places+from:][:m], src[k*plane:(k+1)*plane], width)
 			}
 		}
@@ -101,6 +105,26 @@ func (t *planeTaps) sample(y, x []float32, width int) {
 		above, below := x[at:at+2], x[int(at)+width:][:2]
 		y[place[i]] = float32(w[0]*above[0]) + float32(w[1]*above[1]) + float32(w[2]*below[0]) + float32(w[3]*below[1])
 	}
+	t.edges(y, x)
+}
+
+// samplePair is sample of two channels: the weights are loaded once.
+func (t *planeTaps) samplePair(y0, y1, x0, x1 []float32, width int) {
+	place, weight := t.place[:t.whole], t.weight[:t.whole]
+	y1, x1 = y1[:len(y0)], x1[:len(x0)]
+	for i, at := range t.at[:t.whole] {
+		w, p := &weight[i], place[i]
+		above, below := x0[at:at+2], x0[int(at)+width:][:2]
+		y0[p] = float32(w[0]*above[0]) + float32(w[1]*above[1]) + float32(w[2]*below[0]) + float32(w[3]*below[1])
+		above, below = x1[at:at+2], x1[int(at)+width:][:2]
+		y1[p] = float32(w[0]*above[0]) + float32(w[1]*above[1]) + float32(w[2]*below[0]) + float32(w[3]*below[1])
+	}
+	t.edges(y0, x0)
+	t.edges(y1, x1)
+}
+
+// edges reads the positions that do not see four elements.
+func (t *planeTaps) edges(y, x []float32) {
 	for i := range t.parts[:t.part] {
 		e := &t.parts[i]
 		sum := float32(0)

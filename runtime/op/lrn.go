@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -71,8 +72,9 @@ func lrnAs[T float](ctx *Ctx, o *lrn, x, y *tensor.Tensor) {
 				}
 			}
 			at := channel*inner + from
-			o.normalise(sums)
 			row := to[at : at+len(sums)]
+			_, narrow := any(row).([]float32)
+			o.normalise(sums, narrow)
 			for j, w := range v[at : at+len(sums)] {
 				row[j] = T(float64(w) / sums[j])
 			}
@@ -80,17 +82,25 @@ func lrnAs[T float](ctx *Ctx, o *lrn, x, y *tensor.Tensor) {
 	})
 }
 
-// normalise makes sums of squares what the elements are divided by.
-func (o *lrn) normalise(sums []float64) {
+// normalise makes sums of squares what the elements are divided by; to 1e-10 if the results are narrow.
+func (o *lrn) normalise(sums []float64, narrow bool) {
 	alpha := o.alpha / float64(o.size)
-	if o.beta == 0.75 { // the default; two roots are many times as fast as a power
-		for j, s := range sums {
-			r := math.Sqrt(o.bias + float64(alpha*s))
+	for j, s := range sums {
+		sums[j] = o.bias + float64(alpha*s)
+	}
+	switch {
+	case o.beta == 0.75: // the default; two roots are many times as fast as a power
+		for j, b := range sums {
+			r := math.Sqrt(b)
 			sums[j] = r * math.Sqrt(r)
 		}
-		return
-	}
-	for j, s := range sums {
-		sums[j] = math.Pow(o.bias+float64(alpha*s), o.beta)
+	case narrow:
+		for j, b := range sums {
+			sums[j] = kernel.Exp64(o.beta * math.Log(b))
+		}
+	default:
+		for j, b := range sums {
+			sums[j] = math.Pow(b, o.beta)
+		}
 	}
 }

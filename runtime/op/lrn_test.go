@@ -29,7 +29,7 @@ func plainLRN(o *lrn, shape []int, v []float64) []float64 {
 }
 
 func TestLRN(t *testing.T) {
-	for _, o := range []*lrn{{1, 1e-4, 0.75, 1}, {5, 1e-4, 0.75, 1}, {4, 2, 0.75, 0.5}, {5, 1, 0.5, 2}, {3, 0.3, 1.7, 1}, {9, 1, 0.75, 1}, {3, -5, 0.75, 0}} {
+	for _, o := range []*lrn{{1, 1e-4, 0.75, 1}, {5, 1e-4, 0.75, 1}, {4, 2, 0.75, 0.5}, {5, 1, 0.5, 2}, {3, 0.3, 1.7, 1}, {9, 1, 0.75, 1}, {3, -5, 0.75, 0}, {3, -5, 0.6, 0}} {
 		for _, shape := range [][]int{{2, 3}, {1, 5, 7}, {2, 6, 3, lrnBlock}, {3, 4, lrnBlock + 1}, {2, 0, 3}, {2, 3, 0}, {1, 1, 1}} {
 			wide := as(tensor.Float64, random(3, shape...))
 			x := as(tensor.Float32, wide)
