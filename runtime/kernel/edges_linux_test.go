@@ -105,6 +105,13 @@ func TestStaysWithinSlices(t *testing.T) {
 					do(t, fmt.Sprintf("%s of %d", l.name, n), func() { l.run(nil, 2, n, x) })
 				}
 				do(t, fmt.Sprintf("interleaving %d", n), func() { Interleave32(s(0, 2*n), s(1, n), s(2, n)) })
+				double, places := make([]int, 2*n), make([]uint32, 4*n)
+				for i := range double {
+					double[i] = i / 2
+				}
+				do(t, fmt.Sprintf("doubling %d", n), func() {
+					NewPicking32(double).Run(1, 2, places, 2*n, unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(s(1, n)))), n), n)
+				})
 				do(t, fmt.Sprintf("halves of %d", n), func() { halves(s(0, n), s(1, n), s(2, 2*n)) })
 			}
 			for _, n := range []int{1, 3, 5, 8, 10, 15, 16, 17, 31, 33, 64, 70, 128, 130} {

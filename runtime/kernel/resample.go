@@ -1,5 +1,7 @@
 package kernel
 
+import "slices"
+
 // Sums of shifted rows and of shifted elements: what interpolation is made of. Every product and every sum is
 // rounded, so that the bits do not depend on the path. They run on the caller.
 
@@ -114,5 +116,70 @@ func (s *Sampling32) runGeneric(y, x []float32, n int) {
 			}
 		}
 		y[i] = sum
+	}
+}
+
+// A Picking32 is how elements of a row, of 32 bits each, are copies of others.
+type Picking32 struct {
+	at    []int
+	reach int // the elements that there must be
+
+	// Of blocks of as many elements as a vector has lanes, the last of which ends where the row does, if the elements
+	// of each lie within so many others: where those begin, and which of them each is.
+	lanes, most int // most: how far a block reads
+	base        []int
+	pick        []int32
+}
+
+// NewPicking32 is a picking whose i-th element is the at[i]-th. It keeps the slice.
+func NewPicking32(at []int) *Picking32 {
+	s := &Picking32{at: at}
+	for _, a := range at {
+		s.reach = max(s.reach, a+1)
+	}
+	if lanes := pickLanes(); lanes > 0 && len(at) >= lanes {
+		s.block(lanes)
+	}
+	return s
+}
+
+// block makes the blocks, or none if there is one with elements too far apart.
+func (s *Picking32) block(lanes int) {
+	for i := 0; i < len(s.at); i += lanes {
+		terms := s.at[min(i, len(s.at)-lanes):][:lanes]
+		base := max(0, min(slices.Min(terms), s.reach-lanes)) // not behind the elements, if there are so many
+		if slices.Max(terms)-base >= lanes {
+			return
+		}
+		s.base, s.most = append(s.base, base), max(s.most, base+lanes)
+		for _, a := range terms {
+			s.pick = append(s.pick, int32(a-base))
+		}
+	}
+	s.lanes = lanes
+}
+
+// Run sets y[(r·copies+c)·ys + i] to x[r·xs + at[i]] for every i, r < rows, c < copies.
+func (s *Picking32) Run(rows, copies int, y []uint32, ys int, x []uint32, xs int) {
+	if rows <= 0 || copies <= 0 || len(s.at) == 0 {
+		return
+	}
+	mustHold("Y", len(y), rows*copies, len(s.at), ys, 1)
+	mustHold("X", len(x), rows, s.reach, xs, 1)
+	r := 0
+	if s.lanes > 0 && len(x) >= s.most {
+		if r = rows; (rows-1)*xs > len(x)-s.most {
+			r = (len(x)-s.most)/xs + 1
+		}
+		s.pickRows(r, copies, y, ys, x, xs)
+	}
+	for ; r < rows; r++ {
+		from, row := x[r*xs:], y[r*copies*ys:][:len(s.at)]
+		for i, a := range s.at {
+			row[i] = from[a]
+		}
+		for c := 1; c < copies; c++ {
+			copy(y[(r*copies+c)*ys:], row)
+		}
 	}
 }

@@ -29,3 +29,23 @@ func (s *Sampling32) blocks(y, x []float32) int {
 	sampleAVX512(len(s.base), s.taps, y, x, s.base, s.pick, s.weights)
 	return 16 * len(s.base)
 }
+
+// pickLanes is how many elements pickRows picks at a time; 0: there is none.
+func pickLanes() int {
+	switch active.Load().name {
+	case "avx512":
+		return 16
+	case "avx2":
+		return 8
+	}
+	return 0
+}
+
+// pickRows is Picking32.Run for rows of a vector or more whose source has one.
+func (s *Picking32) pickRows(rows, copies int, y []uint32, ys int, x []uint32, xs int) {
+	if s.lanes == 16 {
+		pickAVX512(len(s.at), rows, copies, y, ys, x, xs, s.base, s.pick)
+	} else {
+		pickAVX2(len(s.at), rows, copies, y, ys, x, xs, s.base, s.pick)
+	}
+}

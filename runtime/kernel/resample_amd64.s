@@ -195,3 +195,99 @@ tap:
 	JNZ       block
 	VZEROUPPER
 	RET
+
+// func pickAVX2(n int, rows int, copies int, y []uint32, ys int, x []uint32, xs int, base []int, pick []int32)
+// Requires: AVX, AVX2, CMOV
+TEXT ·pickAVX2(SB), NOSPLIT, $0-136
+	MOVQ n+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ y_base+24(FP), DX
+	MOVQ ys+48(FP), BX
+	MOVQ x_base+56(FP), SI
+	MOVQ xs+80(FP), DI
+	SUBQ $0x08, AX
+	SHLQ $0x02, BX
+
+row:
+	MOVQ copies+16(FP), R10
+
+copies:
+	MOVQ    base_base+88(FP), R8
+	MOVQ    pick_base+112(FP), R9
+	LEAQ    (DX)(BX*1), R13
+	CMPQ    R10, $0x01
+	CMOVQEQ DX, R13
+	XORQ    R11, R11
+
+block:
+	MOVQ    (R8), R12
+	VMOVDQU (R9), Y0
+	VPERMD  (SI)(R12*4), Y0, Y0
+	VMOVDQU Y0, (DX)(R11*4)
+	VMOVDQU Y0, (R13)(R11*4)
+	CMPQ    R11, AX
+	JEQ     whole
+	ADDQ    $0x08, R8
+	ADDQ    $0x20, R9
+	ADDQ    $0x08, R11
+	CMPQ    R11, AX
+	CMOVQGT AX, R11
+	JMP     block
+
+whole:
+	LEAQ (R13)(BX*1), DX
+	SUBQ $0x02, R10
+	JGT  copies
+	LEAQ (SI)(DI*4), SI
+	DECQ CX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func pickAVX512(n int, rows int, copies int, y []uint32, ys int, x []uint32, xs int, base []int, pick []int32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·pickAVX512(SB), NOSPLIT, $0-136
+	MOVQ n+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ y_base+24(FP), DX
+	MOVQ ys+48(FP), BX
+	MOVQ x_base+56(FP), SI
+	MOVQ xs+80(FP), DI
+	SUBQ $0x10, AX
+	SHLQ $0x02, BX
+
+row:
+	MOVQ copies+16(FP), R10
+
+copies:
+	MOVQ    base_base+88(FP), R8
+	MOVQ    pick_base+112(FP), R9
+	LEAQ    (DX)(BX*1), R13
+	CMPQ    R10, $0x01
+	CMOVQEQ DX, R13
+	XORQ    R11, R11
+
+block:
+	MOVQ      (R8), R12
+	VMOVDQU32 (R9), Z0
+	VPERMD    (SI)(R12*4), Z0, Z0
+	VMOVDQU32 Z0, (DX)(R11*4)
+	VMOVDQU32 Z0, (R13)(R11*4)
+	CMPQ      R11, AX
+	JEQ       whole
+	ADDQ      $0x08, R8
+	ADDQ      $0x40, R9
+	ADDQ      $0x10, R11
+	CMPQ      R11, AX
+	CMOVQGT   AX, R11
+	JMP       block
+
+whole:
+	LEAQ (R13)(BX*1), DX
+	SUBQ $0x02, R10
+	JGT  copies
+	LEAQ (SI)(DI*4), SI
+	DECQ CX
+	JNZ  row
+	VZEROUPPER
+	RET

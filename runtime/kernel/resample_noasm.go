@@ -7,3 +7,7 @@ package kernel
 func combineBlocks([]float32, []float32, []int, []float32) int { return 0 }
 
 func (s *Sampling32) blocks([]float32, []float32) int { return 0 }
+
+func pickLanes() int { return 0 }
+
+func (s *Picking32) pickRows(int, int, []uint32, int, []uint32, int) {}

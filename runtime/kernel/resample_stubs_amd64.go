@@ -18,3 +18,13 @@ func combineAVX512(n int, y []float32, x []float32, at []int, w []float32)
 //
 //go:noescape
 func sampleAVX512(blocks int, taps int, y []float32, x []float32, base []int, pick []int32, w []float32)
+
+// pickAVX2 is Picking32.Run for rows of n elements, at least 8, and at least one row and copy, with AVX2.
+//
+//go:noescape
+func pickAVX2(n int, rows int, copies int, y []uint32, ys int, x []uint32, xs int, base []int, pick []int32)
+
+// pickAVX512 is Picking32.Run for rows of n elements, at least 16, and at least one row and copy, with AVX-512F.
+//
+//go:noescape
+func pickAVX512(n int, rows int, copies int, y []uint32, ys int, x []uint32, xs int, base []int, pick []int32)

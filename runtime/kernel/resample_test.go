@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -78,10 +79,52 @@ func TestSampling32(t *testing.T) {
 	})
 }
 
+// Every path picks as element by element, also where elements lie too far apart for vectors, where there are fewer
+// than a vector has, and whatever their bits are.
+func TestPicking32(t *testing.T) {
+	inEveryPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		for _, n := range []int{0, 1, 7, 8, 9, 15, 16, 17, 33, 40, 100} {
+			for _, ratio := range []float64{0, 0.3, 0.5, 0.6, 1, 1.5, 3, -0.5} { // of the source to the row
+				at, reach := make([]int, n), 0
+				for i := range at {
+					if at[i] = int(ratio * float64(i)); ratio < 0 {
+						at[i] = int(ratio * float64(i-n))
+					}
+					reach = max(reach, at[i]+1)
+				}
+				for _, slack := range []int{0, 5, 40} {
+					for copies := range 4 {
+						const rows = 3
+						xs, ys := reach+1, n+3
+						x := make([]uint32, (rows-1)*xs+reach+slack)
+						for i := range x {
+							x[i] = r.Uint32()
+						}
+						y, want := make([]uint32, rows*copies*ys), make([]uint32, rows*copies*ys)
+						for k := range rows * copies {
+							for i, a := range at {
+								want[k*ys+i] = x[k/copies*xs+a]
+							}
+						}
+						NewPicking32(at).Run(rows, copies, y, ys, x, xs)
+						if !slices.Equal(y, want) {
+							t.Fatalf("%d copies of %d elements of %d, %d behind:\n%v, wanted\n%v", copies, n, reach, slack, y, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
 // What is too short is not read.
 func TestResampleChecks(t *testing.T) {
 	for name, f := range map[string]func(){
-		"Combine32": func() { Combine32(make([]float32, 8), make([]float32, 20), []int{13}, []float32{1}) },
+		"Combine32":          func() { Combine32(make([]float32, 8), make([]float32, 20), []int{13}, []float32{1}) },
+		"Picking32":          func() { NewPicking32([]int{3}).Run(1, 1, make([]uint32, 1), 1, make([]uint32, 3), 1) },
+		"Picking32's rows":   func() { NewPicking32([]int{3}).Run(2, 1, make([]uint32, 2), 1, make([]uint32, 7), 4) },
+		"Picking32's copies": func() { NewPicking32([]int{3, 3}).Run(1, 2, make([]uint32, 3), 2, make([]uint32, 4), 4) },
 		"Sampling32": func() {
 			NewSampling32([]int{0, 1}, []int{3}, []float32{1}).Run(make([]float32, 1), make([]float32, 35))
 		},

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -417,33 +418,90 @@ func (o *resize) sampleNearest(ctx *Ctx, plan []sampling, x, y *tensor.Tensor) e
 	return nil
 }
 
-// pickRows copies the elements whose places along each axis the tables say, a
-// row of the last axis at a time. A row that is like the one before is copied
-// from there.
+// pickRows copies the elements whose places along each axis the tables say, a row of the last axis at a time, or of as
+// many of the last ones as stay as they are. Rows that are alike are made together.
 func pickRows[T tensor.Elem](ctx *Ctx, tables [][]int, x, y *tensor.Tensor) {
 	src, dst := tensor.Data[T](x), tensor.Data[T](y)
-	outer, last := tables[:len(tables)-1], tables[len(tables)-1]
-	n := len(last)
-	start := func(row int) (at int) {
-		for a := len(outer) - 1; a >= 0; a-- {
-			at += outer[a][row%len(outer[a])]
-			row /= len(outer[a])
-		}
-		return at
+	n := 1
+	for len(tables) > 0 && still(tables[len(tables)-1], x.Shape()[len(tables)-1], n) {
+		n *= len(tables[len(tables)-1])
+		tables = tables[:len(tables)-1]
 	}
+	picked := func(rows, copies int, y, x []T, xs int) {
+		for k := range rows * copies {
+			copy(y[k*n:(k+1)*n], x[k/copies*xs:])
+		}
+	}
+	if n == 1 && len(tables) > 0 {
+		picked, n = rowPicker[T](tables[len(tables)-1]), len(tables[len(tables)-1])
+		tables = tables[:len(tables)-1]
+	}
+	if len(tables) == 0 {
+		tables = [][]int{{0}}
+	}
+	outer, heights := tables[:len(tables)-1], tables[len(tables)-1]
 	ctx.Pool.For(len(dst)/n, max(1, elementGrain/n), func(lo, hi int) {
-		before := -1
-		for r := lo; r < hi; r++ {
-			row, at := dst[r*n:(r+1)*n], start(r)
-			if at == before {
-				copy(row, dst[(r-1)*n:r*n])
-				continue
+		for r := lo; r < hi; {
+			block, at := r/len(heights), 0
+			for a := len(outer) - 1; a >= 0; a-- {
+				at += outer[a][block%len(outer[a])]
+				block /= len(outer[a])
 			}
-			before = at
-			from := src[at:]
-			for i, k := range last {
-				row[i] = from[k]
+			for h := r % len(heights); h < len(heights) && r < hi; {
+				rows, copies, xs := alike(heights[h:min(len(heights), h+hi-r)])
+				picked(rows, copies, dst[r*n:(r+rows*copies)*n], src[at+heights[h]:], xs)
+				h, r = h+rows*copies, r+rows*copies
 			}
 		}
 	})
+}
+
+// alike is how many places of a table, each so many times in a row and so far from the one before, it begins with.
+func alike(table []int) (places, times, step int) {
+	same := func(k int) (n int) {
+		for k+n < len(table) && table[k+n] == table[k] {
+			n++
+		}
+		return n
+	}
+	places, times = 1, same(0)
+	if times < len(table) {
+		step = table[times] - table[0]
+	}
+	for k := times; step > 0 && k < len(table) && table[k]-table[k-1] == step && same(k) == times; k += times {
+		places++
+	}
+	return places, times, step
+}
+
+// still tells whether the table of an axis leaves its n elements as they are, which lie so far apart.
+func still(table []int, n, apart int) bool {
+	for i, at := range table {
+		if at != i*apart {
+			return false
+		}
+	}
+	return len(table) == n
+}
+
+// rowPicker is what makes rows of the elements at the given places, of rows that are xs apart, so many copies of each.
+func rowPicker[T tensor.Elem](at []int) func(rows, copies int, y, x []T, xs int) {
+	n := len(at)
+	if _, ok := any([]T(nil)).([]uint32); ok {
+		p := kernel.NewPicking32(at)
+		return func(rows, copies int, y, x []T, xs int) {
+			p.Run(rows, copies, any(y).([]uint32), n, any(x).([]uint32), xs)
+		}
+	}
+	return func(rows, copies int, y, x []T, xs int) {
+		for r := range rows {
+			from, row := x[r*xs:], y[r*copies*n:][:n]
+			for i, k := range at {
+				row[i] = from[k]
+			}
+			for c := 1; c < copies; c++ {
+				copy(y[(r*copies+c)*n:], row)
+			}
+		}
+	}
 }

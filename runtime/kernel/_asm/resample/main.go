@@ -15,6 +15,8 @@ func main() {
 	combine("AVX2", "AVX2", 32, func() VecVirtual { return YMM() })
 	combine("AVX512", "AVX-512F", 64, func() VecVirtual { return ZMM() })
 	sample()
+	pick("AVX2", "AVX2", 8, func() VecVirtual { return YMM() })
+	pick("AVX512", "AVX-512F", 16, func() VecVirtual { return ZMM() })
 	Generate()
 }
 
@@ -99,6 +101,56 @@ func sample() {
 	ADDQ(U8(8), base)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// pick: a vector at a time, whose elements lie within one of the source; the last one ends where the row does. Two
+// copies are written together, which are one where there is but one left.
+func pick(name, set string, lanes int, reg func() VecVirtual) {
+	TEXT("pick"+name, NOSPLIT, "func(n, rows, copies int, y []uint32, ys int, x []uint32, xs int, base []int, pick []int32)")
+	Doc(fmt.Sprintf("pick%s is Picking32.Run for rows of n elements, at least %d, and at least one row and copy, with %s.", name, lanes, set))
+	Pragma("noescape")
+	last, rows := Load(Param("n"), GP64()), Load(Param("rows"), GP64())
+	y, ys, x, xs := Load(Param("y").Base(), GP64()), Load(Param("ys"), GP64()), Load(Param("x").Base(), GP64()), Load(Param("xs"), GP64())
+	base, pick, left, at, from, second := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	v := reg()
+	move := VMOVDQU
+	if lanes == 16 {
+		move = func(m, v Op) { VMOVDQU32(m, v) }
+	}
+	SUBQ(U8(lanes), last)
+	SHLQ(U8(2), ys)
+	Label("row")
+	Load(Param("copies"), left)
+	Label("copies")
+	Load(Param("base").Base(), base)
+	Load(Param("pick").Base(), pick)
+	LEAQ(Mem{Base: y, Index: ys, Scale: 1}, second)
+	CMPQ(left, U8(1))
+	CMOVQEQ(y, second)
+	XORQ(at, at)
+	Label("block")
+	MOVQ(Mem{Base: base}, from)
+	move(Mem{Base: pick}, v)
+	VPERMD(Mem{Base: x, Index: from, Scale: 4}, v, v)
+	move(v, Mem{Base: y, Index: at, Scale: 4})
+	move(v, Mem{Base: second, Index: at, Scale: 4})
+	CMPQ(at, last)
+	JEQ(LabelRef("whole"))
+	ADDQ(U8(8), base)
+	ADDQ(U8(4*lanes), pick)
+	ADDQ(U8(lanes), at)
+	CMPQ(at, last)
+	CMOVQGT(last, at)
+	JMP(LabelRef("block"))
+	Label("whole")
+	LEAQ(Mem{Base: second, Index: ys, Scale: 1}, y)
+	SUBQ(U8(2), left)
+	JGT(LabelRef("copies"))
+	LEAQ(Mem{Base: x, Index: xs, Scale: 4}, x)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
