@@ -11,6 +11,10 @@ import "slices"
 //
 // y must not overlap x.
 func Combine32(y, x []float32, at []int, w []float32) {
+	if len(at) == 0 {
+		clear(y)
+		return
+	}
 	w = w[:len(at)]
 	for _, a := range at {
 		_ = x[a : a+len(y)]

@@ -4,17 +4,24 @@ package kernel
 
 //go:generate sh -c "cd _asm && go run ./resample -out ../resample_amd64.s -stubs ../resample_stubs_amd64.go -pkg kernel"
 
-// combineBlocks computes as many elements of Combine32 as whole blocks have, and returns their number.
+// combineBlocks computes as many elements of Combine32 as whole blocks have, and returns their number. The last block
+// ends where y does, if it has one.
 func combineBlocks(y, x []float32, at []int, w []float32) int {
-	n := len(y) &^ 15
-	if n == 0 {
+	n, rest := len(y), len(y)%16
+	if n < 16 {
 		return 0
 	}
 	switch active.Load().name {
 	case "avx512":
-		combineAVX512(n, y, x, at, w)
+		combineAVX512(n-rest, y, x, at, w)
+		if rest != 0 {
+			combineAVX512(16, y[n-16:], x[n-16:], at, w)
+		}
 	case "avx2":
-		combineAVX2(n, y, x, at, w)
+		combineAVX2(n-rest, y, x, at, w)
+		if rest != 0 {
+			combineAVX2(16, y[n-16:], x[n-16:], at, w)
+		}
 	default:
 		return 0
 	}

@@ -214,6 +214,10 @@ func spreadLines[T float32 | float64](ctx *Ctx, o *convTranspose, s *[maxSpatial
 	cut = max(min(cut, (down.in+7)/8), 2*span)
 	blocks, some := (down.in+cut-1)/cut, max((m+3)/4, min(m, (foldRows+taps-1)/taps))
 	splits := (m + some - 1) / some // of the channels
+	_, single := any(y).([]float32)
+	single = single && c == 1
+	downs, phases, ones := phasesOf(down), phasesOf(across), make([]T, taps)
+	setAll(ones, 1)
 	tasks := blocks * splits
 	ctx.Pool.For(parts*tasks, max(1, gemmGrain/16*tasks/(c*rows*places+1)), func(lo, hi int) {
 		for t := lo; t < hi; t++ {
@@ -221,16 +225,34 @@ func spreadLines[T float32 | float64](ctx *Ctx, o *convTranspose, s *[maxSpatial
 			m1, bottom, g := min(m, m0+some), min(down.in, top+cut), i%o.group
 			first, end := down.reaching(top, bottom)
 			n := (end - first) * width
-			cols, done := floatsFor[T]((m1 - m0) * taps * n)
-			gemm(nil, (m1-m0)*taps, n, c, w[g*c*rows+m0*taps:], 1, rows, x[i*c*places+first*width:], places, 1, cols, n, false)
+			part, step := x[i*c*places+first*width:], 0 // of one channel: its lines are what taps multiply
+			factors, done := w[(g*m+m0)*taps:], func() {}
+			if !single {
+				part, done = floatsFor[T]((m1 - m0) * taps * n)
+				gemm(nil, (m1-m0)*taps, n, c, w[g*c*rows+m0*taps:], 1, rows, x[i*c*places+first*width:], places, 1, part, n, false)
+				step, factors = n, ones
+			}
 			for k := m0; k < m1; k++ {
 				v := T(0)
 				if bias != nil {
 					v = tensor.Data[T](bias)[g*m+k]
 				}
 				image := y[(i*m+k)*plane+top*across.in : (i*m+k)*plane+bottom*across.in]
-				setAll(image, v)
-				foldLines(down, across, cols[(k-m0)*taps*n:(k-m0+1)*taps*n], first, end, image, top)
+				switch image32, ok := any(image).([]float32); {
+				case ok:
+					foldPhases(across, downs, phases, any(part).([]float32), step, any(factors).([]float32)[:taps], first, end, image32, top)
+					if v != 0 {
+						kernel.Zip32(nil, kernel.Plus, 1, len(image), image32, 0, image32, 0, 1, []float32{float32(v)}, 0, 0)
+					}
+				default:
+					setAll(image, v)
+					foldLines(down, across, part[:taps*n], first, end, image, top)
+				}
+				if single {
+					factors = factors[taps:]
+				} else {
+					part = part[taps*n:]
+				}
 			}
 			done()
 		}

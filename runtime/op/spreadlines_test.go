@@ -49,6 +49,11 @@ func TestSpreadLines(t *testing.T) {
 		{x: []int{1, 2, 3, 4}, w: []int{2, 3, 9, 9}, group: 1, attrs: []*graph.Attr{attrInts("pads", 3, 4, 3, 4)}},
 		{x: []int{1, 4, 37, 20}, w: []int{4, 6, 2, 2}, group: 1, attrs: []*graph.Attr{attrInts("strides", 2, 2)}}, // apart
 		{x: []int{2, 4, 19, 20}, w: []int{4, 6, 3, 3}, group: 2, attrs: []*graph.Attr{attrInts("strides", 3, 3)}},
+		{x: []int{1, 6, 37, 40}, w: []int{6, 1, 3, 3}, group: 6, attrs: []*graph.Attr{attrInts("strides", 2, 2), attrInts("pads", 1, 1, 1, 1)}}, // channel by channel
+		{x: []int{2, 3, 20, 33}, w: []int{3, 2, 4, 4}, group: 3, attrs: []*graph.Attr{attrInts("strides", 2, 2), attrInts("pads", 1, 1, 1, 1)}},
+		{x: []int{1, 3, 12, 23}, w: []int{3, 1, 5, 5}, group: 3, attrs: []*graph.Attr{attrInts("strides", 1, 4), attrInts("dilations", 1, 2)}},
+		{x: []int{1, 2, 4, 1}, w: []int{2, 1, 3, 2}, group: 2, attrs: []*graph.Attr{attrInts("strides", 2, 2), attrInts("pads", 3, 1, 3, 0)}}, // one column
+		{x: []int{1, 1, 5, 6}, w: []int{1, 3, 3, 1}, group: 1, attrs: []*graph.Attr{attrInts("strides", 3, 5), attrInts("output_padding", 0, 4)}},
 		{x: []int{1, 2, 40}, w: []int{2, 3, 3}, group: 1, attrs: []*graph.Attr{attrInts("strides", 2)}},
 		{x: []int{1, 2, 5, 6, 7}, w: []int{2, 3, 2, 3, 2}, group: 1, attrs: []*graph.Attr{attrInts("strides", 1, 2, 3)}},
 	} {
