@@ -116,6 +116,42 @@ func lanes(p *kernel.Pool, together, outer, n, inner int, f func(i, from, width 
 
 // argRow is the position of the extreme of a row from a position on.
 func argRow[T number](o *argReduce, row []T, at int) int {
+	if x, ok := any(row[at:]).([]float32); ok && len(x) >= 16 {
+		if k := argRow32(o, x); k >= 0 {
+			return at + k
+		}
+	}
+	return argRowPlain(o, row, at)
+}
+
+// argRow32 looks for the extreme first, by vectors, and then for where it is. It is -1 of a row with NaN.
+func argRow32(o *argReduce, row []float32) int {
+	f := kernel.FoldMin
+	if o.max {
+		f = kernel.FoldMax
+	}
+	best := [1]float64{f.Neutral()}
+	kernel.FoldRows32(f, 1, len(row), best[:], row, len(row))
+	switch v := float32(best[0]); {
+	case v != v:
+	case o.last:
+		for k := len(row) - 1; k >= 0; k-- {
+			if row[k] == v {
+				return k
+			}
+		}
+	default:
+		for k, w := range row {
+			if w == v {
+				return k
+			}
+		}
+	}
+	return -1
+}
+
+// argRowPlain is argRow by comparing each element with the best so far.
+func argRowPlain[T number](o *argReduce, row []T, at int) int {
 	best := row[at]
 	switch rest := row[at+1:]; {
 	case o.max && o.last:
@@ -256,11 +292,18 @@ func cumulate[T, A number](p *kernel.Pool, o *cumSum, x, y *tensor.Tensor, axis 
 	if len(dst) == 0 {
 		return
 	}
+	if inner == 1 {
+		p.For(outer, max(4, elementGrain/n&^3), func(lo, hi int) {
+			for ; lo+4 <= hi; lo += 4 {
+				cumulateFour[T, A](o, n, src[lo*n:(lo+4)*n], dst[lo*n:(lo+4)*n])
+			}
+			for ; lo < hi; lo++ {
+				cumulateRow[T, A](o, src[lo*n:(lo+1)*n], dst[lo*n:(lo+1)*n])
+			}
+		})
+		return
+	}
 	lanes(p, writtenLanes, outer, n, inner, func(i, from, width int) {
-		if inner == 1 {
-			cumulateRow[T, A](o, src[i*n:(i+1)*n], dst[i*n:(i+1)*n])
-			return
-		}
 		var room [writtenLanes]A
 		high := scanRows(inner * x.DType().Bits() / 8)
 		for done := 0; done < n; done += high {
@@ -322,6 +365,27 @@ func cumulateLane[T, A number](exclusive bool, sum A, src, dst []T, at, step, ro
 		at += step
 	}
 	return sum
+}
+
+// cumulateFour is cumulateRow of four rows of n elements, of which one need not wait for another's additions.
+func cumulateFour[T, A number](o *cumSum, n int, in, out []T) {
+	a, b, c, d := in[:n], in[n:][:n], in[2*n:][:n], in[3*n:][:n]
+	e, f, g, h := out[:n], out[n:][:n], out[2*n:][:n], out[3*n:][:n]
+	var s0, s1, s2, s3 A
+	at, step := 0, 1
+	if o.reverse {
+		at, step = n-1, -1
+	}
+	for range n {
+		t0, t1, t2, t3 := s0+A(a[at]), s1+A(b[at]), s2+A(c[at]), s3+A(d[at])
+		if o.exclusive {
+			e[at], f[at], g[at], h[at] = T(s0), T(s1), T(s2), T(s3)
+		} else {
+			e[at], f[at], g[at], h[at] = T(t0), T(t1), T(t2), T(t3)
+		}
+		s0, s1, s2, s3 = t0, t1, t2, t3
+		at += step
+	}
 }
 
 // cumulateRow is cumulate of elements that lie together.

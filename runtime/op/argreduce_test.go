@@ -2,6 +2,7 @@ package op
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -96,5 +97,24 @@ func TestAlongAxisAgainstPlain(t *testing.T) {
 	y := tensor.New(tensor.Int64, 1, 1)
 	if err := argExtreme[float32](pools[1], &argReduce{axis: 1, max: true}, long, y); err != nil || tensor.Data[int64](y)[0] != 0 {
 		t.Errorf("%d, %v", tensor.Data[int64](y)[0], err)
+	}
+}
+
+// Of equals the first or the last is found, zeros of either sign and rows with NaN among them, at all lengths.
+func TestArgRowOfEquals(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 62))
+	values := []float32{-1, 0, float32(math.Copysign(0, -1)), 1, 2, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+	for n := 1; n < 200; n++ {
+		row, kinds := make([]float32, n), 3+r.IntN(len(values)-2)
+		for k := range row {
+			row[k] = values[r.IntN(kinds)]
+		}
+		for _, o := range []*argReduce{{max: true}, {max: true, last: true}, {}, {last: true}} {
+			for _, at := range []int{0, n / 3} {
+				if got, want := argRow(o, row, at), argRowPlain(o, row, at); got != want {
+					t.Fatalf("%+v of %v from %d: %d, wanted %d", *o, row, at, got, want)
+				}
+			}
+		}
 	}
 }
