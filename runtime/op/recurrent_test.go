@@ -196,3 +196,43 @@ func evalOne(t *testing.T, c opTest) *tensor.Tensor {
 	}
 	return out[0].Tensor
 }
+
+// ONNX Runtime takes the same steps: directions, lengths, first states, peepholes, both resets of a GRU, and sizes on
+// either side of a block of units.
+func TestRecurrentAgainstONNXRuntime(t *testing.T) {
+	var tests []opTest
+	for _, hidden := range []int{5, 32, 75} {
+		for _, direction := range []string{"forward", "reverse", "bidirectional"} {
+			directions := 1
+			if direction == "bidirectional" {
+				directions = 2
+			}
+			for _, c := range []struct {
+				op    string
+				gates int
+				more  []*graph.Attr
+			}{{"RNN", 1, nil}, {"GRU", 3, nil}, {"GRU", 3, []*graph.Attr{attrInt("linear_before_reset", 1)}}, {"LSTM", 4, nil}} {
+				const steps, batch, width = 6, 3, 7
+				weights := func(seed uint64, shape ...int) *tensor.Tensor {
+					x := random(seed, shape...)
+					for i := range tensor.Data[float32](x) {
+						tensor.Data[float32](x)[i] /= 4
+					}
+					return x
+				}
+				in := []*tensor.Tensor{random(1, steps, batch, width), weights(2, directions, c.gates*hidden, width), weights(3, directions, c.gates*hidden, hidden),
+					weights(4, directions, 2*c.gates*hidden), list[int32](6, 2, 5), random(5, directions, batch, hidden)}
+				outs := 2
+				if c.op == "LSTM" {
+					in, outs = append(in, random(6, directions, batch, hidden), weights(7, directions, 3*hidden)), 3
+				}
+				attrs := append([]*graph.Attr{attrInt("hidden_size", int64(hidden)), attrString("direction", direction)}, c.more...)
+				name := fmt.Sprint(direction, hidden, len(c.more))
+				tests = append(tests,
+					opTest{name: name, op: c.op, opset: 14, attrs: attrs, in: in[:4], outs: outs, tol: approximate},
+					opTest{name: name + " with all", op: c.op, opset: 14, attrs: attrs, in: in, outs: outs, tol: approximate})
+			}
+		}
+	}
+	compareWithORT(t, tests)
+}

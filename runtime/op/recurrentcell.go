@@ -22,9 +22,11 @@ type recurrentCell[T float] struct {
 	extra   []T    // GRU: r∘h, or what the late reset acts on; LSTM: a function of c
 	live    []bool // whose step it is; the state of others stays
 	all     bool   // are live
-	gates   []T    // of the step: [m G·hidden]
+	gates   []T    // of the step: [m G·hidden]; before it, of some steps, and
+	x       []T    // their inputs
+	rows    int    // of these
 
-	unitsFn, candidatesFn func(lo, hi int) // methods, bound once
+	inputsFn, unitsFn, candidatesFn func(lo, hi int) // methods, bound once
 }
 
 // cell is one for m sequences, with room for their states.
@@ -32,7 +34,7 @@ func (r *recurrentRun[T]) cell(w *recurrentWay[T], m int, room []T) *recurrentCe
 	s, _ := r.cellPool.Get().(*recurrentCell[T])
 	if s == nil {
 		s = &recurrentCell[T]{r: r}
-		s.unitsFn, s.candidatesFn = s.units, s.candidates
+		s.inputsFn, s.unitsFn, s.candidatesFn = s.unitsInputs, s.units, s.candidates
 	}
 	n := m * r.hidden
 	s.w, s.m, s.h, s.next, s.c, s.extra = w, m, room[:n], room[n:2*n], room[2*n:3*n], room[3*n:4*n]
@@ -99,6 +101,34 @@ func (s *recurrentCell[T]) write(k, d, n int) {
 				clear(to)
 			}
 		}
+	}
+}
+
+// inputs computes what rows of inputs, of some steps, give to the gates. Where cores share out the units of a step, each
+// multiplies for those that it will read.
+func (s *recurrentCell[T]) inputs(p *kernel.Pool, rows int, x, gates []T) {
+	o, r := s.r.o, s.r
+	if p == nil || r.shared >= r.hidden || o.together() < o.gates && o.together()*r.hidden%r.unit != 0 {
+		s.w.input.all(p, rows, x, gates, s.w.bias)
+		return
+	}
+	s.rows, s.x, s.gates = rows, x, gates
+	p.For(r.hidden, r.shared, s.inputsFn)
+}
+
+// unitsInputs is inputs for the gates of units lo to hi.
+func (s *recurrentCell[T]) unitsInputs(lo, hi int) {
+	o, hidden, n := s.r.o, s.r.hidden, s.r.o.gates*s.r.hidden
+	columns := func(j0, j1 int) {
+		var bias []T
+		if s.w.bias != nil {
+			bias = s.w.bias[j0:]
+		}
+		s.w.input.some(s.rows, s.x, s.r.width, j0, j1, s.gates[j0:], n, bias, 0)
+	}
+	columns(o.together()*lo, o.together()*hi)
+	if o.together() < o.gates {
+		columns(o.together()*hidden+lo, o.together()*hidden+hi)
 	}
 }
 

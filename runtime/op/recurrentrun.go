@@ -116,7 +116,7 @@ func (r *recurrentRun[T]) share(pool *kernel.Pool) {
 	r.shared = max(1, r.hidden)
 	switch {
 	case threads <= directions:
-	case r.batch <= fewSequences && r.o.gates*r.hidden*r.hidden >= manyWeights && r.unit < r.hidden:
+	case r.steady():
 		// The cores share out the units in every step: for the few sequences of each, all weights would take longer
 		// to fetch than cores do to meet.
 		r.shared = ((r.hidden-1)/(r.unit*threads) + 1) * r.unit
@@ -132,11 +132,24 @@ func (r *recurrentRun[T]) share(pool *kernel.Pool) {
 		pool.For(parts, 1, r.partFn)
 		return
 	}
+	if r.width < wideInput*r.hidden {
+		pool = nil // what another core has multiplied takes longer to fetch than it saved
+	}
 	r.run(pool, 0, 0, r.batch)
 }
 
-// fewSequences and manyWeights are from where on cores share steps.
-const fewSequences, manyWeights = 8, 3 << 18
+// wideInput is how many times as wide as its state an input is that cores share out for one sequence.
+const wideInput = 4
+
+// steady reports whether cores share out the units in every step, not the sequences.
+func (r *recurrentRun[T]) steady() bool {
+	weights := r.o.gates * r.hidden * r.hidden
+	return r.unit < r.hidden && (r.batch == 1 && weights >= steadyAlone || r.batch <= steadyFew && weights >= steadyMany)
+}
+
+// steadyAlone is the weights from which on that pays for a sequence, which nothing else shares out, steadyMany those from
+// which on it is better than to share out a few sequences.
+const steadyAlone, steadyMany, steadyFew = 1 << 18, 3 << 18, 8
 
 // part runs a part alone.
 func (r *recurrentRun[T]) part(t, _ int) {
@@ -193,7 +206,7 @@ func (r *recurrentRun[T]) run(p *kernel.Pool, d, n, m int) {
 		if backwards {
 			first = r.steps - done - count
 		}
-		w.input.all(p, count*m, r.inputs(xs, first, count, n, m), gates, w.bias)
+		c.inputs(p, count*m, r.inputs(xs, first, count, n, m), gates)
 		for k := range count {
 			if backwards {
 				k = count - 1 - k
@@ -204,7 +217,7 @@ func (r *recurrentRun[T]) run(p *kernel.Pool, d, n, m int) {
 		}
 	}
 	c.end(d, n)
-	c.w = nil
+	c.w, c.x = nil, nil
 	r.cellPool.Put(c)
 	r.rooms.Put(room)
 }
