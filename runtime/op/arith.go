@@ -401,20 +401,13 @@ type integer interface {
 }
 
 func arithInt[T integer](ctx *Ctx, code arithCode, a, b, c *tensor.Tensor) error {
-	switch code {
-	case addCode:
-		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x + y })
-	case subCode:
-		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x - y })
-	case mulCode:
-		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x * y })
-	case divCode:
+	if code == divCode {
 		for _, y := range tensor.Data[T](b) {
 			if y == 0 && a.Len() > 0 {
 				return errDivByZero
 			}
 		}
-		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x / y })
 	}
+	zipNumbers[T](ctx.Pool, arithOperations[code], a, b, c)
 	return nil
 }

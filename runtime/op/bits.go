@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -60,7 +61,7 @@ func unsigned(d tensor.DType) bool {
 	return d == tensor.Uint8 || d == tensor.Uint16 || d == tensor.Uint32 || d == tensor.Uint64
 }
 
-func (o *bitwise) Forward(_ *Ctx, in, out []tensor.Value) error {
+func (o *bitwise) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	a, c := in[0].Tensor, out[0].Tensor
 	b := a
 	if len(in) > 1 {
@@ -69,25 +70,39 @@ func (o *bitwise) Forward(_ *Ctx, in, out []tensor.Value) error {
 	// All but the shifts are the same for either sign.
 	switch c.DType().Bits() {
 	case 8:
-		bitwiseInto[uint8](o.code, a, b, c)
+		bitwiseInto[uint8](ctx, o.code, a, b, c)
 	case 16:
-		bitwiseInto[uint16](o.code, a, b, c)
+		bitwiseInto[uint16](ctx, o.code, a, b, c)
 	case 32:
-		bitwiseInto[uint32](o.code, a, b, c)
+		bitwiseInto[uint32](ctx, o.code, a, b, c)
 	default:
-		bitwiseInto[uint64](o.code, a, b, c)
+		bitwiseInto[uint64](ctx, o.code, a, b, c)
 	}
 	return nil
 }
 
-func bitwiseInto[T uint8 | uint16 | uint32 | uint64](code bitCode, a, b, c *tensor.Tensor) {
-	f := map[bitCode]func(x, y T) T{
-		bitAnd:   func(x, y T) T { return x & y },
-		bitOr:    func(x, y T) T { return x | y },
-		bitXor:   func(x, y T) T { return x ^ y },
-		bitNot:   func(x, _ T) T { return ^x },
-		bitLeft:  func(x, y T) T { return x << y },
-		bitRight: func(x, y T) T { return x >> y },
-	}[code]
-	zip(a, b, c, f)
+type bits interface {
+	uint8 | uint16 | uint32 | uint64
+}
+
+// zipBits is zipRows of an operation on bits.
+func zipBits[T bits](p *kernel.Pool, op kernel.Logic, a, b, c *tensor.Tensor) {
+	zipRows(p, a, b, c, func(z, x, y []T) { kernel.ZipBits(op, z, x, y) })
+}
+
+func bitwiseInto[T bits](ctx *Ctx, code bitCode, a, b, c *tensor.Tensor) {
+	switch code {
+	case bitAnd:
+		zipBits[T](ctx.Pool, kernel.And, a, b, c)
+	case bitOr:
+		zipBits[T](ctx.Pool, kernel.Or, a, b, c)
+	case bitXor:
+		zipBits[T](ctx.Pool, kernel.Xor, a, b, c)
+	case bitNot:
+		zipBits[T](ctx.Pool, kernel.Xor, a, tensor.Scalar(^T(0)), c)
+	case bitLeft:
+		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x << y })
+	case bitRight:
+		zipShared(ctx.Pool, a, b, c, func(x, y T) T { return x >> y })
+	}
 }

@@ -195,9 +195,14 @@ func (w walk) planes(p *kernel.Pool, f func(p *kernel.Pool, at, m, n int, offs, 
 
 // share is rows over all cores: long runs in pieces, short ones some at a time, in no order.
 func (w walk) share(p *kernel.Pool, f func(at, n int, offs, steps []int)) {
+	w.shareEach(p, func() func(at, n int, offs, steps []int) { return f })
+}
+
+// shareEach is share by a function of each task's own.
+func (w walk) shareEach(p *kernel.Pool, each func() func(at, n int, offs, steps []int)) {
 	total := product(w.shape)
 	if p.Threads() == 1 || total <= elementGrain {
-		w.rows(f)
+		w.rows(each())
 		return
 	}
 	outer := len(w.shape) - 1
@@ -207,7 +212,7 @@ func (w walk) share(p *kernel.Pool, f func(at, n int, offs, steps []int)) {
 	}
 	pieces := (n + elementGrain - 1) / elementGrain
 	p.For(total/n*pieces, max(1, elementGrain/n), func(lo, hi int) {
-		offs := make([]int, len(w.strides))
+		f, offs := each(), make([]int, len(w.strides))
 		for t := lo; t < hi; t++ {
 			row, from := t/pieces, t%pieces*elementGrain
 			for k := range offs {

@@ -22,29 +22,49 @@ func isWhole(d tensor.DType) bool { return d.IsInteger() && d.Bits() >= 8 }
 func castNumbers(p *kernel.Pool, x, y *tensor.Tensor) {
 	whole := isWhole(x.DType()) && isWhole(y.DType())
 	p.For(x.Len(), elementGrain, func(lo, hi int) {
-		lo += castAtOnce(x, y, lo, hi)
-		if whole {
-			var block [castBlock]int64
-			for ; lo < hi; lo += castBlock {
-				b := block[:min(castBlock, hi-lo)]
-				readInts(b, x, lo)
-				writeInts(y, lo, b)
+		for lo < hi {
+			if lo += castAtOnce(x, y, lo, hi); lo == hi {
+				return
 			}
-			return
-		}
-		var block [castBlock]float64
-		for ; lo < hi; lo += castBlock {
-			b := block[:min(castBlock, hi-lo)]
-			readFloats(b, x, lo)
-			writeFloats(y, lo, b)
+			n := min(castBlock, hi-lo)
+			if whole {
+				castInts(x, y, lo, n)
+			} else {
+				castFloats(x, y, lo, n)
+			}
+			lo += n
 		}
 	})
+}
+
+// castInts and castFloats convert one block.
+func castInts(x, y *tensor.Tensor, at, n int) {
+	var block [castBlock]int64
+	readInts(block[:n], x, at)
+	writeInts(y, at, block[:n])
+}
+
+func castFloats(x, y *tensor.Tensor, at, n int) {
+	var block [castBlock]float64
+	readFloats(block[:n], x, at)
+	writeFloats(y, at, block[:n])
 }
 
 // castAtOnce converts the first elements from lo to before hi where there is a loop for the pair, in package kernel or
 // here, for those that models have most, and tells how many.
 func castAtOnce(x, y *tensor.Tensor, lo, hi int) int {
-	switch from, to := x.DType(), y.DType(); {
+	from, to := x.DType(), y.DType()
+	switch from {
+	case tensor.Bool: // a byte that is 0 or 1
+		from = tensor.Uint8
+	case tensor.Float16, tensor.BFloat16:
+		if to != tensor.Float32 {
+			return castHalves(x, y, lo, hi)
+		}
+	}
+	switch {
+	case to == tensor.Bool:
+		return castToBool(x, y, lo, hi)
 	case from == tensor.Float32 && to == tensor.Float16:
 		return kernel.Halves(tensor.Data[uint16](y)[lo:hi], tensor.Data[float32](x)[lo:hi])
 	case from == tensor.Float16 && to == tensor.Float32:
@@ -53,39 +73,145 @@ func castAtOnce(x, y *tensor.Tensor, lo, hi int) int {
 		return kernel.Brains(tensor.Data[uint16](y)[lo:hi], tensor.Data[float32](x)[lo:hi])
 	case from == tensor.BFloat16 && to == tensor.Float32:
 		return kernel.FromBrains(tensor.Data[float32](y)[lo:hi], tensor.Data[uint16](x)[lo:hi])
-	case from == tensor.Float32 && to == tensor.Bool:
-		dst := tensor.Data[bool](y)[lo:hi]
-		for i, v := range tensor.Data[float32](x)[lo:hi] {
-			dst[i] = v != 0
-		}
-		return hi - lo
 	case from == tensor.Float32 && to == tensor.Int64:
-		dst := tensor.Data[int64](y)[lo:hi]
-		for i, v := range tensor.Data[float32](x)[lo:hi] {
-			if v >= -1<<63 && v < 1<<63 {
-				dst[i] = int64(v)
-			} else {
-				dst[i] = integerOf(float64(v), to)
-			}
-		}
-		return hi - lo
-	case from == tensor.Uint8 && to == tensor.Int64:
-		convert(tensor.Data[uint8](x)[lo:hi], tensor.Data[int64](y)[lo:hi])
-		return hi - lo
+		return floatsToInts(tensor.Data[int64](y)[lo:hi], tensor.Data[float32](x)[lo:hi], to)
+	case from == tensor.Float32 && to == tensor.Int32:
+		return floatsToInts(tensor.Data[int32](y)[lo:hi], tensor.Data[float32](x)[lo:hi], to)
+	case from == tensor.Float32 && to == tensor.Float64:
+		return convert(tensor.Data[float32](x)[lo:hi], tensor.Data[float64](y)[lo:hi])
+	case from == tensor.Float64 && to == tensor.Float32:
+		return convert(tensor.Data[float64](x)[lo:hi], tensor.Data[float32](y)[lo:hi])
 	case from == tensor.Int32 && to == tensor.Int64:
-		convert(tensor.Data[int32](x)[lo:hi], tensor.Data[int64](y)[lo:hi])
-		return hi - lo
+		return convert(tensor.Data[int32](x)[lo:hi], tensor.Data[int64](y)[lo:hi])
+	case from == tensor.Int32 && to == tensor.Float32:
+		return convert(tensor.Data[int32](x)[lo:hi], tensor.Data[float32](y)[lo:hi])
 	case from == tensor.Int64 && to == tensor.Int32:
-		convert(tensor.Data[int64](x)[lo:hi], tensor.Data[int32](y)[lo:hi])
-		return hi - lo
+		return convert(tensor.Data[int64](x)[lo:hi], tensor.Data[int32](y)[lo:hi])
+	case from == tensor.Int64 && to == tensor.Float32:
+		return intsToFloats(tensor.Data[float32](y)[lo:hi], tensor.Data[int64](x)[lo:hi])
+	case from == tensor.Uint8 && to == tensor.Int64:
+		return convert(tensor.Data[uint8](x)[lo:hi], tensor.Data[int64](y)[lo:hi])
+	case from == tensor.Uint8 && to == tensor.Int32:
+		return convert(tensor.Data[uint8](x)[lo:hi], tensor.Data[int32](y)[lo:hi])
+	case from == tensor.Uint8 && to == tensor.Uint8:
+		return copy(tensor.Data[uint8](y)[lo:hi], tensor.Data[uint8](x)[lo:hi])
 	case from == tensor.Uint8 && to == tensor.Float32:
 		kernel.Dequantize8(tensor.Data[float32](y)[lo:hi], tensor.Data[uint8](x)[lo:hi], one32, zero32)
 		return hi - lo
 	case from == tensor.Int8 && to == tensor.Float32:
 		kernel.Dequantize8(tensor.Data[float32](y)[lo:hi], tensor.Data[int8](x)[lo:hi], one32, zero32)
 		return hi - lo
+	case to == tensor.Float16 && (from == tensor.Int64 || from == tensor.Int32 || from == tensor.Uint8):
+		return castToHalves(x, y, lo, hi)
 	}
 	return 0
+}
+
+// castToBool is what is not 0, of types that compare at once.
+func castToBool(x, y *tensor.Tensor, lo, hi int) int {
+	z := tensor.Data[uint8](y)[lo:hi]
+	switch x.DType() {
+	case tensor.Float32:
+		unlikeZero(z, tensor.Data[float32](x)[lo:hi])
+	case tensor.Float64:
+		unlikeZero(z, tensor.Data[float64](x)[lo:hi])
+	case tensor.Int64:
+		unlikeZero(z, tensor.Data[int64](x)[lo:hi])
+	case tensor.Int32:
+		unlikeZero(z, tensor.Data[int32](x)[lo:hi])
+	case tensor.Uint8, tensor.Int8:
+		unlikeZero(z, tensor.Data[uint8](x)[lo:hi])
+	default:
+		return 0
+	}
+	return hi - lo
+}
+
+func unlikeZero[T number](z []uint8, x []T) {
+	var zeros [castBlock]T
+	for len(x) > 0 {
+		n := min(castBlock, len(x))
+		kernel.CompareNumbers(kernel.Unlike, z[:n], x, zeros[:])
+		z, x = z[n:], x[n:]
+	}
+}
+
+// castHalves widens floats of 16 bits to a block of float32 that is converted then, which loses nothing. It does as
+// many as a block has.
+func castHalves(x, y *tensor.Tensor, lo, hi int) int {
+	block := floatScratches.get(castBlock)
+	defer floatScratches.Put(block)
+	n := min(castBlock, hi-lo)
+	b, half := (*block)[:n], tensor.Data[uint16](x)[lo:lo+n]
+	switch x.DType() {
+	case tensor.Float16:
+		for i := kernel.FromHalves(b, half); i < n; i++ {
+			b[i] = tensor.Float16ToFloat32(half[i])
+		}
+	default:
+		for i := kernel.FromBrains(b, half); i < n; i++ {
+			b[i] = tensor.BFloat16ToFloat32(half[i])
+		}
+	}
+	switch to := y.DType(); to {
+	case tensor.Bool:
+		unlikeZero(tensor.Data[uint8](y)[lo:lo+n], b)
+	case tensor.Int64:
+		return floatsToInts(tensor.Data[int64](y)[lo:lo+n], b, to)
+	case tensor.Int32:
+		return floatsToInts(tensor.Data[int32](y)[lo:lo+n], b, to)
+	case tensor.Float64:
+		return convert(b, tensor.Data[float64](y)[lo:lo+n])
+	default:
+		return 0
+	}
+	return n
+}
+
+// castToHalves converts integers to float32 first: what that rounds is infinite as float16.
+func castToHalves(x, y *tensor.Tensor, lo, hi int) int {
+	block := floatScratches.get(castBlock)
+	defer floatScratches.Put(block)
+	n := min(castBlock, hi-lo)
+	b, half := (*block)[:n], tensor.Data[uint16](y)[lo:lo+n]
+	switch x.DType() {
+	case tensor.Int64:
+		intsToFloats(b, tensor.Data[int64](x)[lo:lo+n])
+	case tensor.Int32:
+		convert(tensor.Data[int32](x)[lo:lo+n], b)
+	default:
+		convert(tensor.Data[uint8](x)[lo:lo+n], b)
+	}
+	for i := kernel.Halves(half, b); i < n; i++ {
+		half[i] = tensor.Float64ToFloat16(float64(b[i]))
+	}
+	return n
+}
+
+// floatsToInts converts towards zero, whatever the kernel does not take one by one.
+func floatsToInts[D int32 | int64](dst []D, src []float32, to tensor.DType) int {
+	for from := 0; from < len(src); {
+		from += kernel.Convert(dst[from:], src[from:])
+		for end := min(len(src), from+castBlock/8); from < end; from++ {
+			if v := src[from]; v >= -1<<63 && v < 1<<63 {
+				dst[from] = D(int64(v))
+			} else {
+				dst[from] = D(integerOf(float64(v), to))
+			}
+		}
+	}
+	return len(src)
+}
+
+// intsToFloats rounds twice what has more than 53 bits, as castFloats does.
+func intsToFloats(dst []float32, src []int64) int {
+	for from := 0; from < len(src); {
+		from += kernel.Convert(dst[from:], src[from:])
+		for end := min(len(src), from+castBlock/8); from < end; from++ {
+			dst[from] = float32(float64(src[from]))
+		}
+	}
+	return len(src)
 }
 
 // one32 and zero32 leave bytes as they are.
@@ -135,12 +261,15 @@ func writeInts(y *tensor.Tensor, at int, b []int64) {
 	}
 }
 
-// convert is dst[i] = src[i] as Go converts numbers.
-func convert[S, D number](src []S, dst []D) {
+// convert is dst[i] = src[i] as Go converts numbers; it returns how many. Pairs of types that fit differently are not
+// for it: see kernel.Convert.
+func convert[S, D number](src []S, dst []D) int {
 	dst = dst[:len(src)]
-	for i, v := range src {
-		dst[i] = D(v)
+	done := kernel.Convert(dst, src)
+	for i, v := range src[done:] {
+		dst[done+i] = D(v)
 	}
+	return len(src)
 }
 
 // readFloats is tensor.Float64s of the elements from one on.

@@ -124,7 +124,7 @@ func (o *compare) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	case tensor.String:
 		zipShared(ctx.Pool, a, b, c, compareAs[string](o))
 	case tensor.Bool:
-		zipShared(ctx.Pool, a, b, c, func(x, y bool) bool { return x == y && o.equal || x != y && o.less && o.greater })
+		compareNumbers[uint8](ctx.Pool, o, a, b, c)
 	case tensor.Float16:
 		f := compareAs[float32](o)
 		zipShared(ctx.Pool, a, b, c, func(x, y uint16) bool { return f(tensor.Float16ToFloat32(x), tensor.Float16ToFloat32(y)) })
@@ -137,76 +137,29 @@ func (o *compare) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-// compareBlock is the number of elements that are compared at once.
-const compareBlock = 256
-
 // compareNumbers compares element by element without a branch: what comes out may well be without a pattern.
 func compareNumbers[T number](p *kernel.Pool, o *compare, a, b, c *tensor.Tensor) {
 	if o.less { // x < y is y > x
 		a, b = b, a
 	}
-	x, y, z := tensor.Data[T](a), tensor.Data[T](b), tensor.Data[uint8](c)
-	newWalk(c.Shape(), a.Shape(), b.Shape()).share(p, func(at, n int, offs, steps []int) {
-		var rooms [2][compareBlock]T
-		for k := 0; k < n; k += compareBlock {
-			out := z[at+k : at+min(n, k+compareBlock)]
-			v := steppedBlock(&rooms[0], x, offs[0]+k*steps[0], steps[0], len(out))
-			w := steppedBlock(&rooms[1], y, offs[1]+k*steps[1], steps[1], len(out))
-			compareRow(o, out, v, w)
-		}
-	})
-}
-
-// compareRow compares v with w; where o says less they have changed places.
-func compareRow[T number](o *compare, out []uint8, v, w []T) {
-	out, w = out[:len(v)], w[:len(v)]
+	how := kernel.Greater
 	switch {
 	case !o.less && !o.greater:
-		for i, v := range v {
-			out[i] = asByte(v == w[i])
-		}
+		how = kernel.Equal
 	case o.equal:
-		for i, v := range v {
-			out[i] = asByte(v >= w[i])
-		}
-	default:
-		for i, v := range v {
-			out[i] = asByte(v > w[i])
-		}
+		how = kernel.GreaterOrEqual
 	}
-}
-
-// steppedBlock is n elements of x from a position on, which it copies to room where they do not lie together.
-func steppedBlock[T number](room *[compareBlock]T, x []T, at, step, n int) []T {
-	if step == 1 {
-		return x[at : at+n]
-	}
-	if step == 0 {
-		setAll(room[:n], x[at])
-		return room[:n]
-	}
-	for i := range room[:n] {
-		room[i] = x[at+i*step]
-	}
-	return room[:n]
-}
-
-// asByte is a bool as it lies in memory.
-func asByte(v bool) uint8 {
-	if v {
-		return 1
-	}
-	return 0
+	zipRows(p, a, b, c, func(z []uint8, x, y []T) { kernel.CompareNumbers(how, z, x, y) })
 }
 
 // logic is And, Or or Xor of two boolean inputs.
 type logic struct {
 	name string
-	f    func(x, y bool) bool
+	op   kernel.Logic
 }
 
-func parseLogic(name string, f func(x, y bool) bool) parser {
-	return func(*attrs) Op { return &logic{name, f} }
+func parseLogic(name string, op kernel.Logic) parser {
+	return func(*attrs) Op { return &logic{name, op} }
 }
 
 func (o *logic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
@@ -222,7 +175,7 @@ func (o *logic) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 }
 
 func (o *logic) Forward(ctx *Ctx, in, out []tensor.Value) error {
-	zipShared(ctx.Pool, in[0].Tensor, in[1].Tensor, out[0].Tensor, o.f)
+	zipBits[uint8](ctx.Pool, o.op, in[0].Tensor, in[1].Tensor, out[0].Tensor)
 	return nil
 }
 
@@ -241,10 +194,13 @@ func (not) Infer(in []graph.Fact, _ int) ([]graph.Fact, error) {
 	return []graph.Fact{{Type: in[0].Type}}, nil
 }
 
-func (not) Forward(_ *Ctx, in, out []tensor.Value) error {
-	apply(in[0].Tensor, out[0].Tensor, func(v bool) bool { return !v })
+func (not) Forward(ctx *Ctx, in, out []tensor.Value) error {
+	zipBits[uint8](ctx.Pool, kernel.Xor, in[0].Tensor, always, out[0].Tensor)
 	return nil
 }
+
+// always is what Not is the exclusive or with.
+var always = tensor.Scalar(true)
 
 // classify is IsNaN or IsInf.
 type classify struct {
@@ -356,66 +312,38 @@ func choose[T tensor.Elem](ctx *Ctx, in []tensor.Value, out *tensor.Tensor) {
 	c, a, b := in[0].Tensor, in[1].Tensor, in[2].Tensor
 	cond, x, y, z := tensor.Data[bool](c), tensor.Data[T](a), tensor.Data[T](b), tensor.Data[T](out)
 	newWalk(out.Shape(), c.Shape(), a.Shape(), b.Shape()).share(ctx.Pool, func(at, n int, offs, steps []int) {
-		p, i, j := offs[0], offs[1], offs[2]
-		z := z[at : at+n]
-		if steps[0] == 1 && steps[1] <= 1 && steps[2] <= 1 {
-			chooseRow(z, cond[p:p+n], x[i:], y[j:], steps[1], steps[2])
-			return
-		}
-		for k := range z {
-			v := y[j]
-			if cond[p] {
-				v = x[i]
-			}
-			z[k] = v
-			p += steps[0]
-			i += steps[1]
-			j += steps[2]
-		}
+		chooseRow(z[at:at+n], cond[offs[0]:], steps[0], x[offs[1]:], steps[1], y[offs[2]:], steps[2])
 	})
 }
 
-// chooseRow is choose where the conditions lie together and the operands' steps are 1 or 0. Both elements are read, so
-// that the processor need not guess which one it is.
-func chooseRow[T tensor.Elem](z []T, cond []bool, x, y []T, xs, ys int) {
-	cond = cond[:len(z)]
+// chooseRow is choose on elements that lie together, but for operands whose step is 0: their one element is for all.
+func chooseRow[T tensor.Elem](z []T, cond []bool, cs int, x []T, xs int, y []T, ys int) {
 	switch {
-	case xs == 1 && ys == 1:
-		x, y = x[:len(z)], y[:len(z)]
-		for k, c := range cond {
-			v, w := y[k], x[k]
-			if c {
-				v = w
-			}
-			z[k] = v
+	case len(z) == 1:
+	case cs == 0:
+		from, step := y, ys
+		if cond[0] {
+			from, step = x, xs
 		}
-	case xs == 1:
-		x, other := x[:len(z)], y[0]
-		for k, c := range cond {
-			v, w := other, x[k]
-			if c {
-				v = w
-			}
-			z[k] = v
+		if step == 0 {
+			setAll(z, from[0])
+			return
 		}
-	case ys == 1:
-		y, other := y[:len(z)], x[0]
-		for k, c := range cond {
-			v, w := y[k], other
-			if c {
-				v = w
-			}
-			z[k] = v
-		}
-	default:
-		other, one := y[0], x[0]
-		for k, c := range cond {
-			v := other
-			if c {
-				v = one
-			}
-			z[k] = v
-		}
+		copy(z, from)
+		return
+	case xs == 0 || ys == 0:
+		chooseStepped(z, cond, x, xs, y, ys)
+		return
+	}
+	kernel.Choose(z, cond, x, y)
+}
+
+func chooseStepped[T tensor.Elem](z []T, cond []bool, x []T, xs int, y []T, ys int) {
+	var rooms [2][rowBlock]T
+	v, w := oneOrRow(&rooms[0], x, xs, len(z)), oneOrRow(&rooms[1], y, ys, len(z))
+	for k := 0; k < len(z); k += rowBlock {
+		n := min(rowBlock, len(z)-k)
+		kernel.Choose(z[k:k+n], cond[k:], v[k*xs:], w[k*ys:])
 	}
 }
 

@@ -52,15 +52,19 @@ func (o *variadic) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	return nil
 }
 
-// fold32 is foldAs for float32.
-func (o *variadic) fold32(ctx *Ctx, in []tensor.Value, c *tensor.Tensor) {
-	op := kernel.Plus
+func (o *variadic) operation() kernel.Operation {
 	switch o.name {
 	case "Min":
-		op = kernel.Minimum
+		return kernel.Minimum
 	case "Max":
-		op = kernel.Maximum
+		return kernel.Maximum
 	}
+	return kernel.Plus
+}
+
+// fold32 is foldAs for float32.
+func (o *variadic) fold32(ctx *Ctx, in []tensor.Value, c *tensor.Tensor) {
+	op := o.operation()
 	if len(in) == 1 {
 		copy(tensor.Data[float32](c), tensor.Data[float32](in[0].Tensor))
 		return
@@ -77,22 +81,14 @@ func (o *variadic) fold32(ctx *Ctx, in []tensor.Value, c *tensor.Tensor) {
 
 // foldAs gives NaN where an operand of Min or Max is.
 func foldAs[T number](ctx *Ctx, o *variadic, in []tensor.Value, c *tensor.Tensor) {
-	var f func(x, y T) T
-	switch o.name {
-	case "Min":
-		f = func(x, y T) T { return min(x, y) }
-	case "Max":
-		f = func(x, y T) T { return max(x, y) }
-	default:
-		f = func(x, y T) T { return x + y }
-	}
+	op := o.operation()
 	if len(in) == 1 {
 		copy(tensor.Data[T](c), tensor.Data[T](in[0].Tensor))
-	} else {
-		zipShared(ctx.Pool, in[0].Tensor, in[1].Tensor, c, f)
+		return
 	}
-	for _, v := range in[min(2, len(in)):] {
-		zipShared(ctx.Pool, c, v.Tensor, c, f)
+	zipNumbers[T](ctx.Pool, op, in[0].Tensor, in[1].Tensor, c)
+	for _, v := range in[2:] {
+		zipNumbers[T](ctx.Pool, op, c, v.Tensor, c)
 	}
 	if o.name == "Mean" {
 		dst := tensor.Data[T](c)
@@ -250,9 +246,14 @@ func clipBounds[T number](o *clip, in []tensor.Value, lo, hi T) (T, T) {
 func clipTo[T number](ctx *Ctx, in, out []tensor.Value, lo, hi T) {
 	src, dst := tensor.Data[T](in[0].Tensor), tensor.Data[T](out[0].Tensor)
 	ctx.Pool.For(len(src), elementGrain, func(from, to int) {
-		dst := dst[from:to]
-		for i, v := range src[from:to] {
-			dst[i] = min(max(v, lo), hi)
+		var least, most [rowBlock]T
+		setAll(least[:], lo)
+		setAll(most[:], hi)
+		for ; from < to; from += rowBlock {
+			n := min(rowBlock, to-from)
+			dst := dst[from : from+n]
+			kernel.ZipNumbers(kernel.Maximum, dst, src[from:], least[:])
+			kernel.ZipNumbers(kernel.Minimum, dst, dst, most[:])
 		}
 	})
 }

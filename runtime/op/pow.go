@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"bilinc/runtime/graph"
+	"bilinc/runtime/kernel"
 	"bilinc/runtime/tensor"
 )
 
@@ -177,39 +178,43 @@ func (o *mod) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	case tensor.Float16, tensor.BFloat16:
 		return viaFloat32(ctx, o, in, out)
 	case tensor.Int64:
-		return modInt[int64](o, a, b, c)
+		return modInt[int64](ctx.Pool, o, a, b, c)
 	case tensor.Int32:
-		return modInt[int32](o, a, b, c)
+		return modInt[int32](ctx.Pool, o, a, b, c)
 	case tensor.Int16:
-		return modInt[int16](o, a, b, c)
+		return modInt[int16](ctx.Pool, o, a, b, c)
 	case tensor.Int8:
-		return modInt[int8](o, a, b, c)
+		return modInt[int8](ctx.Pool, o, a, b, c)
 	case tensor.Uint64:
-		return modInt[uint64](o, a, b, c)
+		return modInt[uint64](ctx.Pool, o, a, b, c)
 	case tensor.Uint32:
-		return modInt[uint32](o, a, b, c)
+		return modInt[uint32](ctx.Pool, o, a, b, c)
 	case tensor.Uint16:
-		return modInt[uint16](o, a, b, c)
+		return modInt[uint16](ctx.Pool, o, a, b, c)
 	case tensor.Uint8:
-		return modInt[uint8](o, a, b, c)
+		return modInt[uint8](ctx.Pool, o, a, b, c)
 	default:
 		return unsupportedType("Mod", c.DType())
 	}
 	return nil
 }
 
-func modInt[T integer](o *mod, a, b, c *tensor.Tensor) error {
+func modInt[T integer](p *kernel.Pool, o *mod, a, b, c *tensor.Tensor) error {
 	for _, y := range tensor.Data[T](b) {
 		if y == 0 && a.Len() > 0 {
 			return errDivByZero
 		}
 	}
-	zip(a, b, c, func(x, y T) T {
-		r := x % y
-		if !o.fmod && r != 0 && (r < 0) != (y < 0) {
-			r += y
+	fmod := o.fmod
+	zipRows(p, a, b, c, func(z, x, y []T) {
+		x, y = x[:len(z)], y[:len(z)]
+		for i, v := range x {
+			r := v % y[i]
+			if !fmod && r != 0 && (r < 0) != (y[i] < 0) {
+				r += y[i]
+			}
+			z[i] = r
 		}
-		return r
 	})
 	return nil
 }

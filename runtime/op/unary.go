@@ -205,14 +205,11 @@ func parseGelu(a *attrs) Op {
 }
 
 // numeric is a unary operator that also serves integers: Abs, Neg, Sign.
-type numeric struct {
-	unary
-	ints func(int64) int64
-}
+type numeric struct{ unary }
 
-func parseNumeric(name string, f func(float64) float64, ints func(int64) int64) parser {
+func parseNumeric(name string, f func(float64) float64) parser {
 	return func(*attrs) Op {
-		return &numeric{unary{name: name, f: f, df: derivatives[name], row: rows[name]}, ints}
+		return &numeric{unary{name: name, f: f, df: derivatives[name], row: rows[name]}}
 	}
 }
 
@@ -227,52 +224,53 @@ func (o *numeric) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	x, y := in[0].Tensor, out[0].Tensor
 	switch y.DType() {
 	case tensor.Int64:
-		applyInt[int64](x, y, o.ints)
+		numericInts[int64](ctx, o.name, x, y)
 	case tensor.Int32:
-		applyInt[int32](x, y, o.ints)
+		numericInts[int32](ctx, o.name, x, y)
 	case tensor.Int16:
-		applyInt[int16](x, y, o.ints)
+		numericInts[int16](ctx, o.name, x, y)
 	case tensor.Int8:
-		applyInt[int8](x, y, o.ints)
+		numericInts[int8](ctx, o.name, x, y)
 	case tensor.Uint64:
-		applyInt[uint64](x, y, func(v int64) int64 { return o.unsigned(uint64(v)) })
+		numericInts[uint64](ctx, o.name, x, y)
 	case tensor.Uint32:
-		applyInt[uint32](x, y, o.ints)
+		numericInts[uint32](ctx, o.name, x, y)
 	case tensor.Uint16:
-		applyInt[uint16](x, y, o.ints)
+		numericInts[uint16](ctx, o.name, x, y)
 	case tensor.Uint8:
-		applyInt[uint8](x, y, o.ints)
+		numericInts[uint8](ctx, o.name, x, y)
 	default:
 		return o.unary.Forward(ctx, in, out)
 	}
 	return nil
 }
 
-// unsigned is o of a number that int64 may take for a negative one.
-func (o *numeric) unsigned(v uint64) int64 {
-	switch {
-	case o.name == "Abs":
-		return int64(v)
-	case o.name == "Sign" && v > 0:
-		return 1
-	}
-	return o.ints(int64(v))
+// numericInts keeps the low bits of what is out of the type's range.
+func numericInts[T integer](ctx *Ctx, name string, x, y *tensor.Tensor) {
+	src, dst := tensor.Data[T](x), tensor.Data[T](y)
+	ctx.Pool.For(len(src), elementGrain, func(lo, hi int) {
+		to := dst[lo:hi]
+		switch name {
+		case "Neg":
+			for i, v := range src[lo:hi] {
+				to[i] = -v
+			}
+		case "Abs":
+			for i, v := range src[lo:hi] {
+				to[i] = max(v, 0) - min(v, 0)
+			}
+		default:
+			for i, v := range src[lo:hi] {
+				to[i] = T(asInt(v > 0) - asInt(v < 0))
+			}
+		}
+	})
 }
 
-func applyInt[T integer](x, y *tensor.Tensor, f func(int64) int64) {
-	apply(x, y, func(v T) T { return T(f(int64(v))) })
-}
-
-func absInt(v int64) int64 { return max(v, -v) }
-
-func negInt(v int64) int64 { return -v }
-
-func signInt(v int64) int64 {
-	switch {
-	case v > 0:
+// asInt is 1 where v is true, without a branch.
+func asInt(v bool) int {
+	if v {
 		return 1
-	case v < 0:
-		return -1
 	}
 	return 0
 }
