@@ -2,6 +2,7 @@ package convert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,6 +30,14 @@ type ApplyOptions struct {
 // plan does not fit the model. A plan that changes nothing gives an equal
 // model back.
 func Apply(ctx context.Context, m *graph.Model, p *Plan, o ApplyOptions) (*graph.Model, *Report, error) {
+	switch {
+	case p == nil:
+		return nil, nil, fmt.Errorf("%w: there is none", ErrPlan)
+	case m == nil || m.Graph == nil:
+		return nil, nil, errors.New("the model has no graph")
+	case o.Calibration != nil && o.Calibration.model != m:
+		return nil, nil, fmt.Errorf("%w: the calibration is of another model", ErrOptions)
+	}
 	if o.ModelSHA256 != "" && p.Model != "" && o.ModelSHA256 != p.Model {
 		return nil, nil, fmt.Errorf("%w: it is for another model (SHA-256 %.12s…, this one's is %.12s…)", ErrPlan, p.Model, o.ModelSHA256)
 	}

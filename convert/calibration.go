@@ -78,6 +78,9 @@ func NewCalibration(ctx context.Context, m *graph.Model, data *dataset.Bound, po
 	if err != nil {
 		return nil, err
 	}
+	if data == nil {
+		return nil, fmt.Errorf("%w: there is none", ErrData)
+	}
 	rows := data.Rows()
 	if rows == 0 {
 		return nil, fmt.Errorf("%w: no rows", ErrData)

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 
 	"bilinc/convert/match"
@@ -21,6 +22,9 @@ type found struct {
 // conversion are left alone: whoever wants a smaller model converts the
 // original again.
 func find(m *graph.Model) (*found, error) {
+	if m == nil || m.Graph == nil {
+		return nil, errors.New("the model has no graph")
+	}
 	facts, err := op.Infer(m, nil)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ const dropHalvings = 4
 // and measures each model that a ratio gives. Where the least compression
 // already drops too far, the plan changes nothing. The options set no budget.
 func NewPlanWithin(ctx context.Context, m *graph.Model, o Options, drop float64, metric Metric) (*Plan, error) {
+	if metric == nil {
+		return nil, fmt.Errorf("%w: there is no metric", ErrOptions)
+	}
 	switch _, set := (&planner{opts: o}).budget(); {
 	case set || o.TargetSize != 0:
 		return nil, fmt.Errorf("%w: a budget and a bound on the drop of a metric exclude each other", ErrOptions)

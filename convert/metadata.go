@@ -53,6 +53,9 @@ func Trained(m *graph.Model) error {
 // ReadLayers is what Apply wrote into the model's metadata, nil where there is
 // nothing. Layers whose factors are no constants of the model are left out.
 func ReadLayers(m *graph.Model) ([]Compressed, error) {
+	if m == nil {
+		return nil, nil
+	}
 	text, ok := m.Meta(LayersKey)
 	if !ok {
 		return nil, nil

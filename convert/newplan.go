@@ -59,6 +59,9 @@ func newPlanner(m *graph.Model, o Options) (*planner, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if c := o.Calibration; c != nil && c.model != m {
+		return nil, fmt.Errorf("%w: the calibration is of another model", ErrOptions)
+	}
 	f, err := find(m)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,9 @@ type VerifyOptions struct {
 // says why: operators that cannot be run, or that are random. The error is for
 // data or models that cannot be run at all, and for ctx.
 func Verify(ctx context.Context, original, compressed *graph.Model, data *dataset.Bound, o VerifyOptions) (map[string]*OutputReport, []string, error) {
+	if original == nil || original.Graph == nil || compressed == nil || compressed.Graph == nil || data == nil {
+		return nil, nil, errors.New("verify: two models and data are wanted")
+	}
 	v := &verifier{opts: o, outputs: map[string]*OutputReport{}}
 	for _, out := range original.Graph.Outputs {
 		v.outputs[out.Name()] = &OutputReport{}

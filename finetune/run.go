@@ -46,8 +46,13 @@ func (c *clock) lap() float64 {
 // Run trains and returns the best state as a model, of the student's graph with
 // other constants. Where ctx ends, the error is its cause; with a checkpoint
 // folder the step is finished and a checkpoint written before. A loss that is
-// not finite or grows without bound is a *DivergedError. A trainer runs once.
+// not finite or grows without bound is a *DivergedError. A trainer runs once: the
+// next time it is an error.
 func (t *Trainer) Run(ctx context.Context) (*graph.Model, *History, error) {
+	if t.ran {
+		return nil, nil, errors.New("this trainer has run: New makes another")
+	}
+	t.ran = true
 	began, err := t.begin(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -61,6 +61,7 @@ type Trainer struct {
 	mixer   mixer
 	clock   clock
 	kept    bool // there is a checkpoint
+	ran     bool
 }
 
 // New prepares the training of a copy of student by data, which has the inputs
@@ -71,6 +72,9 @@ type Trainer struct {
 func New(student, teacher *graph.Model, data Data, o Options) (*Trainer, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
+	}
+	if student == nil || student.Graph == nil || data == nil {
+		return nil, fmt.Errorf("%w: a model and data to train it on are wanted", ErrOptions)
 	}
 	t := &Trainer{o: o, model: student.Clone(), data: data, ordered: -1}
 	t.moveFn = t.move

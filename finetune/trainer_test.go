@@ -230,6 +230,29 @@ func TestUnusableCheckpoints(t *testing.T) {
 	try("other options", "other options", good, m, d, o)
 }
 
+// A trainer without what it needs, and one that has run, are errors.
+func TestMisuseIsAnError(t *testing.T) {
+	m, d := mlp(t, 0, 8, 16, 4), blobs(40, 8, 4, 0.7)
+	for _, err := range []error{
+		func() error { _, err := New(nil, nil, d, Options{}); return err }(),
+		func() error { _, err := New(m, nil, nil, Options{}); return err }(),
+	} {
+		if !errors.Is(err, ErrOptions) {
+			t.Errorf("error %v", err)
+		}
+	}
+	k, err := New(m, nil, d, Options{Epochs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := k.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := k.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "has run") {
+		t.Errorf("the second run: %v", err)
+	}
+}
+
 // A step of several runs, or of rows that a fixed batch is padded with, is the
 // step of one.
 func TestStepsOfSeveralRuns(t *testing.T) {

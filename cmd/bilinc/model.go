@@ -24,8 +24,8 @@ func loadToRun(path string) (*graph.Model, error) { return loadWith(onnx.Read, p
 // more than once: a pipe would be empty the second time.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
-	if err != nil || info.Mode().IsRegular() || info.IsDir() {
-		return nil // reading it says what is wrong
+	if regular := err != nil || info.Mode().IsRegular() || info.IsDir(); regular { // or reading it says what is wrong
+		return nil
 	}
 	return &exitError{exitInvalid, fmt.Errorf("read %s: it is no regular file, and is to be read more than once", path), "write the model to a file first"}
 }

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -22,6 +23,9 @@ const (
 // that the numbers do not depend on the size of batches. dims gives sizes of
 // symbolic dimensions.
 func Random(m *graph.Model, rows, batch int, seed uint64, dims map[string]int) (*Bound, error) {
+	if m == nil || m.Graph == nil {
+		return nil, errors.New("the model has no graph")
+	}
 	facts, err := op.Infer(m, nil)
 	if err != nil {
 		return nil, err

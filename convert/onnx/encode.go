@@ -33,7 +33,7 @@ func set[T comparable](p **T, v T) {
 // modelToWire is the message of m. It shares messages with m's origins and
 // memory with its tensors, and must not be changed below the lists.
 func modelToWire(m *graph.Model) (*wire.Model, error) {
-	if m.Graph == nil {
+	if m == nil || m.Graph == nil {
 		return nil, fmt.Errorf("the model has no graph")
 	}
 	p := &wire.Model{}

@@ -11,7 +11,7 @@ import (
 // are true, and that no node depends on its own output. It is run after a
 // model is read and after each rewrite. The error names the first offender.
 func (m *Model) Check() error {
-	if m.Graph == nil {
+	if m == nil || m.Graph == nil {
 		return fmt.Errorf("the model has no graph")
 	}
 	if err := m.Graph.check(); err != nil {
