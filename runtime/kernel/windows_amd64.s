@@ -33,7 +33,7 @@ DATA settled<>+56(SB)/8, $0x0000000000000007
 GLOBL settled<>(SB), RODATA|NOPTR, $64
 
 // func largestAVX2(m int, n int, y []float32, ys int, x []float32, xs int, at []int)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·largestAVX2(SB), NOSPLIT, $0-104
 	MOVQ y_base+16(FP), AX
 	MOVQ x_base+48(FP), CX
@@ -50,88 +50,329 @@ row:
 	MOVQ SI, R11
 	XORQ R9, R9
 
-loop4:
+loop:
 	CMPQ         R11, $0x00000020
-	JLT          done4
+	JLT          rest
 	VBROADCASTSS fff800000<>+0(SB), Y0
-	VBROADCASTSS fff800000<>+0(SB), Y1
-	VBROADCASTSS fff800000<>+0(SB), Y2
-	VBROADCASTSS fff800000<>+0(SB), Y3
+	VMOVAPS      Y0, Y1
+	VPXOR        Y2, Y2, Y2
+	VMOVAPS      Y0, Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVAPS      Y0, Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVAPS      Y0, Y7
+	VPXOR        Y8, Y8, Y8
 	XORQ         R12, R12
 
-tap4:
+tap:
 	MOVQ      (DI)(R12*8), R13
 	LEAQ      (CX)(R13*4), R13
-	VMOVUPS   (R13)(R9*1), Y4
-	VMAXPS    Y0, Y4, Y0
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y0, Y0
-	VMOVUPS   32(R13)(R9*1), Y4
-	VMAXPS    Y1, Y4, Y1
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y1, Y1
-	VMOVUPS   64(R13)(R9*1), Y4
-	VMAXPS    Y2, Y4, Y2
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y2, Y2
-	VMOVUPS   96(R13)(R9*1), Y4
-	VMAXPS    Y3, Y4, Y3
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   (R13)(R9*1), Y9
+	VMAXPS    Y1, Y9, Y1
+	VADDPS    Y9, Y2, Y2
+	VMOVUPS   32(R13)(R9*1), Y9
+	VMAXPS    Y3, Y9, Y3
+	VADDPS    Y9, Y4, Y4
+	VMOVUPS   64(R13)(R9*1), Y9
+	VMAXPS    Y5, Y9, Y5
+	VADDPS    Y9, Y6, Y6
+	VMOVUPS   96(R13)(R9*1), Y9
+	VMAXPS    Y7, Y9, Y7
+	VADDPS    Y9, Y8, Y8
 	INCQ      R12
 	CMPQ      R12, R8
-	JLT       tap4
-	VMOVUPS   Y0, (AX)(R9*1)
-	VMOVUPS   Y1, 32(AX)(R9*1)
-	VMOVUPS   Y2, 64(AX)(R9*1)
-	VMOVUPS   Y3, 96(AX)(R9*1)
-	ADDQ      $0x00000080, R9
-	SUBQ      $0x00000020, R11
-	JMP       loop4
+	JLT       tap
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, R12
+	TESTL     R12, R12
+	JZ        tapnumbers
+	VMOVAPS   Y0, Y1
+	VMOVAPS   Y0, Y3
+	VMOVAPS   Y0, Y5
+	VMOVAPS   Y0, Y7
+	XORQ      R12, R12
 
-done4:
-loop1:
-	CMPQ         R11, $0x00000008
-	JLT          done1
-	VBROADCASTSS fff800000<>+0(SB), Y0
-	XORQ         R12, R12
-
-tap1:
+tapexact:
 	MOVQ      (DI)(R12*8), R13
 	LEAQ      (CX)(R13*4), R13
-	VMOVUPS   (R13)(R9*1), Y1
-	VMAXPS    Y0, Y1, Y0
-	VCMPPS    $0x03, Y1, Y1, Y2
-	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   (R13)(R9*1), Y0
+	VMAXPS    Y1, Y0, Y1
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y1, Y1
+	VMOVUPS   32(R13)(R9*1), Y0
+	VMAXPS    Y3, Y0, Y3
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y3, Y3
+	VMOVUPS   64(R13)(R9*1), Y0
+	VMAXPS    Y5, Y0, Y5
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y5, Y5
+	VMOVUPS   96(R13)(R9*1), Y0
+	VMAXPS    Y7, Y0, Y7
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y7, Y7
 	INCQ      R12
 	CMPQ      R12, R8
-	JLT       tap1
-	VMOVUPS   Y0, (AX)(R9*1)
-	ADDQ      $0x00000020, R9
-	SUBQ      $0x00000008, R11
-	JMP       loop1
+	JLT       tapexact
 
-done1:
+tapnumbers:
+	VMOVUPS Y1, (AX)(R9*1)
+	VMOVUPS Y3, 32(AX)(R9*1)
+	VMOVUPS Y5, 64(AX)(R9*1)
+	VMOVUPS Y7, 96(AX)(R9*1)
+	ADDQ    $0x00000080, R9
+	SUBQ    $0x00000020, R11
+	JMP     loop
+
+rest:
 	TESTQ        R11, R11
 	JZ           end
+	CMPQ         R11, $0x00000008
+	JG           more1
+	SUBQ         $0x00000000, R11
 	LEAQ         masks<>+64(SB), R12
 	SHLQ         $0x02, R11
 	SUBQ         R11, R12
 	VMOVUPS      (R12), Y0
 	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
 	XORQ         R11, R11
 
-tap:
+tap1:
 	MOVQ       (DI)(R11*8), R12
 	LEAQ       (CX)(R12*4), R12
-	VMASKMOVPS (R12)(R9*1), Y0, Y2
-	VMAXPS     Y1, Y2, Y1
-	VCMPPS     $0x03, Y2, Y2, Y3
-	VBLENDVPS  Y3, Y2, Y1, Y1
+	VMASKMOVPS (R12)(R9*1), Y0, Y4
+	VMAXPS     Y2, Y4, Y2
+	VADDPS     Y4, Y3, Y3
 	INCQ       R11
 	CMPQ       R11, R8
-	JLT        tap
-	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+	JLT        tap1
+	VCMPPS     $0x03, Y3, Y3, Y3
+	VMOVMSKPS  Y3, R11
+	TESTL      R11, R11
+	JZ         tap1numbers
+	VMOVAPS    Y1, Y2
+	XORQ       R11, R11
+
+tap1exact:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMASKMOVPS (R12)(R9*1), Y0, Y1
+	VMAXPS     Y2, Y1, Y2
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y2, Y2
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap1exact
+
+tap1numbers:
+	VMASKMOVPS Y2, Y0, (AX)(R9*1)
+	JMP        end
+
+more1:
+	CMPQ         R11, $0x00000010
+	JG           more2
+	SUBQ         $0x00000008, R11
+	LEAQ         masks<>+64(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVAPS      Y1, Y4
+	VPXOR        Y5, Y5, Y5
+	XORQ         R11, R11
+
+tap2:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMOVUPS    (R12)(R9*1), Y6
+	VMAXPS     Y2, Y6, Y2
+	VADDPS     Y6, Y3, Y3
+	VMASKMOVPS 32(R12)(R9*1), Y0, Y6
+	VMAXPS     Y4, Y6, Y4
+	VADDPS     Y6, Y5, Y5
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap2
+	VADDPS     Y5, Y3, Y3
+	VCMPPS     $0x03, Y3, Y3, Y3
+	VMOVMSKPS  Y3, R11
+	TESTL      R11, R11
+	JZ         tap2numbers
+	VMOVAPS    Y1, Y2
+	VMOVAPS    Y1, Y4
+	XORQ       R11, R11
+
+tap2exact:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMOVUPS    (R12)(R9*1), Y1
+	VMAXPS     Y2, Y1, Y2
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y2, Y2
+	VMASKMOVPS 32(R12)(R9*1), Y0, Y1
+	VMAXPS     Y4, Y1, Y4
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y4, Y4
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap2exact
+
+tap2numbers:
+	VMOVUPS    Y2, (AX)(R9*1)
+	VMASKMOVPS Y4, Y0, 32(AX)(R9*1)
+	JMP        end
+
+more2:
+	CMPQ         R11, $0x00000018
+	JG           more3
+	SUBQ         $0x00000010, R11
+	LEAQ         masks<>+64(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVAPS      Y1, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVAPS      Y1, Y6
+	VPXOR        Y7, Y7, Y7
+	XORQ         R11, R11
+
+tap3:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMOVUPS    (R12)(R9*1), Y8
+	VMAXPS     Y2, Y8, Y2
+	VADDPS     Y8, Y3, Y3
+	VMOVUPS    32(R12)(R9*1), Y8
+	VMAXPS     Y4, Y8, Y4
+	VADDPS     Y8, Y5, Y5
+	VMASKMOVPS 64(R12)(R9*1), Y0, Y8
+	VMAXPS     Y6, Y8, Y6
+	VADDPS     Y8, Y7, Y7
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap3
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y7, Y3, Y3
+	VCMPPS     $0x03, Y3, Y3, Y3
+	VMOVMSKPS  Y3, R11
+	TESTL      R11, R11
+	JZ         tap3numbers
+	VMOVAPS    Y1, Y2
+	VMOVAPS    Y1, Y4
+	VMOVAPS    Y1, Y6
+	XORQ       R11, R11
+
+tap3exact:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMOVUPS    (R12)(R9*1), Y1
+	VMAXPS     Y2, Y1, Y2
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y2, Y2
+	VMOVUPS    32(R12)(R9*1), Y1
+	VMAXPS     Y4, Y1, Y4
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y4, Y4
+	VMASKMOVPS 64(R12)(R9*1), Y0, Y1
+	VMAXPS     Y6, Y1, Y6
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y6, Y6
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap3exact
+
+tap3numbers:
+	VMOVUPS    Y2, (AX)(R9*1)
+	VMOVUPS    Y4, 32(AX)(R9*1)
+	VMASKMOVPS Y6, Y0, 64(AX)(R9*1)
+	JMP        end
+
+more3:
+	SUBQ         $0x00000018, R11
+	LEAQ         masks<>+64(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVAPS      Y1, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVAPS      Y1, Y6
+	VPXOR        Y7, Y7, Y7
+	VMOVAPS      Y1, Y8
+	VPXOR        Y9, Y9, Y9
+	XORQ         R11, R11
+
+tap4:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMOVUPS    (R12)(R9*1), Y10
+	VMAXPS     Y2, Y10, Y2
+	VADDPS     Y10, Y3, Y3
+	VMOVUPS    32(R12)(R9*1), Y10
+	VMAXPS     Y4, Y10, Y4
+	VADDPS     Y10, Y5, Y5
+	VMOVUPS    64(R12)(R9*1), Y10
+	VMAXPS     Y6, Y10, Y6
+	VADDPS     Y10, Y7, Y7
+	VMASKMOVPS 96(R12)(R9*1), Y0, Y10
+	VMAXPS     Y8, Y10, Y8
+	VADDPS     Y10, Y9, Y9
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap4
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y7, Y3, Y3
+	VADDPS     Y9, Y3, Y3
+	VCMPPS     $0x03, Y3, Y3, Y3
+	VMOVMSKPS  Y3, R11
+	TESTL      R11, R11
+	JZ         tap4numbers
+	VMOVAPS    Y1, Y2
+	VMOVAPS    Y1, Y4
+	VMOVAPS    Y1, Y6
+	VMOVAPS    Y1, Y8
+	XORQ       R11, R11
+
+tap4exact:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VMOVUPS    (R12)(R9*1), Y1
+	VMAXPS     Y2, Y1, Y2
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y2, Y2
+	VMOVUPS    32(R12)(R9*1), Y1
+	VMAXPS     Y4, Y1, Y4
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y4, Y4
+	VMOVUPS    64(R12)(R9*1), Y1
+	VMAXPS     Y6, Y1, Y6
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y6, Y6
+	VMASKMOVPS 96(R12)(R9*1), Y0, Y1
+	VMAXPS     Y8, Y1, Y8
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VBLENDVPS  Y3, Y1, Y8, Y8
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap4exact
+
+tap4numbers:
+	VMOVUPS    Y2, (AX)(R9*1)
+	VMOVUPS    Y4, 32(AX)(R9*1)
+	VMOVUPS    Y6, 64(AX)(R9*1)
+	VMASKMOVPS Y8, Y0, 96(AX)(R9*1)
 
 end:
 	ADDQ DX, AX
@@ -171,16 +412,16 @@ row:
 	MOVQ DI, R12
 	XORQ R10, R10
 
-loop4:
+loop:
 	CMPQ  R12, $0x00000010
-	JLT   done4
+	JLT   rest
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	XORQ  R13, R13
 
-tap4:
+tap:
 	MOVQ       (R8)(R13*8), R14
 	LEAQ       (CX)(R14*8), R14
 	VADDPD     (R14)(R10*2), Y0, Y0
@@ -189,7 +430,7 @@ tap4:
 	VADDPD     96(R14)(R10*2), Y3, Y3
 	INCQ       R13
 	CMPQ       R13, R9
-	JLT        tap4
+	JLT        tap
 	VMULPD     (DX)(R10*2), Y0, Y0
 	VCVTPD2PSY Y0, X0
 	VMOVUPS    X0, (AX)(R10*1)
@@ -204,32 +445,14 @@ tap4:
 	VMOVUPS    X0, 48(AX)(R10*1)
 	ADDQ       $0x00000040, R10
 	SUBQ       $0x00000010, R12
-	JMP        loop4
+	JMP        loop
 
-done4:
-loop1:
-	CMPQ  R12, $0x00000004
-	JLT   done1
-	VPXOR Y0, Y0, Y0
-	XORQ  R13, R13
-
-tap1:
-	MOVQ       (R8)(R13*8), R14
-	LEAQ       (CX)(R14*8), R14
-	VADDPD     (R14)(R10*2), Y0, Y0
-	INCQ       R13
-	CMPQ       R13, R9
-	JLT        tap1
-	VMULPD     (DX)(R10*2), Y0, Y0
-	VCVTPD2PSY Y0, X0
-	VMOVUPS    X0, (AX)(R10*1)
-	ADDQ       $0x00000010, R10
-	SUBQ       $0x00000004, R12
-	JMP        loop1
-
-done1:
+rest:
 	TESTQ   R12, R12
 	JZ      end
+	CMPQ    R12, $0x00000004
+	JG      more1
+	SUBQ    $0x00000000, R12
 	LEAQ    masks<>+64(SB), R13
 	SHLQ    $0x02, R12
 	SUBQ    R12, R13
@@ -237,16 +460,113 @@ done1:
 	VPXOR   Y1, Y1, Y1
 	XORQ    R12, R12
 
-tap:
+tap1:
 	MOVQ       (R8)(R12*8), R13
 	LEAQ       (CX)(R13*8), R13
 	VADDPD     (R13)(R10*2), Y1, Y1
 	INCQ       R12
 	CMPQ       R12, R9
-	JLT        tap
+	JLT        tap1
 	VMULPD     (DX)(R10*2), Y1, Y1
 	VCVTPD2PSY Y1, X1
 	VMASKMOVPS X1, X0, (AX)(R10*1)
+	JMP        end
+
+more1:
+	CMPQ    R12, $0x00000008
+	JG      more2
+	SUBQ    $0x00000004, R12
+	LEAQ    masks<>+64(SB), R13
+	SHLQ    $0x02, R12
+	SUBQ    R12, R13
+	VMOVUPS (R13), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	XORQ    R12, R12
+
+tap2:
+	MOVQ       (R8)(R12*8), R13
+	LEAQ       (CX)(R13*8), R13
+	VADDPD     (R13)(R10*2), Y1, Y1
+	VADDPD     32(R13)(R10*2), Y2, Y2
+	INCQ       R12
+	CMPQ       R12, R9
+	JLT        tap2
+	VMULPD     (DX)(R10*2), Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)(R10*1)
+	VMULPD     32(DX)(R10*2), Y2, Y2
+	VCVTPD2PSY Y2, X1
+	VMASKMOVPS X1, X0, 16(AX)(R10*1)
+	JMP        end
+
+more2:
+	CMPQ    R12, $0x0000000c
+	JG      more3
+	SUBQ    $0x00000008, R12
+	LEAQ    masks<>+64(SB), R13
+	SHLQ    $0x02, R12
+	SUBQ    R12, R13
+	VMOVUPS (R13), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	XORQ    R12, R12
+
+tap3:
+	MOVQ       (R8)(R12*8), R13
+	LEAQ       (CX)(R13*8), R13
+	VADDPD     (R13)(R10*2), Y1, Y1
+	VADDPD     32(R13)(R10*2), Y2, Y2
+	VADDPD     64(R13)(R10*2), Y3, Y3
+	INCQ       R12
+	CMPQ       R12, R9
+	JLT        tap3
+	VMULPD     (DX)(R10*2), Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)(R10*1)
+	VMULPD     32(DX)(R10*2), Y2, Y2
+	VCVTPD2PSY Y2, X1
+	VMOVUPS    X1, 16(AX)(R10*1)
+	VMULPD     64(DX)(R10*2), Y3, Y3
+	VCVTPD2PSY Y3, X1
+	VMASKMOVPS X1, X0, 32(AX)(R10*1)
+	JMP        end
+
+more3:
+	SUBQ    $0x0000000c, R12
+	LEAQ    masks<>+64(SB), R13
+	SHLQ    $0x02, R12
+	SUBQ    R12, R13
+	VMOVUPS (R13), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	XORQ    R12, R12
+
+tap4:
+	MOVQ       (R8)(R12*8), R13
+	LEAQ       (CX)(R13*8), R13
+	VADDPD     (R13)(R10*2), Y1, Y1
+	VADDPD     32(R13)(R10*2), Y2, Y2
+	VADDPD     64(R13)(R10*2), Y3, Y3
+	VADDPD     96(R13)(R10*2), Y4, Y4
+	INCQ       R12
+	CMPQ       R12, R9
+	JLT        tap4
+	VMULPD     (DX)(R10*2), Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)(R10*1)
+	VMULPD     32(DX)(R10*2), Y2, Y2
+	VCVTPD2PSY Y2, X1
+	VMOVUPS    X1, 16(AX)(R10*1)
+	VMULPD     64(DX)(R10*2), Y3, Y3
+	VCVTPD2PSY Y3, X1
+	VMOVUPS    X1, 32(AX)(R10*1)
+	VMULPD     96(DX)(R10*2), Y4, Y4
+	VCVTPD2PSY Y4, X1
+	VMASKMOVPS X1, X0, 48(AX)(R10*1)
 
 end:
 	ADDQ BX, AX
@@ -274,100 +594,371 @@ row:
 	MOVQ SI, R11
 	XORQ R9, R9
 
-loop4:
+loop:
 	CMPQ         R11, $0x00000020
-	JLT          done4
+	JLT          rest
 	VBROADCASTSS fff800000<>+0(SB), Y0
-	VBROADCASTSS fff800000<>+0(SB), Y1
-	VBROADCASTSS fff800000<>+0(SB), Y2
-	VBROADCASTSS fff800000<>+0(SB), Y3
+	VMOVAPS      Y0, Y1
+	VPXOR        Y2, Y2, Y2
+	VMOVAPS      Y0, Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVAPS      Y0, Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVAPS      Y0, Y7
+	VPXOR        Y8, Y8, Y8
 	XORQ         R12, R12
 
-tap4:
+tap:
 	MOVQ      (DI)(R12*8), R13
 	LEAQ      (CX)(R13*4), R13
-	VMOVUPS   (R13)(R9*2), Y4
-	VSHUFPS   $0x88, 32(R13)(R9*2), Y4, Y4
-	VMAXPS    Y0, Y4, Y0
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y0, Y0
-	VMOVUPS   64(R13)(R9*2), Y4
-	VSHUFPS   $0x88, 96(R13)(R9*2), Y4, Y4
-	VMAXPS    Y1, Y4, Y1
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y1, Y1
-	VMOVUPS   128(R13)(R9*2), Y4
-	VSHUFPS   $0x88, 160(R13)(R9*2), Y4, Y4
-	VMAXPS    Y2, Y4, Y2
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y2, Y2
-	VMOVUPS   192(R13)(R9*2), Y4
-	VSHUFPS   $0x88, 224(R13)(R9*2), Y4, Y4
-	VMAXPS    Y3, Y4, Y3
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y3, Y3
+	VMOVUPS   (R13)(R9*2), Y9
+	VSHUFPS   $0x88, 32(R13)(R9*2), Y9, Y9
+	VMAXPS    Y1, Y9, Y1
+	VADDPS    Y9, Y2, Y2
+	VMOVUPS   64(R13)(R9*2), Y9
+	VSHUFPS   $0x88, 96(R13)(R9*2), Y9, Y9
+	VMAXPS    Y3, Y9, Y3
+	VADDPS    Y9, Y4, Y4
+	VMOVUPS   128(R13)(R9*2), Y9
+	VSHUFPS   $0x88, 160(R13)(R9*2), Y9, Y9
+	VMAXPS    Y5, Y9, Y5
+	VADDPS    Y9, Y6, Y6
+	VMOVUPS   192(R13)(R9*2), Y9
+	VSHUFPS   $0x88, 224(R13)(R9*2), Y9, Y9
+	VMAXPS    Y7, Y9, Y7
+	VADDPS    Y9, Y8, Y8
 	INCQ      R12
 	CMPQ      R12, R8
-	JLT       tap4
-	VPERMPD   $0xd8, Y0, Y0
-	VMOVUPS   Y0, (AX)(R9*1)
-	VPERMPD   $0xd8, Y1, Y1
-	VMOVUPS   Y1, 32(AX)(R9*1)
-	VPERMPD   $0xd8, Y2, Y2
-	VMOVUPS   Y2, 64(AX)(R9*1)
-	VPERMPD   $0xd8, Y3, Y3
-	VMOVUPS   Y3, 96(AX)(R9*1)
-	ADDQ      $0x00000080, R9
-	SUBQ      $0x00000020, R11
-	JMP       loop4
+	JLT       tap
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, R12
+	TESTL     R12, R12
+	JZ        tapnumbers
+	VMOVAPS   Y0, Y1
+	VMOVAPS   Y0, Y3
+	VMOVAPS   Y0, Y5
+	VMOVAPS   Y0, Y7
+	XORQ      R12, R12
 
-done4:
-loop1:
-	CMPQ         R11, $0x00000008
-	JLT          done1
-	VBROADCASTSS fff800000<>+0(SB), Y0
-	XORQ         R12, R12
-
-tap1:
+tapexact:
 	MOVQ      (DI)(R12*8), R13
 	LEAQ      (CX)(R13*4), R13
-	VMOVUPS   (R13)(R9*2), Y1
-	VSHUFPS   $0x88, 32(R13)(R9*2), Y1, Y1
-	VMAXPS    Y0, Y1, Y0
-	VCMPPS    $0x03, Y1, Y1, Y2
-	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   (R13)(R9*2), Y0
+	VSHUFPS   $0x88, 32(R13)(R9*2), Y0, Y0
+	VMAXPS    Y1, Y0, Y1
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y1, Y1
+	VMOVUPS   64(R13)(R9*2), Y0
+	VSHUFPS   $0x88, 96(R13)(R9*2), Y0, Y0
+	VMAXPS    Y3, Y0, Y3
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y3, Y3
+	VMOVUPS   128(R13)(R9*2), Y0
+	VSHUFPS   $0x88, 160(R13)(R9*2), Y0, Y0
+	VMAXPS    Y5, Y0, Y5
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y5, Y5
+	VMOVUPS   192(R13)(R9*2), Y0
+	VSHUFPS   $0x88, 224(R13)(R9*2), Y0, Y0
+	VMAXPS    Y7, Y0, Y7
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VBLENDVPS Y2, Y0, Y7, Y7
 	INCQ      R12
 	CMPQ      R12, R8
-	JLT       tap1
-	VPERMPD   $0xd8, Y0, Y0
-	VMOVUPS   Y0, (AX)(R9*1)
-	ADDQ      $0x00000020, R9
-	SUBQ      $0x00000008, R11
-	JMP       loop1
+	JLT       tapexact
 
-done1:
+tapnumbers:
+	VPERMPD $0xd8, Y1, Y1
+	VMOVUPS Y1, (AX)(R9*1)
+	VPERMPD $0xd8, Y3, Y3
+	VMOVUPS Y3, 32(AX)(R9*1)
+	VPERMPD $0xd8, Y5, Y5
+	VMOVUPS Y5, 64(AX)(R9*1)
+	VPERMPD $0xd8, Y7, Y7
+	VMOVUPS Y7, 96(AX)(R9*1)
+	ADDQ    $0x00000080, R9
+	SUBQ    $0x00000020, R11
+	JMP     loop
+
+rest:
 	TESTQ        R11, R11
 	JZ           end
+	CMPQ         R11, $0x00000008
+	JG           more1
+	SUBQ         $0x00000000, R11
 	LEAQ         masks<>+64(SB), R12
 	SHLQ         $0x02, R11
 	SUBQ         R11, R12
 	VMOVUPS      (R12), Y0
 	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
 	XORQ         R11, R11
 
-tap:
-	MOVQ       (DI)(R11*8), R12
-	LEAQ       (CX)(R12*4), R12
-	VMOVUPS    (R12)(R9*2), Y2
-	VSHUFPS    $0x88, 32(R12)(R9*2), Y2, Y2
-	VMAXPS     Y1, Y2, Y1
-	VCMPPS     $0x03, Y2, Y2, Y3
-	VBLENDVPS  Y3, Y2, Y1, Y1
-	INCQ       R11
-	CMPQ       R11, R8
-	JLT        tap
-	VPERMPD    $0xd8, Y1, Y1
-	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+tap1:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y4
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y4, Y4
+	VMAXPS    Y2, Y4, Y2
+	VADDPS    Y4, Y3, Y3
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap1
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VMOVMSKPS Y3, R11
+	TESTL     R11, R11
+	JZ        tap1numbers
+	VMOVAPS   Y1, Y2
+	XORQ      R11, R11
+
+tap1exact:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y1
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y1, Y1
+	VMAXPS    Y2, Y1, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y2, Y2
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap1exact
+
+tap1numbers:
+	VPERMPD    $0xd8, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)(R9*1)
+	JMP        end
+
+more1:
+	CMPQ         R11, $0x00000010
+	JG           more2
+	SUBQ         $0x00000008, R11
+	LEAQ         masks<>+64(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVAPS      Y1, Y4
+	VPXOR        Y5, Y5, Y5
+	XORQ         R11, R11
+
+tap2:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y6
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y6, Y6
+	VMAXPS    Y2, Y6, Y2
+	VADDPS    Y6, Y3, Y3
+	VMOVUPS   64(R12)(R9*2), Y6
+	VSHUFPS   $0x88, 96(R12)(R9*2), Y6, Y6
+	VMAXPS    Y4, Y6, Y4
+	VADDPS    Y6, Y5, Y5
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap2
+	VADDPS    Y5, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VMOVMSKPS Y3, R11
+	TESTL     R11, R11
+	JZ        tap2numbers
+	VMOVAPS   Y1, Y2
+	VMOVAPS   Y1, Y4
+	XORQ      R11, R11
+
+tap2exact:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y1
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y1, Y1
+	VMAXPS    Y2, Y1, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VMOVUPS   64(R12)(R9*2), Y1
+	VSHUFPS   $0x88, 96(R12)(R9*2), Y1, Y1
+	VMAXPS    Y4, Y1, Y4
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y4, Y4
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap2exact
+
+tap2numbers:
+	VPERMPD    $0xd8, Y2, Y2
+	VMOVUPS    Y2, (AX)(R9*1)
+	VPERMPD    $0xd8, Y4, Y4
+	VMASKMOVPS Y4, Y0, 32(AX)(R9*1)
+	JMP        end
+
+more2:
+	CMPQ         R11, $0x00000018
+	JG           more3
+	SUBQ         $0x00000010, R11
+	LEAQ         masks<>+64(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVAPS      Y1, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVAPS      Y1, Y6
+	VPXOR        Y7, Y7, Y7
+	XORQ         R11, R11
+
+tap3:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y8
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y8, Y8
+	VMAXPS    Y2, Y8, Y2
+	VADDPS    Y8, Y3, Y3
+	VMOVUPS   64(R12)(R9*2), Y8
+	VSHUFPS   $0x88, 96(R12)(R9*2), Y8, Y8
+	VMAXPS    Y4, Y8, Y4
+	VADDPS    Y8, Y5, Y5
+	VMOVUPS   128(R12)(R9*2), Y8
+	VSHUFPS   $0x88, 160(R12)(R9*2), Y8, Y8
+	VMAXPS    Y6, Y8, Y6
+	VADDPS    Y8, Y7, Y7
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap3
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VMOVMSKPS Y3, R11
+	TESTL     R11, R11
+	JZ        tap3numbers
+	VMOVAPS   Y1, Y2
+	VMOVAPS   Y1, Y4
+	VMOVAPS   Y1, Y6
+	XORQ      R11, R11
+
+tap3exact:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y1
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y1, Y1
+	VMAXPS    Y2, Y1, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VMOVUPS   64(R12)(R9*2), Y1
+	VSHUFPS   $0x88, 96(R12)(R9*2), Y1, Y1
+	VMAXPS    Y4, Y1, Y4
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y4, Y4
+	VMOVUPS   128(R12)(R9*2), Y1
+	VSHUFPS   $0x88, 160(R12)(R9*2), Y1, Y1
+	VMAXPS    Y6, Y1, Y6
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y6, Y6
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap3exact
+
+tap3numbers:
+	VPERMPD    $0xd8, Y2, Y2
+	VMOVUPS    Y2, (AX)(R9*1)
+	VPERMPD    $0xd8, Y4, Y4
+	VMOVUPS    Y4, 32(AX)(R9*1)
+	VPERMPD    $0xd8, Y6, Y6
+	VMASKMOVPS Y6, Y0, 64(AX)(R9*1)
+	JMP        end
+
+more3:
+	SUBQ         $0x00000018, R11
+	LEAQ         masks<>+64(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS fff800000<>+0(SB), Y1
+	VMOVAPS      Y1, Y2
+	VPXOR        Y3, Y3, Y3
+	VMOVAPS      Y1, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVAPS      Y1, Y6
+	VPXOR        Y7, Y7, Y7
+	VMOVAPS      Y1, Y8
+	VPXOR        Y9, Y9, Y9
+	XORQ         R11, R11
+
+tap4:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y10
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y10, Y10
+	VMAXPS    Y2, Y10, Y2
+	VADDPS    Y10, Y3, Y3
+	VMOVUPS   64(R12)(R9*2), Y10
+	VSHUFPS   $0x88, 96(R12)(R9*2), Y10, Y10
+	VMAXPS    Y4, Y10, Y4
+	VADDPS    Y10, Y5, Y5
+	VMOVUPS   128(R12)(R9*2), Y10
+	VSHUFPS   $0x88, 160(R12)(R9*2), Y10, Y10
+	VMAXPS    Y6, Y10, Y6
+	VADDPS    Y10, Y7, Y7
+	VMOVUPS   192(R12)(R9*2), Y10
+	VSHUFPS   $0x88, 224(R12)(R9*2), Y10, Y10
+	VMAXPS    Y8, Y10, Y8
+	VADDPS    Y10, Y9, Y9
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap4
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y9, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VMOVMSKPS Y3, R11
+	TESTL     R11, R11
+	JZ        tap4numbers
+	VMOVAPS   Y1, Y2
+	VMOVAPS   Y1, Y4
+	VMOVAPS   Y1, Y6
+	VMOVAPS   Y1, Y8
+	XORQ      R11, R11
+
+tap4exact:
+	MOVQ      (DI)(R11*8), R12
+	LEAQ      (CX)(R12*4), R12
+	VMOVUPS   (R12)(R9*2), Y1
+	VSHUFPS   $0x88, 32(R12)(R9*2), Y1, Y1
+	VMAXPS    Y2, Y1, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VMOVUPS   64(R12)(R9*2), Y1
+	VSHUFPS   $0x88, 96(R12)(R9*2), Y1, Y1
+	VMAXPS    Y4, Y1, Y4
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y4, Y4
+	VMOVUPS   128(R12)(R9*2), Y1
+	VSHUFPS   $0x88, 160(R12)(R9*2), Y1, Y1
+	VMAXPS    Y6, Y1, Y6
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y6, Y6
+	VMOVUPS   192(R12)(R9*2), Y1
+	VSHUFPS   $0x88, 224(R12)(R9*2), Y1, Y1
+	VMAXPS    Y8, Y1, Y8
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y8, Y8
+	INCQ      R11
+	CMPQ      R11, R8
+	JLT       tap4exact
+
+tap4numbers:
+	VPERMPD    $0xd8, Y2, Y2
+	VMOVUPS    Y2, (AX)(R9*1)
+	VPERMPD    $0xd8, Y4, Y4
+	VMOVUPS    Y4, 32(AX)(R9*1)
+	VPERMPD    $0xd8, Y6, Y6
+	VMOVUPS    Y6, 64(AX)(R9*1)
+	VPERMPD    $0xd8, Y8, Y8
+	VMASKMOVPS Y8, Y0, 96(AX)(R9*1)
 
 end:
 	ADDQ DX, AX
@@ -397,16 +988,16 @@ row:
 	MOVQ DI, R12
 	XORQ R10, R10
 
-loop4:
+loop:
 	CMPQ  R12, $0x00000010
-	JLT   done4
+	JLT   rest
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	XORQ  R13, R13
 
-tap4:
+tap:
 	MOVQ       (R8)(R13*8), R14
 	LEAQ       (CX)(R14*8), R14
 	VMOVUPD    (R14)(R10*4), Y4
@@ -423,7 +1014,7 @@ tap4:
 	VADDPD     Y4, Y3, Y3
 	INCQ       R13
 	CMPQ       R13, R9
-	JLT        tap4
+	JLT        tap
 	VPERMPD    $0xd8, Y0, Y0
 	VMULPD     (DX)(R10*2), Y0, Y0
 	VCVTPD2PSY Y0, X0
@@ -442,35 +1033,14 @@ tap4:
 	VMOVUPS    X0, 48(AX)(R10*1)
 	ADDQ       $0x00000040, R10
 	SUBQ       $0x00000010, R12
-	JMP        loop4
+	JMP        loop
 
-done4:
-loop1:
-	CMPQ  R12, $0x00000004
-	JLT   done1
-	VPXOR Y0, Y0, Y0
-	XORQ  R13, R13
-
-tap1:
-	MOVQ       (R8)(R13*8), R14
-	LEAQ       (CX)(R14*8), R14
-	VMOVUPD    (R14)(R10*4), Y1
-	VUNPCKLPD  32(R14)(R10*4), Y1, Y1
-	VADDPD     Y1, Y0, Y0
-	INCQ       R13
-	CMPQ       R13, R9
-	JLT        tap1
-	VPERMPD    $0xd8, Y0, Y0
-	VMULPD     (DX)(R10*2), Y0, Y0
-	VCVTPD2PSY Y0, X0
-	VMOVUPS    X0, (AX)(R10*1)
-	ADDQ       $0x00000010, R10
-	SUBQ       $0x00000004, R12
-	JMP        loop1
-
-done1:
+rest:
 	TESTQ   R12, R12
 	JZ      end
+	CMPQ    R12, $0x00000004
+	JG      more1
+	SUBQ    $0x00000000, R12
 	LEAQ    masks<>+64(SB), R13
 	SHLQ    $0x02, R12
 	SUBQ    R12, R13
@@ -478,7 +1048,7 @@ done1:
 	VPXOR   Y1, Y1, Y1
 	XORQ    R12, R12
 
-tap:
+tap1:
 	MOVQ       (R8)(R12*8), R13
 	LEAQ       (CX)(R13*8), R13
 	VMOVUPD    (R13)(R10*4), Y2
@@ -486,11 +1056,135 @@ tap:
 	VADDPD     Y2, Y1, Y1
 	INCQ       R12
 	CMPQ       R12, R9
-	JLT        tap
+	JLT        tap1
 	VPERMPD    $0xd8, Y1, Y1
 	VMULPD     (DX)(R10*2), Y1, Y1
 	VCVTPD2PSY Y1, X1
 	VMASKMOVPS X1, X0, (AX)(R10*1)
+	JMP        end
+
+more1:
+	CMPQ    R12, $0x00000008
+	JG      more2
+	SUBQ    $0x00000004, R12
+	LEAQ    masks<>+64(SB), R13
+	SHLQ    $0x02, R12
+	SUBQ    R12, R13
+	VMOVUPS (R13), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	XORQ    R12, R12
+
+tap2:
+	MOVQ       (R8)(R12*8), R13
+	LEAQ       (CX)(R13*8), R13
+	VMOVUPD    (R13)(R10*4), Y3
+	VUNPCKLPD  32(R13)(R10*4), Y3, Y3
+	VADDPD     Y3, Y1, Y1
+	VMOVUPD    64(R13)(R10*4), Y3
+	VUNPCKLPD  96(R13)(R10*4), Y3, Y3
+	VADDPD     Y3, Y2, Y2
+	INCQ       R12
+	CMPQ       R12, R9
+	JLT        tap2
+	VPERMPD    $0xd8, Y1, Y1
+	VMULPD     (DX)(R10*2), Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)(R10*1)
+	VPERMPD    $0xd8, Y2, Y2
+	VMULPD     32(DX)(R10*2), Y2, Y2
+	VCVTPD2PSY Y2, X1
+	VMASKMOVPS X1, X0, 16(AX)(R10*1)
+	JMP        end
+
+more2:
+	CMPQ    R12, $0x0000000c
+	JG      more3
+	SUBQ    $0x00000008, R12
+	LEAQ    masks<>+64(SB), R13
+	SHLQ    $0x02, R12
+	SUBQ    R12, R13
+	VMOVUPS (R13), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	XORQ    R12, R12
+
+tap3:
+	MOVQ       (R8)(R12*8), R13
+	LEAQ       (CX)(R13*8), R13
+	VMOVUPD    (R13)(R10*4), Y4
+	VUNPCKLPD  32(R13)(R10*4), Y4, Y4
+	VADDPD     Y4, Y1, Y1
+	VMOVUPD    64(R13)(R10*4), Y4
+	VUNPCKLPD  96(R13)(R10*4), Y4, Y4
+	VADDPD     Y4, Y2, Y2
+	VMOVUPD    128(R13)(R10*4), Y4
+	VUNPCKLPD  160(R13)(R10*4), Y4, Y4
+	VADDPD     Y4, Y3, Y3
+	INCQ       R12
+	CMPQ       R12, R9
+	JLT        tap3
+	VPERMPD    $0xd8, Y1, Y1
+	VMULPD     (DX)(R10*2), Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)(R10*1)
+	VPERMPD    $0xd8, Y2, Y2
+	VMULPD     32(DX)(R10*2), Y2, Y2
+	VCVTPD2PSY Y2, X1
+	VMOVUPS    X1, 16(AX)(R10*1)
+	VPERMPD    $0xd8, Y3, Y3
+	VMULPD     64(DX)(R10*2), Y3, Y3
+	VCVTPD2PSY Y3, X1
+	VMASKMOVPS X1, X0, 32(AX)(R10*1)
+	JMP        end
+
+more3:
+	SUBQ    $0x0000000c, R12
+	LEAQ    masks<>+64(SB), R13
+	SHLQ    $0x02, R12
+	SUBQ    R12, R13
+	VMOVUPS (R13), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	XORQ    R12, R12
+
+tap4:
+	MOVQ       (R8)(R12*8), R13
+	LEAQ       (CX)(R13*8), R13
+	VMOVUPD    (R13)(R10*4), Y5
+	VUNPCKLPD  32(R13)(R10*4), Y5, Y5
+	VADDPD     Y5, Y1, Y1
+	VMOVUPD    64(R13)(R10*4), Y5
+	VUNPCKLPD  96(R13)(R10*4), Y5, Y5
+	VADDPD     Y5, Y2, Y2
+	VMOVUPD    128(R13)(R10*4), Y5
+	VUNPCKLPD  160(R13)(R10*4), Y5, Y5
+	VADDPD     Y5, Y3, Y3
+	VMOVUPD    192(R13)(R10*4), Y5
+	VUNPCKLPD  224(R13)(R10*4), Y5, Y5
+	VADDPD     Y5, Y4, Y4
+	INCQ       R12
+	CMPQ       R12, R9
+	JLT        tap4
+	VPERMPD    $0xd8, Y1, Y1
+	VMULPD     (DX)(R10*2), Y1, Y1
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (AX)(R10*1)
+	VPERMPD    $0xd8, Y2, Y2
+	VMULPD     32(DX)(R10*2), Y2, Y2
+	VCVTPD2PSY Y2, X1
+	VMOVUPS    X1, 16(AX)(R10*1)
+	VPERMPD    $0xd8, Y3, Y3
+	VMULPD     64(DX)(R10*2), Y3, Y3
+	VCVTPD2PSY Y3, X1
+	VMOVUPS    X1, 32(AX)(R10*1)
+	VPERMPD    $0xd8, Y4, Y4
+	VMULPD     96(DX)(R10*2), Y4, Y4
+	VCVTPD2PSY Y4, X1
+	VMASKMOVPS X1, X0, 48(AX)(R10*1)
 
 end:
 	ADDQ BX, AX
@@ -520,16 +1214,16 @@ row:
 	MOVQ SI, R11
 	XORQ R9, R9
 
-loop4:
+loop:
 	CMPQ  R11, $0x00000010
-	JLT   done4
+	JLT   rest
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
 	XORQ  R12, R12
 
-tap4:
+tap:
 	MOVQ      (DI)(R12*8), R13
 	LEAQ      (CX)(R13*4), R13
 	VCVTPS2PD (R13)(R9*1), Y5
@@ -542,7 +1236,7 @@ tap4:
 	VADDPD    Y5, Y4, Y4
 	INCQ      R12
 	CMPQ      R12, R8
-	JLT       tap4
+	JLT       tap
 	VMULPD    Y0, Y1, Y1
 	VMOVUPD   Y1, (AX)(R9*2)
 	VMULPD    Y0, Y2, Y2
@@ -553,32 +1247,14 @@ tap4:
 	VMOVUPD   Y4, 96(AX)(R9*2)
 	ADDQ      $0x00000040, R9
 	SUBQ      $0x00000010, R11
-	JMP       loop4
+	JMP       loop
 
-done4:
-loop1:
-	CMPQ  R11, $0x00000004
-	JLT   done1
-	VPXOR Y1, Y1, Y1
-	XORQ  R12, R12
-
-tap1:
-	MOVQ      (DI)(R12*8), R13
-	LEAQ      (CX)(R13*4), R13
-	VCVTPS2PD (R13)(R9*1), Y2
-	VADDPD    Y2, Y1, Y1
-	INCQ      R12
-	CMPQ      R12, R8
-	JLT       tap1
-	VMULPD    Y0, Y1, Y1
-	VMOVUPD   Y1, (AX)(R9*2)
-	ADDQ      $0x00000010, R9
-	SUBQ      $0x00000004, R11
-	JMP       loop1
-
-done1:
+rest:
 	TESTQ   R11, R11
 	JZ      end
+	CMPQ    R11, $0x00000004
+	JG      more1
+	SUBQ    $0x00000000, R11
 	LEAQ    masks<>+64(SB), R12
 	MOVQ    R11, R13
 	SHLQ    $0x02, R13
@@ -591,7 +1267,7 @@ done1:
 	VPXOR   Y3, Y3, Y3
 	XORQ    R11, R11
 
-tap:
+tap1:
 	MOVQ       (DI)(R11*8), R12
 	LEAQ       (CX)(R12*4), R12
 	VMASKMOVPS (R12)(R9*1), X1, X4
@@ -599,9 +1275,124 @@ tap:
 	VADDPD     Y4, Y3, Y3
 	INCQ       R11
 	CMPQ       R11, R8
-	JLT        tap
+	JLT        tap1
 	VMULPD     Y0, Y3, Y3
 	VMASKMOVPD Y3, Y2, (AX)(R9*2)
+	JMP        end
+
+more1:
+	CMPQ    R11, $0x00000008
+	JG      more2
+	SUBQ    $0x00000004, R11
+	LEAQ    masks<>+64(SB), R12
+	MOVQ    R11, R13
+	SHLQ    $0x02, R13
+	SUBQ    R13, R12
+	VMOVUPS (R12), Y1
+	LEAQ    masks<>+64(SB), R12
+	SHLQ    $0x03, R11
+	SUBQ    R11, R12
+	VMOVUPS (R12), Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	XORQ    R11, R11
+
+tap2:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VCVTPS2PD  (R12)(R9*1), Y5
+	VADDPD     Y5, Y3, Y3
+	VMASKMOVPS 16(R12)(R9*1), X1, X5
+	VCVTPS2PD  X5, Y5
+	VADDPD     Y5, Y4, Y4
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap2
+	VMULPD     Y0, Y3, Y3
+	VMOVUPD    Y3, (AX)(R9*2)
+	VMULPD     Y0, Y4, Y4
+	VMASKMOVPD Y4, Y2, 32(AX)(R9*2)
+	JMP        end
+
+more2:
+	CMPQ    R11, $0x0000000c
+	JG      more3
+	SUBQ    $0x00000008, R11
+	LEAQ    masks<>+64(SB), R12
+	MOVQ    R11, R13
+	SHLQ    $0x02, R13
+	SUBQ    R13, R12
+	VMOVUPS (R12), Y1
+	LEAQ    masks<>+64(SB), R12
+	SHLQ    $0x03, R11
+	SUBQ    R11, R12
+	VMOVUPS (R12), Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	XORQ    R11, R11
+
+tap3:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VCVTPS2PD  (R12)(R9*1), Y6
+	VADDPD     Y6, Y3, Y3
+	VCVTPS2PD  16(R12)(R9*1), Y6
+	VADDPD     Y6, Y4, Y4
+	VMASKMOVPS 32(R12)(R9*1), X1, X6
+	VCVTPS2PD  X6, Y6
+	VADDPD     Y6, Y5, Y5
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap3
+	VMULPD     Y0, Y3, Y3
+	VMOVUPD    Y3, (AX)(R9*2)
+	VMULPD     Y0, Y4, Y4
+	VMOVUPD    Y4, 32(AX)(R9*2)
+	VMULPD     Y0, Y5, Y5
+	VMASKMOVPD Y5, Y2, 64(AX)(R9*2)
+	JMP        end
+
+more3:
+	SUBQ    $0x0000000c, R11
+	LEAQ    masks<>+64(SB), R12
+	MOVQ    R11, R13
+	SHLQ    $0x02, R13
+	SUBQ    R13, R12
+	VMOVUPS (R12), Y1
+	LEAQ    masks<>+64(SB), R12
+	SHLQ    $0x03, R11
+	SUBQ    R11, R12
+	VMOVUPS (R12), Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	XORQ    R11, R11
+
+tap4:
+	MOVQ       (DI)(R11*8), R12
+	LEAQ       (CX)(R12*4), R12
+	VCVTPS2PD  (R12)(R9*1), Y7
+	VADDPD     Y7, Y3, Y3
+	VCVTPS2PD  16(R12)(R9*1), Y7
+	VADDPD     Y7, Y4, Y4
+	VCVTPS2PD  32(R12)(R9*1), Y7
+	VADDPD     Y7, Y5, Y5
+	VMASKMOVPS 48(R12)(R9*1), X1, X7
+	VCVTPS2PD  X7, Y7
+	VADDPD     Y7, Y6, Y6
+	INCQ       R11
+	CMPQ       R11, R8
+	JLT        tap4
+	VMULPD     Y0, Y3, Y3
+	VMOVUPD    Y3, (AX)(R9*2)
+	VMULPD     Y0, Y4, Y4
+	VMOVUPD    Y4, 32(AX)(R9*2)
+	VMULPD     Y0, Y5, Y5
+	VMOVUPD    Y5, 64(AX)(R9*2)
+	VMULPD     Y0, Y6, Y6
+	VMASKMOVPD Y6, Y2, 96(AX)(R9*2)
 
 end:
 	ADDQ DX, AX
@@ -630,9 +1421,9 @@ row:
 	MOVQ         BX, R9
 	XORQ         DI, DI
 
-loop4:
+loop:
 	CMPQ      R9, $0x00000020
-	JLT       done4
+	JLT       rest
 	VMOVUPS   (CX)(DI*1), Y4
 	VMAXPS    Y0, Y4, Y0
 	VCMPPS    $0x03, Y4, Y4, Y5
@@ -651,23 +1442,14 @@ loop4:
 	VBLENDVPS Y5, Y4, Y3, Y3
 	ADDQ      $0x00000080, DI
 	SUBQ      $0x00000020, R9
-	JMP       loop4
+	JMP       loop
 
-done4:
-loop1:
-	CMPQ      R9, $0x00000008
-	JLT       done1
-	VMOVUPS   (CX)(DI*1), Y4
-	VMAXPS    Y0, Y4, Y0
-	VCMPPS    $0x03, Y4, Y4, Y5
-	VBLENDVPS Y5, Y4, Y0, Y0
-	ADDQ      $0x00000020, DI
-	SUBQ      $0x00000008, R9
-	JMP       loop1
-
-done1:
+rest:
 	TESTQ      R9, R9
 	JZ         end
+	CMPQ       R9, $0x00000008
+	JG         more1
+	SUBQ       $0x00000000, R9
 	LEAQ       masks<>+64(SB), R10
 	SHLQ       $0x02, R9
 	SUBQ       R9, R10
@@ -677,6 +1459,73 @@ done1:
 	VMAXPS     Y0, Y4, Y0
 	VCMPPS     $0x03, Y4, Y4, Y5
 	VBLENDVPS  Y5, Y4, Y0, Y0
+	JMP        end
+
+more1:
+	CMPQ       R9, $0x00000010
+	JG         more2
+	SUBQ       $0x00000008, R9
+	VMOVUPS    (CX)(DI*1), Y4
+	VMAXPS     Y0, Y4, Y0
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y0, Y0
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVUPS    (R10), Y4
+	VMASKMOVPS 32(CX)(DI*1), Y4, Y5
+	VBLENDVPS  Y4, Y5, Y1, Y4
+	VMAXPS     Y1, Y4, Y1
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y1, Y1
+	JMP        end
+
+more2:
+	CMPQ       R9, $0x00000018
+	JG         more3
+	SUBQ       $0x00000010, R9
+	VMOVUPS    (CX)(DI*1), Y4
+	VMAXPS     Y0, Y4, Y0
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y0, Y0
+	VMOVUPS    32(CX)(DI*1), Y4
+	VMAXPS     Y1, Y4, Y1
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y1, Y1
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVUPS    (R10), Y4
+	VMASKMOVPS 64(CX)(DI*1), Y4, Y5
+	VBLENDVPS  Y4, Y5, Y2, Y4
+	VMAXPS     Y2, Y4, Y2
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	JMP        end
+
+more3:
+	SUBQ       $0x00000018, R9
+	VMOVUPS    (CX)(DI*1), Y4
+	VMAXPS     Y0, Y4, Y0
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y0, Y0
+	VMOVUPS    32(CX)(DI*1), Y4
+	VMAXPS     Y1, Y4, Y1
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y1, Y1
+	VMOVUPS    64(CX)(DI*1), Y4
+	VMAXPS     Y2, Y4, Y2
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	LEAQ       masks<>+64(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVUPS    (R10), Y4
+	VMASKMOVPS 96(CX)(DI*1), Y4, Y5
+	VBLENDVPS  Y4, Y5, Y3, Y4
+	VMAXPS     Y3, Y4, Y3
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y3, Y3
 
 end:
 	VMAXPS     Y0, Y1, Y0
@@ -726,88 +1575,324 @@ row:
 	MOVQ DI, CX
 	XORQ R10, R10
 
-loop4:
+loop:
 	CMPQ         CX, $0x00000040
-	JLT          done4
+	JLT          rest
 	VBROADCASTSS fff800000<>+0(SB), Z0
-	VBROADCASTSS fff800000<>+0(SB), Z1
-	VBROADCASTSS fff800000<>+0(SB), Z2
-	VBROADCASTSS fff800000<>+0(SB), Z3
+	VMOVAPS      Z0, Z1
+	VPXORD       Z2, Z2, Z2
+	VMOVAPS      Z0, Z3
+	VPXORD       Z4, Z4, Z4
+	VMOVAPS      Z0, Z5
+	VPXORD       Z6, Z6, Z6
+	VMOVAPS      Z0, Z7
+	VPXORD       Z8, Z8, Z8
 	XORQ         R12, R12
 
-tap4:
+tap:
+	MOVQ     (R8)(R12*8), R13
+	LEAQ     (DX)(R13*4), R13
+	VMOVUPS  (R13)(R10*1), Z9
+	VMAXPS   Z1, Z9, Z1
+	VADDPS   Z9, Z2, Z2
+	VMOVUPS  64(R13)(R10*1), Z9
+	VMAXPS   Z3, Z9, Z3
+	VADDPS   Z9, Z4, Z4
+	VMOVUPS  128(R13)(R10*1), Z9
+	VMAXPS   Z5, Z9, Z5
+	VADDPS   Z9, Z6, Z6
+	VMOVUPS  192(R13)(R10*1), Z9
+	VMAXPS   Z7, Z9, Z7
+	VADDPS   Z9, Z8, Z8
+	INCQ     R12
+	CMPQ     R12, R9
+	JLT      tap
+	VADDPS   Z4, Z2, Z2
+	VADDPS   Z6, Z2, Z2
+	VADDPS   Z8, Z2, Z2
+	VCMPPS   $0x03, Z2, Z2, K1
+	KORTESTW K1, K1
+	JZ       tapnumbers
+	VMOVAPS  Z0, Z1
+	VMOVAPS  Z0, Z3
+	VMOVAPS  Z0, Z5
+	VMOVAPS  Z0, Z7
+	XORQ     R12, R12
+
+tapexact:
 	MOVQ    (R8)(R12*8), R13
 	LEAQ    (DX)(R13*4), R13
-	VMOVUPS (R13)(R10*1), Z4
-	VMAXPS  Z0, Z4, Z0
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z0
-	VMOVUPS 64(R13)(R10*1), Z4
-	VMAXPS  Z1, Z4, Z1
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z1
-	VMOVUPS 128(R13)(R10*1), Z4
-	VMAXPS  Z2, Z4, Z2
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z2
-	VMOVUPS 192(R13)(R10*1), Z4
-	VMAXPS  Z3, Z4, Z3
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z3
+	VMOVUPS (R13)(R10*1), Z0
+	VMAXPS  Z1, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z1
+	VMOVUPS 64(R13)(R10*1), Z0
+	VMAXPS  Z3, Z0, Z3
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z3
+	VMOVUPS 128(R13)(R10*1), Z0
+	VMAXPS  Z5, Z0, Z5
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z5
+	VMOVUPS 192(R13)(R10*1), Z0
+	VMAXPS  Z7, Z0, Z7
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z7
 	INCQ    R12
 	CMPQ    R12, R9
-	JLT     tap4
-	VMOVUPS Z0, (AX)(R10*1)
-	VMOVUPS Z1, 64(AX)(R10*1)
-	VMOVUPS Z2, 128(AX)(R10*1)
-	VMOVUPS Z3, 192(AX)(R10*1)
+	JLT     tapexact
+
+tapnumbers:
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS Z3, 64(AX)(R10*1)
+	VMOVUPS Z5, 128(AX)(R10*1)
+	VMOVUPS Z7, 192(AX)(R10*1)
 	ADDQ    $0x00000100, R10
 	SUBQ    $0x00000040, CX
-	JMP     loop4
+	JMP     loop
 
-done4:
-loop1:
-	CMPQ         CX, $0x00000010
-	JLT          done1
-	VBROADCASTSS fff800000<>+0(SB), Z0
-	XORQ         R12, R12
-
-tap1:
-	MOVQ    (R8)(R12*8), R13
-	LEAQ    (DX)(R13*4), R13
-	VMOVUPS (R13)(R10*1), Z1
-	VMAXPS  Z0, Z1, Z0
-	VCMPPS  $0x03, Z1, Z1, K1
-	VMOVAPS Z1, K1, Z0
-	INCQ    R12
-	CMPQ    R12, R9
-	JLT     tap1
-	VMOVUPS Z0, (AX)(R10*1)
-	ADDQ    $0x00000040, R10
-	SUBQ    $0x00000010, CX
-	JMP     loop1
-
-done1:
+rest:
 	TESTQ        CX, CX
 	JZ           end
+	CMPQ         CX, $0x00000010
+	JG           more1
+	SUBQ         $0x00000000, CX
 	MOVQ         $0x00000001, R12
 	SHLQ         CL, R12
 	DECQ         R12
 	KMOVW        R12, K1
 	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z10, Z10, Z10
 	XORQ         CX, CX
 
-tap:
+tap1:
 	MOVQ      (R8)(CX*8), R12
 	LEAQ      (DX)(R12*4), R12
-	VMOVUPS.Z (R12)(R10*1), K1, Z1
-	VMAXPS    Z0, Z1, Z0
-	VCMPPS    $0x03, Z1, Z1, K2
-	VMOVAPS   Z1, K2, Z0
+	VMOVUPS.Z (R12)(R10*1), K1, Z3
+	VMAXPS    Z1, Z3, Z1
+	VADDPS    Z3, Z10, Z10
 	INCQ      CX
 	CMPQ      CX, R9
-	JLT       tap
-	VMOVUPS   Z0, K1, (AX)(R10*1)
+	JLT       tap1
+	VCMPPS    $0x03, Z10, Z10, K2
+	KORTESTW  K2, K2
+	JZ        tap1numbers
+	VMOVAPS   Z0, Z1
+	XORQ      CX, CX
+
+tap1exact:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS.Z (R12)(R10*1), K1, Z0
+	VMAXPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z1
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap1exact
+
+tap1numbers:
+	VMOVUPS Z1, K1, (AX)(R10*1)
+	JMP     end
+
+more1:
+	CMPQ         CX, $0x00000020
+	JG           more2
+	SUBQ         $0x00000010, CX
+	MOVQ         $0x00000001, R12
+	SHLQ         CL, R12
+	DECQ         R12
+	KMOVW        R12, K1
+	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z11, Z11, Z11
+	VMOVAPS      Z0, Z3
+	VPXORD       Z12, Z12, Z12
+	XORQ         CX, CX
+
+tap2:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS   (R12)(R10*1), Z5
+	VMAXPS    Z1, Z5, Z1
+	VADDPS    Z5, Z11, Z11
+	VMOVUPS.Z 64(R12)(R10*1), K1, Z5
+	VMAXPS    Z3, Z5, Z3
+	VADDPS    Z5, Z12, Z12
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap2
+	VADDPS    Z12, Z11, Z11
+	VCMPPS    $0x03, Z11, Z11, K2
+	KORTESTW  K2, K2
+	JZ        tap2numbers
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z3
+	XORQ      CX, CX
+
+tap2exact:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS   (R12)(R10*1), Z0
+	VMAXPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z1
+	VMOVUPS.Z 64(R12)(R10*1), K1, Z0
+	VMAXPS    Z3, Z0, Z3
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z3
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap2exact
+
+tap2numbers:
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS Z3, K1, 64(AX)(R10*1)
+	JMP     end
+
+more2:
+	CMPQ         CX, $0x00000030
+	JG           more3
+	SUBQ         $0x00000020, CX
+	MOVQ         $0x00000001, R12
+	SHLQ         CL, R12
+	DECQ         R12
+	KMOVW        R12, K1
+	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z13, Z13, Z13
+	VMOVAPS      Z0, Z3
+	VPXORD       Z14, Z14, Z14
+	VMOVAPS      Z0, Z5
+	VPXORD       Z15, Z15, Z15
+	XORQ         CX, CX
+
+tap3:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS   (R12)(R10*1), Z7
+	VMAXPS    Z1, Z7, Z1
+	VADDPS    Z7, Z13, Z13
+	VMOVUPS   64(R12)(R10*1), Z7
+	VMAXPS    Z3, Z7, Z3
+	VADDPS    Z7, Z14, Z14
+	VMOVUPS.Z 128(R12)(R10*1), K1, Z7
+	VMAXPS    Z5, Z7, Z5
+	VADDPS    Z7, Z15, Z15
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap3
+	VADDPS    Z14, Z13, Z13
+	VADDPS    Z15, Z13, Z13
+	VCMPPS    $0x03, Z13, Z13, K2
+	KORTESTW  K2, K2
+	JZ        tap3numbers
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z5
+	XORQ      CX, CX
+
+tap3exact:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS   (R12)(R10*1), Z0
+	VMAXPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z1
+	VMOVUPS   64(R12)(R10*1), Z0
+	VMAXPS    Z3, Z0, Z3
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z3
+	VMOVUPS.Z 128(R12)(R10*1), K1, Z0
+	VMAXPS    Z5, Z0, Z5
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z5
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap3exact
+
+tap3numbers:
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS Z3, 64(AX)(R10*1)
+	VMOVUPS Z5, K1, 128(AX)(R10*1)
+	JMP     end
+
+more3:
+	SUBQ         $0x00000030, CX
+	MOVQ         $0x00000001, R12
+	SHLQ         CL, R12
+	DECQ         R12
+	KMOVW        R12, K1
+	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z16, Z16, Z16
+	VMOVAPS      Z0, Z3
+	VPXORD       Z17, Z17, Z17
+	VMOVAPS      Z0, Z5
+	VPXORD       Z18, Z18, Z18
+	VMOVAPS      Z0, Z7
+	VPXORD       Z19, Z19, Z19
+	XORQ         CX, CX
+
+tap4:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS   (R12)(R10*1), Z9
+	VMAXPS    Z1, Z9, Z1
+	VADDPS    Z9, Z16, Z16
+	VMOVUPS   64(R12)(R10*1), Z9
+	VMAXPS    Z3, Z9, Z3
+	VADDPS    Z9, Z17, Z17
+	VMOVUPS   128(R12)(R10*1), Z9
+	VMAXPS    Z5, Z9, Z5
+	VADDPS    Z9, Z18, Z18
+	VMOVUPS.Z 192(R12)(R10*1), K1, Z9
+	VMAXPS    Z7, Z9, Z7
+	VADDPS    Z9, Z19, Z19
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap4
+	VADDPS    Z17, Z16, Z16
+	VADDPS    Z18, Z16, Z16
+	VADDPS    Z19, Z16, Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	KORTESTW  K2, K2
+	JZ        tap4numbers
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z7
+	XORQ      CX, CX
+
+tap4exact:
+	MOVQ      (R8)(CX*8), R12
+	LEAQ      (DX)(R12*4), R12
+	VMOVUPS   (R12)(R10*1), Z0
+	VMAXPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z1
+	VMOVUPS   64(R12)(R10*1), Z0
+	VMAXPS    Z3, Z0, Z3
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z3
+	VMOVUPS   128(R12)(R10*1), Z0
+	VMAXPS    Z5, Z0, Z5
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z5
+	VMOVUPS.Z 192(R12)(R10*1), K1, Z0
+	VMAXPS    Z7, Z0, Z7
+	VCMPPS    $0x03, Z0, Z0, K2
+	VMOVAPS   Z0, K2, Z7
+	INCQ      CX
+	CMPQ      CX, R9
+	JLT       tap4exact
+
+tap4numbers:
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS Z3, 64(AX)(R10*1)
+	VMOVUPS Z5, 128(AX)(R10*1)
+	VMOVUPS Z7, K1, 192(AX)(R10*1)
 
 end:
 	ADDQ BX, AX
@@ -837,16 +1922,16 @@ row:
 	MOVQ R8, CX
 	XORQ R11, R11
 
-loop4:
+loop:
 	CMPQ   CX, $0x00000020
-	JLT    done4
+	JLT    rest
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	XORQ   R13, R13
 
-tap4:
+tap:
 	MOVQ          (R9)(R13*8), R14
 	LEAQ          (DX)(R14*8), R14
 	VADDPD        (R14)(R11*2), Z0, Z0
@@ -855,7 +1940,7 @@ tap4:
 	VADDPD        192(R14)(R11*2), Z3, Z3
 	INCQ          R13
 	CMPQ          R13, R10
-	JLT           tap4
+	JLT           tap
 	VMULPD        (BX)(R11*2), Z0, Z0
 	VCVTPD2PS     Z0, Y0
 	VEXTRACTF64X4 $0x00, Z0, (AX)(R11*1)
@@ -870,49 +1955,128 @@ tap4:
 	VEXTRACTF64X4 $0x00, Z3, 96(AX)(R11*1)
 	ADDQ          $0x00000080, R11
 	SUBQ          $0x00000020, CX
-	JMP           loop4
+	JMP           loop
 
-done4:
-loop1:
-	CMPQ   CX, $0x00000008
-	JLT    done1
-	VPXORD Z4, Z4, Z4
-	XORQ   R13, R13
-
-tap1:
-	MOVQ          (R9)(R13*8), R14
-	LEAQ          (DX)(R14*8), R14
-	VADDPD        (R14)(R11*2), Z4, Z4
-	INCQ          R13
-	CMPQ          R13, R10
-	JLT           tap1
-	VMULPD        (BX)(R11*2), Z4, Z4
-	VCVTPD2PS     Z4, Y4
-	VEXTRACTF64X4 $0x00, Z4, (AX)(R11*1)
-	ADDQ          $0x00000020, R11
-	SUBQ          $0x00000008, CX
-	JMP           loop1
-
-done1:
+rest:
 	TESTQ  CX, CX
 	JZ     end
+	CMPQ   CX, $0x00000008
+	JG     more1
+	SUBQ   $0x00000000, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z4, Z4, Z4
+	XORQ   CX, CX
+
+tap1:
+	MOVQ      (R9)(CX*8), R13
+	LEAQ      (DX)(R13*8), R13
+	VADDPD    (R13)(R11*2), Z4, Z4
+	INCQ      CX
+	CMPQ      CX, R10
+	JLT       tap1
+	VMULPD    (BX)(R11*2), Z4, Z4
+	VCVTPD2PS Z4, Y4
+	VMOVUPS   Z4, K1, (AX)(R11*1)
+	JMP       end
+
+more1:
+	CMPQ   CX, $0x00000010
+	JG     more2
+	SUBQ   $0x00000008, CX
 	MOVQ   $0x00000001, R13
 	SHLQ   CL, R13
 	DECQ   R13
 	KMOVW  R13, K1
 	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
 	XORQ   CX, CX
 
-tap:
-	MOVQ      (R9)(CX*8), R13
-	LEAQ      (DX)(R13*8), R13
-	VADDPD    (R13)(R11*2), Z5, Z5
-	INCQ      CX
-	CMPQ      CX, R10
-	JLT       tap
-	VMULPD    (BX)(R11*2), Z5, Z5
-	VCVTPD2PS Z5, Y5
-	VMOVUPS   Z5, K1, (AX)(R11*1)
+tap2:
+	MOVQ          (R9)(CX*8), R13
+	LEAQ          (DX)(R13*8), R13
+	VADDPD        (R13)(R11*2), Z5, Z5
+	VADDPD        64(R13)(R11*2), Z6, Z6
+	INCQ          CX
+	CMPQ          CX, R10
+	JLT           tap2
+	VMULPD        (BX)(R11*2), Z5, Z5
+	VCVTPD2PS     Z5, Y5
+	VEXTRACTF64X4 $0x00, Z5, (AX)(R11*1)
+	VMULPD        64(BX)(R11*2), Z6, Z6
+	VCVTPD2PS     Z6, Y6
+	VMOVUPS       Z6, K1, 32(AX)(R11*1)
+	JMP           end
+
+more2:
+	CMPQ   CX, $0x00000018
+	JG     more3
+	SUBQ   $0x00000010, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	XORQ   CX, CX
+
+tap3:
+	MOVQ          (R9)(CX*8), R13
+	LEAQ          (DX)(R13*8), R13
+	VADDPD        (R13)(R11*2), Z7, Z7
+	VADDPD        64(R13)(R11*2), Z8, Z8
+	VADDPD        128(R13)(R11*2), Z9, Z9
+	INCQ          CX
+	CMPQ          CX, R10
+	JLT           tap3
+	VMULPD        (BX)(R11*2), Z7, Z7
+	VCVTPD2PS     Z7, Y7
+	VEXTRACTF64X4 $0x00, Z7, (AX)(R11*1)
+	VMULPD        64(BX)(R11*2), Z8, Z8
+	VCVTPD2PS     Z8, Y8
+	VEXTRACTF64X4 $0x00, Z8, 32(AX)(R11*1)
+	VMULPD        128(BX)(R11*2), Z9, Z9
+	VCVTPD2PS     Z9, Y9
+	VMOVUPS       Z9, K1, 64(AX)(R11*1)
+	JMP           end
+
+more3:
+	SUBQ   $0x00000018, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	XORQ   CX, CX
+
+tap4:
+	MOVQ          (R9)(CX*8), R13
+	LEAQ          (DX)(R13*8), R13
+	VADDPD        (R13)(R11*2), Z10, Z10
+	VADDPD        64(R13)(R11*2), Z11, Z11
+	VADDPD        128(R13)(R11*2), Z12, Z12
+	VADDPD        192(R13)(R11*2), Z13, Z13
+	INCQ          CX
+	CMPQ          CX, R10
+	JLT           tap4
+	VMULPD        (BX)(R11*2), Z10, Z10
+	VCVTPD2PS     Z10, Y10
+	VEXTRACTF64X4 $0x00, Z10, (AX)(R11*1)
+	VMULPD        64(BX)(R11*2), Z11, Z11
+	VCVTPD2PS     Z11, Y11
+	VEXTRACTF64X4 $0x00, Z11, 32(AX)(R11*1)
+	VMULPD        128(BX)(R11*2), Z12, Z12
+	VCVTPD2PS     Z12, Y12
+	VEXTRACTF64X4 $0x00, Z12, 64(AX)(R11*1)
+	VMULPD        192(BX)(R11*2), Z13, Z13
+	VCVTPD2PS     Z13, Y13
+	VMOVUPS       Z13, K1, 96(AX)(R11*1)
 
 end:
 	ADDQ SI, AX
@@ -940,106 +2104,380 @@ row:
 	MOVQ DI, CX
 	XORQ R10, R10
 
-loop4:
+loop:
 	CMPQ         CX, $0x00000040
-	JLT          done4
+	JLT          rest
 	VBROADCASTSS fff800000<>+0(SB), Z0
-	VBROADCASTSS fff800000<>+0(SB), Z1
-	VBROADCASTSS fff800000<>+0(SB), Z2
-	VBROADCASTSS fff800000<>+0(SB), Z3
+	VMOVAPS      Z0, Z1
+	VPXORD       Z2, Z2, Z2
+	VMOVAPS      Z0, Z3
+	VPXORD       Z4, Z4, Z4
+	VMOVAPS      Z0, Z5
+	VPXORD       Z6, Z6, Z6
+	VMOVAPS      Z0, Z7
+	VPXORD       Z8, Z8, Z8
 	XORQ         R12, R12
 
-tap4:
+tap:
+	MOVQ     (R8)(R12*8), R13
+	LEAQ     (DX)(R13*4), R13
+	VMOVUPS  (R13)(R10*2), Z9
+	VSHUFPS  $0x88, 64(R13)(R10*2), Z9, Z9
+	VMAXPS   Z1, Z9, Z1
+	VADDPS   Z9, Z2, Z2
+	VMOVUPS  128(R13)(R10*2), Z9
+	VSHUFPS  $0x88, 192(R13)(R10*2), Z9, Z9
+	VMAXPS   Z3, Z9, Z3
+	VADDPS   Z9, Z4, Z4
+	VMOVUPS  256(R13)(R10*2), Z9
+	VSHUFPS  $0x88, 320(R13)(R10*2), Z9, Z9
+	VMAXPS   Z5, Z9, Z5
+	VADDPS   Z9, Z6, Z6
+	VMOVUPS  384(R13)(R10*2), Z9
+	VSHUFPS  $0x88, 448(R13)(R10*2), Z9, Z9
+	VMAXPS   Z7, Z9, Z7
+	VADDPS   Z9, Z8, Z8
+	INCQ     R12
+	CMPQ     R12, R9
+	JLT      tap
+	VADDPS   Z4, Z2, Z2
+	VADDPS   Z6, Z2, Z2
+	VADDPS   Z8, Z2, Z2
+	VCMPPS   $0x03, Z2, Z2, K1
+	KORTESTW K1, K1
+	JZ       tapnumbers
+	VMOVAPS  Z0, Z1
+	VMOVAPS  Z0, Z3
+	VMOVAPS  Z0, Z5
+	VMOVAPS  Z0, Z7
+	XORQ     R12, R12
+
+tapexact:
 	MOVQ    (R8)(R12*8), R13
 	LEAQ    (DX)(R13*4), R13
-	VMOVUPS (R13)(R10*2), Z4
-	VSHUFPS $0x88, 64(R13)(R10*2), Z4, Z4
-	VMAXPS  Z0, Z4, Z0
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z0
-	VMOVUPS 128(R13)(R10*2), Z4
-	VSHUFPS $0x88, 192(R13)(R10*2), Z4, Z4
-	VMAXPS  Z1, Z4, Z1
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z1
-	VMOVUPS 256(R13)(R10*2), Z4
-	VSHUFPS $0x88, 320(R13)(R10*2), Z4, Z4
-	VMAXPS  Z2, Z4, Z2
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z2
-	VMOVUPS 384(R13)(R10*2), Z4
-	VSHUFPS $0x88, 448(R13)(R10*2), Z4, Z4
-	VMAXPS  Z3, Z4, Z3
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z3
+	VMOVUPS (R13)(R10*2), Z0
+	VSHUFPS $0x88, 64(R13)(R10*2), Z0, Z0
+	VMAXPS  Z1, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z1
+	VMOVUPS 128(R13)(R10*2), Z0
+	VSHUFPS $0x88, 192(R13)(R10*2), Z0, Z0
+	VMAXPS  Z3, Z0, Z3
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z3
+	VMOVUPS 256(R13)(R10*2), Z0
+	VSHUFPS $0x88, 320(R13)(R10*2), Z0, Z0
+	VMAXPS  Z5, Z0, Z5
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z5
+	VMOVUPS 384(R13)(R10*2), Z0
+	VSHUFPS $0x88, 448(R13)(R10*2), Z0, Z0
+	VMAXPS  Z7, Z0, Z7
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVAPS Z0, K1, Z7
 	INCQ    R12
 	CMPQ    R12, R9
-	JLT     tap4
-	VMOVUPS settled<>+0(SB), Z4
-	VPERMQ  Z0, Z4, Z0
-	VMOVUPS Z0, (AX)(R10*1)
+	JLT     tapexact
+
+tapnumbers:
 	VMOVUPS settled<>+0(SB), Z0
 	VPERMQ  Z1, Z0, Z1
-	VMOVUPS Z1, 64(AX)(R10*1)
-	VMOVUPS settled<>+0(SB), Z0
-	VPERMQ  Z2, Z0, Z2
-	VMOVUPS Z2, 128(AX)(R10*1)
+	VMOVUPS Z1, (AX)(R10*1)
 	VMOVUPS settled<>+0(SB), Z0
 	VPERMQ  Z3, Z0, Z3
-	VMOVUPS Z3, 192(AX)(R10*1)
+	VMOVUPS Z3, 64(AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z5, Z0, Z5
+	VMOVUPS Z5, 128(AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z7, Z0, Z7
+	VMOVUPS Z7, 192(AX)(R10*1)
 	ADDQ    $0x00000100, R10
 	SUBQ    $0x00000040, CX
-	JMP     loop4
+	JMP     loop
 
-done4:
-loop1:
-	CMPQ         CX, $0x00000010
-	JLT          done1
-	VBROADCASTSS fff800000<>+0(SB), Z0
-	XORQ         R12, R12
-
-tap1:
-	MOVQ    (R8)(R12*8), R13
-	LEAQ    (DX)(R13*4), R13
-	VMOVUPS (R13)(R10*2), Z1
-	VSHUFPS $0x88, 64(R13)(R10*2), Z1, Z1
-	VMAXPS  Z0, Z1, Z0
-	VCMPPS  $0x03, Z1, Z1, K1
-	VMOVAPS Z1, K1, Z0
-	INCQ    R12
-	CMPQ    R12, R9
-	JLT     tap1
-	VMOVUPS settled<>+0(SB), Z1
-	VPERMQ  Z0, Z1, Z0
-	VMOVUPS Z0, (AX)(R10*1)
-	ADDQ    $0x00000040, R10
-	SUBQ    $0x00000010, CX
-	JMP     loop1
-
-done1:
+rest:
 	TESTQ        CX, CX
 	JZ           end
+	CMPQ         CX, $0x00000010
+	JG           more1
+	SUBQ         $0x00000000, CX
 	MOVQ         $0x00000001, R12
 	SHLQ         CL, R12
 	DECQ         R12
 	KMOVW        R12, K1
 	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z10, Z10, Z10
 	XORQ         CX, CX
 
-tap:
+tap1:
+	MOVQ     (R8)(CX*8), R12
+	LEAQ     (DX)(R12*4), R12
+	VMOVUPS  (R12)(R10*2), Z3
+	VSHUFPS  $0x88, 64(R12)(R10*2), Z3, Z3
+	VMAXPS   Z1, Z3, Z1
+	VADDPS   Z3, Z10, Z10
+	INCQ     CX
+	CMPQ     CX, R9
+	JLT      tap1
+	VCMPPS   $0x03, Z10, Z10, K2
+	KORTESTW K2, K2
+	JZ       tap1numbers
+	VMOVAPS  Z0, Z1
+	XORQ     CX, CX
+
+tap1exact:
 	MOVQ    (R8)(CX*8), R12
 	LEAQ    (DX)(R12*4), R12
-	VMOVUPS (R12)(R10*2), Z1
-	VSHUFPS $0x88, 64(R12)(R10*2), Z1, Z1
-	VMAXPS  Z0, Z1, Z0
-	VCMPPS  $0x03, Z1, Z1, K2
-	VMOVAPS Z1, K2, Z0
+	VMOVUPS (R12)(R10*2), Z0
+	VSHUFPS $0x88, 64(R12)(R10*2), Z0, Z0
+	VMAXPS  Z1, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z1
 	INCQ    CX
 	CMPQ    CX, R9
-	JLT     tap
-	VMOVUPS settled<>+0(SB), Z1
-	VPERMQ  Z0, Z1, Z0
-	VMOVUPS Z0, K1, (AX)(R10*1)
+	JLT     tap1exact
+
+tap1numbers:
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z1, Z0, Z1
+	VMOVUPS Z1, K1, (AX)(R10*1)
+	JMP     end
+
+more1:
+	CMPQ         CX, $0x00000020
+	JG           more2
+	SUBQ         $0x00000010, CX
+	MOVQ         $0x00000001, R12
+	SHLQ         CL, R12
+	DECQ         R12
+	KMOVW        R12, K1
+	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z11, Z11, Z11
+	VMOVAPS      Z0, Z3
+	VPXORD       Z12, Z12, Z12
+	XORQ         CX, CX
+
+tap2:
+	MOVQ     (R8)(CX*8), R12
+	LEAQ     (DX)(R12*4), R12
+	VMOVUPS  (R12)(R10*2), Z5
+	VSHUFPS  $0x88, 64(R12)(R10*2), Z5, Z5
+	VMAXPS   Z1, Z5, Z1
+	VADDPS   Z5, Z11, Z11
+	VMOVUPS  128(R12)(R10*2), Z5
+	VSHUFPS  $0x88, 192(R12)(R10*2), Z5, Z5
+	VMAXPS   Z3, Z5, Z3
+	VADDPS   Z5, Z12, Z12
+	INCQ     CX
+	CMPQ     CX, R9
+	JLT      tap2
+	VADDPS   Z12, Z11, Z11
+	VCMPPS   $0x03, Z11, Z11, K2
+	KORTESTW K2, K2
+	JZ       tap2numbers
+	VMOVAPS  Z0, Z1
+	VMOVAPS  Z0, Z3
+	XORQ     CX, CX
+
+tap2exact:
+	MOVQ    (R8)(CX*8), R12
+	LEAQ    (DX)(R12*4), R12
+	VMOVUPS (R12)(R10*2), Z0
+	VSHUFPS $0x88, 64(R12)(R10*2), Z0, Z0
+	VMAXPS  Z1, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z1
+	VMOVUPS 128(R12)(R10*2), Z0
+	VSHUFPS $0x88, 192(R12)(R10*2), Z0, Z0
+	VMAXPS  Z3, Z0, Z3
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z3
+	INCQ    CX
+	CMPQ    CX, R9
+	JLT     tap2exact
+
+tap2numbers:
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z3, Z0, Z3
+	VMOVUPS Z3, K1, 64(AX)(R10*1)
+	JMP     end
+
+more2:
+	CMPQ         CX, $0x00000030
+	JG           more3
+	SUBQ         $0x00000020, CX
+	MOVQ         $0x00000001, R12
+	SHLQ         CL, R12
+	DECQ         R12
+	KMOVW        R12, K1
+	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z13, Z13, Z13
+	VMOVAPS      Z0, Z3
+	VPXORD       Z14, Z14, Z14
+	VMOVAPS      Z0, Z5
+	VPXORD       Z15, Z15, Z15
+	XORQ         CX, CX
+
+tap3:
+	MOVQ     (R8)(CX*8), R12
+	LEAQ     (DX)(R12*4), R12
+	VMOVUPS  (R12)(R10*2), Z7
+	VSHUFPS  $0x88, 64(R12)(R10*2), Z7, Z7
+	VMAXPS   Z1, Z7, Z1
+	VADDPS   Z7, Z13, Z13
+	VMOVUPS  128(R12)(R10*2), Z7
+	VSHUFPS  $0x88, 192(R12)(R10*2), Z7, Z7
+	VMAXPS   Z3, Z7, Z3
+	VADDPS   Z7, Z14, Z14
+	VMOVUPS  256(R12)(R10*2), Z7
+	VSHUFPS  $0x88, 320(R12)(R10*2), Z7, Z7
+	VMAXPS   Z5, Z7, Z5
+	VADDPS   Z7, Z15, Z15
+	INCQ     CX
+	CMPQ     CX, R9
+	JLT      tap3
+	VADDPS   Z14, Z13, Z13
+	VADDPS   Z15, Z13, Z13
+	VCMPPS   $0x03, Z13, Z13, K2
+	KORTESTW K2, K2
+	JZ       tap3numbers
+	VMOVAPS  Z0, Z1
+	VMOVAPS  Z0, Z3
+	VMOVAPS  Z0, Z5
+	XORQ     CX, CX
+
+tap3exact:
+	MOVQ    (R8)(CX*8), R12
+	LEAQ    (DX)(R12*4), R12
+	VMOVUPS (R12)(R10*2), Z0
+	VSHUFPS $0x88, 64(R12)(R10*2), Z0, Z0
+	VMAXPS  Z1, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z1
+	VMOVUPS 128(R12)(R10*2), Z0
+	VSHUFPS $0x88, 192(R12)(R10*2), Z0, Z0
+	VMAXPS  Z3, Z0, Z3
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z3
+	VMOVUPS 256(R12)(R10*2), Z0
+	VSHUFPS $0x88, 320(R12)(R10*2), Z0, Z0
+	VMAXPS  Z5, Z0, Z5
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z5
+	INCQ    CX
+	CMPQ    CX, R9
+	JLT     tap3exact
+
+tap3numbers:
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z3, Z0, Z3
+	VMOVUPS Z3, 64(AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z5, Z0, Z5
+	VMOVUPS Z5, K1, 128(AX)(R10*1)
+	JMP     end
+
+more3:
+	SUBQ         $0x00000030, CX
+	MOVQ         $0x00000001, R12
+	SHLQ         CL, R12
+	DECQ         R12
+	KMOVW        R12, K1
+	VBROADCASTSS fff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VPXORD       Z16, Z16, Z16
+	VMOVAPS      Z0, Z3
+	VPXORD       Z17, Z17, Z17
+	VMOVAPS      Z0, Z5
+	VPXORD       Z18, Z18, Z18
+	VMOVAPS      Z0, Z7
+	VPXORD       Z19, Z19, Z19
+	XORQ         CX, CX
+
+tap4:
+	MOVQ     (R8)(CX*8), R12
+	LEAQ     (DX)(R12*4), R12
+	VMOVUPS  (R12)(R10*2), Z9
+	VSHUFPS  $0x88, 64(R12)(R10*2), Z9, Z9
+	VMAXPS   Z1, Z9, Z1
+	VADDPS   Z9, Z16, Z16
+	VMOVUPS  128(R12)(R10*2), Z9
+	VSHUFPS  $0x88, 192(R12)(R10*2), Z9, Z9
+	VMAXPS   Z3, Z9, Z3
+	VADDPS   Z9, Z17, Z17
+	VMOVUPS  256(R12)(R10*2), Z9
+	VSHUFPS  $0x88, 320(R12)(R10*2), Z9, Z9
+	VMAXPS   Z5, Z9, Z5
+	VADDPS   Z9, Z18, Z18
+	VMOVUPS  384(R12)(R10*2), Z9
+	VSHUFPS  $0x88, 448(R12)(R10*2), Z9, Z9
+	VMAXPS   Z7, Z9, Z7
+	VADDPS   Z9, Z19, Z19
+	INCQ     CX
+	CMPQ     CX, R9
+	JLT      tap4
+	VADDPS   Z17, Z16, Z16
+	VADDPS   Z18, Z16, Z16
+	VADDPS   Z19, Z16, Z16
+	VCMPPS   $0x03, Z16, Z16, K2
+	KORTESTW K2, K2
+	JZ       tap4numbers
+	VMOVAPS  Z0, Z1
+	VMOVAPS  Z0, Z3
+	VMOVAPS  Z0, Z5
+	VMOVAPS  Z0, Z7
+	XORQ     CX, CX
+
+tap4exact:
+	MOVQ    (R8)(CX*8), R12
+	LEAQ    (DX)(R12*4), R12
+	VMOVUPS (R12)(R10*2), Z0
+	VSHUFPS $0x88, 64(R12)(R10*2), Z0, Z0
+	VMAXPS  Z1, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z1
+	VMOVUPS 128(R12)(R10*2), Z0
+	VSHUFPS $0x88, 192(R12)(R10*2), Z0, Z0
+	VMAXPS  Z3, Z0, Z3
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z3
+	VMOVUPS 256(R12)(R10*2), Z0
+	VSHUFPS $0x88, 320(R12)(R10*2), Z0, Z0
+	VMAXPS  Z5, Z0, Z5
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z5
+	VMOVUPS 384(R12)(R10*2), Z0
+	VSHUFPS $0x88, 448(R12)(R10*2), Z0, Z0
+	VMAXPS  Z7, Z0, Z7
+	VCMPPS  $0x03, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z7
+	INCQ    CX
+	CMPQ    CX, R9
+	JLT     tap4exact
+
+tap4numbers:
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z3, Z0, Z3
+	VMOVUPS Z3, 64(AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z5, Z0, Z5
+	VMOVUPS Z5, 128(AX)(R10*1)
+	VMOVUPS settled<>+0(SB), Z0
+	VPERMQ  Z7, Z0, Z7
+	VMOVUPS Z7, K1, 192(AX)(R10*1)
 
 end:
 	ADDQ BX, AX
@@ -1069,16 +2507,16 @@ row:
 	MOVQ R8, CX
 	XORQ R11, R11
 
-loop4:
+loop:
 	CMPQ   CX, $0x00000020
-	JLT    done4
+	JLT    rest
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	XORQ   R13, R13
 
-tap4:
+tap:
 	MOVQ          (R9)(R13*8), R14
 	LEAQ          (DX)(R14*8), R14
 	VMOVUPD       (R14)(R11*4), Z4
@@ -1095,7 +2533,7 @@ tap4:
 	VADDPD        Z4, Z3, Z3
 	INCQ          R13
 	CMPQ          R13, R10
-	JLT           tap4
+	JLT           tap
 	VMOVUPS       settled<>+0(SB), Z4
 	VPERMQ        Z0, Z4, Z0
 	VMULPD        (BX)(R11*2), Z0, Z0
@@ -1118,57 +2556,168 @@ tap4:
 	VEXTRACTF64X4 $0x00, Z3, 96(AX)(R11*1)
 	ADDQ          $0x00000080, R11
 	SUBQ          $0x00000020, CX
-	JMP           loop4
+	JMP           loop
 
-done4:
-loop1:
-	CMPQ   CX, $0x00000008
-	JLT    done1
-	VPXORD Z5, Z5, Z5
-	XORQ   R13, R13
-
-tap1:
-	MOVQ          (R9)(R13*8), R14
-	LEAQ          (DX)(R14*8), R14
-	VMOVUPD       (R14)(R11*4), Z4
-	VUNPCKLPD     64(R14)(R11*4), Z4, Z4
-	VADDPD        Z4, Z5, Z5
-	INCQ          R13
-	CMPQ          R13, R10
-	JLT           tap1
-	VMOVUPS       settled<>+0(SB), Z4
-	VPERMQ        Z5, Z4, Z5
-	VMULPD        (BX)(R11*2), Z5, Z5
-	VCVTPD2PS     Z5, Y5
-	VEXTRACTF64X4 $0x00, Z5, (AX)(R11*1)
-	ADDQ          $0x00000020, R11
-	SUBQ          $0x00000008, CX
-	JMP           loop1
-
-done1:
+rest:
 	TESTQ  CX, CX
 	JZ     end
+	CMPQ   CX, $0x00000008
+	JG     more1
+	SUBQ   $0x00000000, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z5, Z5, Z5
+	XORQ   CX, CX
+
+tap1:
+	MOVQ      (R9)(CX*8), R13
+	LEAQ      (DX)(R13*8), R13
+	VMOVUPD   (R13)(R11*4), Z4
+	VUNPCKLPD 64(R13)(R11*4), Z4, Z4
+	VADDPD    Z4, Z5, Z5
+	INCQ      CX
+	CMPQ      CX, R10
+	JLT       tap1
+	VMOVUPS   settled<>+0(SB), Z4
+	VPERMQ    Z5, Z4, Z5
+	VMULPD    (BX)(R11*2), Z5, Z5
+	VCVTPD2PS Z5, Y5
+	VMOVUPS   Z5, K1, (AX)(R11*1)
+	JMP       end
+
+more1:
+	CMPQ   CX, $0x00000010
+	JG     more2
+	SUBQ   $0x00000008, CX
 	MOVQ   $0x00000001, R13
 	SHLQ   CL, R13
 	DECQ   R13
 	KMOVW  R13, K1
 	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 	XORQ   CX, CX
 
-tap:
-	MOVQ      (R9)(CX*8), R13
-	LEAQ      (DX)(R13*8), R13
-	VMOVUPD   (R13)(R11*4), Z4
-	VUNPCKLPD 64(R13)(R11*4), Z4, Z4
-	VADDPD    Z4, Z6, Z6
-	INCQ      CX
-	CMPQ      CX, R10
-	JLT       tap
-	VMOVUPS   settled<>+0(SB), Z4
-	VPERMQ    Z6, Z4, Z6
-	VMULPD    (BX)(R11*2), Z6, Z6
-	VCVTPD2PS Z6, Y6
-	VMOVUPS   Z6, K1, (AX)(R11*1)
+tap2:
+	MOVQ          (R9)(CX*8), R13
+	LEAQ          (DX)(R13*8), R13
+	VMOVUPD       (R13)(R11*4), Z4
+	VUNPCKLPD     64(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z6, Z6
+	VMOVUPD       128(R13)(R11*4), Z4
+	VUNPCKLPD     192(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z7, Z7
+	INCQ          CX
+	CMPQ          CX, R10
+	JLT           tap2
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z6, Z4, Z6
+	VMULPD        (BX)(R11*2), Z6, Z6
+	VCVTPD2PS     Z6, Y6
+	VEXTRACTF64X4 $0x00, Z6, (AX)(R11*1)
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z7, Z4, Z7
+	VMULPD        64(BX)(R11*2), Z7, Z7
+	VCVTPD2PS     Z7, Y7
+	VMOVUPS       Z7, K1, 32(AX)(R11*1)
+	JMP           end
+
+more2:
+	CMPQ   CX, $0x00000018
+	JG     more3
+	SUBQ   $0x00000010, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	XORQ   CX, CX
+
+tap3:
+	MOVQ          (R9)(CX*8), R13
+	LEAQ          (DX)(R13*8), R13
+	VMOVUPD       (R13)(R11*4), Z4
+	VUNPCKLPD     64(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z8, Z8
+	VMOVUPD       128(R13)(R11*4), Z4
+	VUNPCKLPD     192(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z9, Z9
+	VMOVUPD       256(R13)(R11*4), Z4
+	VUNPCKLPD     320(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z10, Z10
+	INCQ          CX
+	CMPQ          CX, R10
+	JLT           tap3
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z8, Z4, Z8
+	VMULPD        (BX)(R11*2), Z8, Z8
+	VCVTPD2PS     Z8, Y8
+	VEXTRACTF64X4 $0x00, Z8, (AX)(R11*1)
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z9, Z4, Z9
+	VMULPD        64(BX)(R11*2), Z9, Z9
+	VCVTPD2PS     Z9, Y9
+	VEXTRACTF64X4 $0x00, Z9, 32(AX)(R11*1)
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z10, Z4, Z10
+	VMULPD        128(BX)(R11*2), Z10, Z10
+	VCVTPD2PS     Z10, Y10
+	VMOVUPS       Z10, K1, 64(AX)(R11*1)
+	JMP           end
+
+more3:
+	SUBQ   $0x00000018, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	XORQ   CX, CX
+
+tap4:
+	MOVQ          (R9)(CX*8), R13
+	LEAQ          (DX)(R13*8), R13
+	VMOVUPD       (R13)(R11*4), Z4
+	VUNPCKLPD     64(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z11, Z11
+	VMOVUPD       128(R13)(R11*4), Z4
+	VUNPCKLPD     192(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z12, Z12
+	VMOVUPD       256(R13)(R11*4), Z4
+	VUNPCKLPD     320(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z13, Z13
+	VMOVUPD       384(R13)(R11*4), Z4
+	VUNPCKLPD     448(R13)(R11*4), Z4, Z4
+	VADDPD        Z4, Z14, Z14
+	INCQ          CX
+	CMPQ          CX, R10
+	JLT           tap4
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z11, Z4, Z11
+	VMULPD        (BX)(R11*2), Z11, Z11
+	VCVTPD2PS     Z11, Y11
+	VEXTRACTF64X4 $0x00, Z11, (AX)(R11*1)
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z12, Z4, Z12
+	VMULPD        64(BX)(R11*2), Z12, Z12
+	VCVTPD2PS     Z12, Y12
+	VEXTRACTF64X4 $0x00, Z12, 32(AX)(R11*1)
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z13, Z4, Z13
+	VMULPD        128(BX)(R11*2), Z13, Z13
+	VCVTPD2PS     Z13, Y13
+	VEXTRACTF64X4 $0x00, Z13, 64(AX)(R11*1)
+	VMOVUPS       settled<>+0(SB), Z4
+	VPERMQ        Z14, Z4, Z14
+	VMULPD        192(BX)(R11*2), Z14, Z14
+	VCVTPD2PS     Z14, Y14
+	VMOVUPS       Z14, K1, 96(AX)(R11*1)
 
 end:
 	ADDQ SI, AX
@@ -1198,16 +2747,16 @@ row:
 	MOVQ DI, R12
 	XORQ R10, R10
 
-loop4:
+loop:
 	CMPQ   R12, $0x00000020
-	JLT    done4
+	JLT    rest
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	XORQ   CX, CX
 
-tap4:
+tap:
 	MOVQ      (R8)(CX*8), R13
 	LEAQ      (DX)(R13*4), R13
 	VCVTPS2PD (R13)(R10*1), Z5
@@ -1220,7 +2769,7 @@ tap4:
 	VADDPD    Z5, Z4, Z4
 	INCQ      CX
 	CMPQ      CX, R9
-	JLT       tap4
+	JLT       tap
 	VMULPD    Z0, Z1, Z1
 	VMOVUPD   Z1, (AX)(R10*2)
 	VMULPD    Z0, Z2, Z2
@@ -1231,32 +2780,43 @@ tap4:
 	VMOVUPD   Z4, 192(AX)(R10*2)
 	ADDQ      $0x00000080, R10
 	SUBQ      $0x00000020, R12
-	JMP       loop4
+	JMP       loop
 
-done4:
-loop1:
+rest:
+	TESTQ  R12, R12
+	JZ     end
 	CMPQ   R12, $0x00000008
-	JLT    done1
+	JG     more1
+	SUBQ   $0x00000000, R12
+	MOVQ   R12, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	MOVQ   R12, CX
+	MOVQ   $0x00000001, R12
+	SHLQ   CL, R12
+	DECQ   R12
+	KMOVW  R12, K2
 	VPXORD Z6, Z6, Z6
 	XORQ   CX, CX
 
 tap1:
-	MOVQ      (R8)(CX*8), R13
-	LEAQ      (DX)(R13*4), R13
-	VCVTPS2PD (R13)(R10*1), Z5
-	VADDPD    Z5, Z6, Z6
-	INCQ      CX
-	CMPQ      CX, R9
-	JLT       tap1
-	VMULPD    Z0, Z6, Z6
-	VMOVUPD   Z6, (AX)(R10*2)
-	ADDQ      $0x00000020, R10
-	SUBQ      $0x00000008, R12
-	JMP       loop1
+	MOVQ        (R8)(CX*8), R12
+	LEAQ        (DX)(R12*4), R12
+	VCVTPS2PD.Z (R12)(R10*1), K1, Z5
+	VADDPD      Z5, Z6, Z6
+	INCQ        CX
+	CMPQ        CX, R9
+	JLT         tap1
+	VMULPD      Z0, Z6, Z6
+	VMOVUPD     Z6, K2, (AX)(R10*2)
+	JMP         end
 
-done1:
-	TESTQ  R12, R12
-	JZ     end
+more1:
+	CMPQ   R12, $0x00000010
+	JG     more2
+	SUBQ   $0x00000008, R12
 	MOVQ   R12, CX
 	MOVQ   $0x00000001, R13
 	SHLQ   CL, R13
@@ -1268,18 +2828,104 @@ done1:
 	DECQ   R12
 	KMOVW  R12, K2
 	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
 	XORQ   CX, CX
 
-tap:
+tap2:
 	MOVQ        (R8)(CX*8), R12
 	LEAQ        (DX)(R12*4), R12
-	VCVTPS2PD.Z (R12)(R10*1), K1, Z5
+	VCVTPS2PD   (R12)(R10*1), Z5
 	VADDPD      Z5, Z7, Z7
+	VCVTPS2PD.Z 32(R12)(R10*1), K1, Z5
+	VADDPD      Z5, Z8, Z8
 	INCQ        CX
 	CMPQ        CX, R9
-	JLT         tap
+	JLT         tap2
 	VMULPD      Z0, Z7, Z7
-	VMOVUPD     Z7, K2, (AX)(R10*2)
+	VMOVUPD     Z7, (AX)(R10*2)
+	VMULPD      Z0, Z8, Z8
+	VMOVUPD     Z8, K2, 64(AX)(R10*2)
+	JMP         end
+
+more2:
+	CMPQ   R12, $0x00000018
+	JG     more3
+	SUBQ   $0x00000010, R12
+	MOVQ   R12, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	MOVQ   R12, CX
+	MOVQ   $0x00000001, R12
+	SHLQ   CL, R12
+	DECQ   R12
+	KMOVW  R12, K2
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	XORQ   CX, CX
+
+tap3:
+	MOVQ        (R8)(CX*8), R12
+	LEAQ        (DX)(R12*4), R12
+	VCVTPS2PD   (R12)(R10*1), Z5
+	VADDPD      Z5, Z9, Z9
+	VCVTPS2PD   32(R12)(R10*1), Z5
+	VADDPD      Z5, Z10, Z10
+	VCVTPS2PD.Z 64(R12)(R10*1), K1, Z5
+	VADDPD      Z5, Z11, Z11
+	INCQ        CX
+	CMPQ        CX, R9
+	JLT         tap3
+	VMULPD      Z0, Z9, Z9
+	VMOVUPD     Z9, (AX)(R10*2)
+	VMULPD      Z0, Z10, Z10
+	VMOVUPD     Z10, 64(AX)(R10*2)
+	VMULPD      Z0, Z11, Z11
+	VMOVUPD     Z11, K2, 128(AX)(R10*2)
+	JMP         end
+
+more3:
+	SUBQ   $0x00000018, R12
+	MOVQ   R12, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	MOVQ   R12, CX
+	MOVQ   $0x00000001, R12
+	SHLQ   CL, R12
+	DECQ   R12
+	KMOVW  R12, K2
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	XORQ   CX, CX
+
+tap4:
+	MOVQ        (R8)(CX*8), R12
+	LEAQ        (DX)(R12*4), R12
+	VCVTPS2PD   (R12)(R10*1), Z5
+	VADDPD      Z5, Z12, Z12
+	VCVTPS2PD   32(R12)(R10*1), Z5
+	VADDPD      Z5, Z13, Z13
+	VCVTPS2PD   64(R12)(R10*1), Z5
+	VADDPD      Z5, Z14, Z14
+	VCVTPS2PD.Z 96(R12)(R10*1), K1, Z5
+	VADDPD      Z5, Z15, Z15
+	INCQ        CX
+	CMPQ        CX, R9
+	JLT         tap4
+	VMULPD      Z0, Z12, Z12
+	VMOVUPD     Z12, (AX)(R10*2)
+	VMULPD      Z0, Z13, Z13
+	VMOVUPD     Z13, 64(AX)(R10*2)
+	VMULPD      Z0, Z14, Z14
+	VMOVUPD     Z14, 128(AX)(R10*2)
+	VMULPD      Z0, Z15, Z15
+	VMOVUPD     Z15, K2, 192(AX)(R10*2)
 
 end:
 	ADDQ BX, AX
@@ -1308,9 +2954,9 @@ row:
 	MOVQ         SI, CX
 	XORQ         R8, R8
 
-loop4:
+loop:
 	CMPQ    CX, $0x00000040
-	JLT     done4
+	JLT     rest
 	VMOVUPS (DX)(R8*1), Z4
 	VMAXPS  Z0, Z4, Z0
 	VCMPPS  $0x03, Z4, Z4, K1
@@ -1329,23 +2975,14 @@ loop4:
 	VMOVAPS Z4, K1, Z3
 	ADDQ    $0x00000100, R8
 	SUBQ    $0x00000040, CX
-	JMP     loop4
+	JMP     loop
 
-done4:
-loop1:
-	CMPQ    CX, $0x00000010
-	JLT     done1
-	VMOVUPS (DX)(R8*1), Z4
-	VMAXPS  Z0, Z4, Z0
-	VCMPPS  $0x03, Z4, Z4, K1
-	VMOVAPS Z4, K1, Z0
-	ADDQ    $0x00000040, R8
-	SUBQ    $0x00000010, CX
-	JMP     loop1
-
-done1:
+rest:
 	TESTQ     CX, CX
 	JZ        end
+	CMPQ      CX, $0x00000010
+	JG        more1
+	SUBQ      $0x00000000, CX
 	MOVQ      $0x00000001, R10
 	SHLQ      CL, R10
 	DECQ      R10
@@ -1356,6 +2993,76 @@ done1:
 	VMAXPS    Z0, Z5, Z0
 	VCMPPS    $0x03, Z5, Z5, K1
 	VMOVAPS   Z5, K1, Z0
+	JMP       end
+
+more1:
+	CMPQ      CX, $0x00000020
+	JG        more2
+	SUBQ      $0x00000010, CX
+	VMOVUPS   (DX)(R8*1), Z4
+	VMAXPS    Z0, Z4, Z0
+	VCMPPS    $0x03, Z4, Z4, K1
+	VMOVAPS   Z4, K1, Z0
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z 64(DX)(R8*1), K1, Z4
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z4, K1, Z5
+	VMAXPS    Z1, Z5, Z1
+	VCMPPS    $0x03, Z5, Z5, K1
+	VMOVAPS   Z5, K1, Z1
+	JMP       end
+
+more2:
+	CMPQ      CX, $0x00000030
+	JG        more3
+	SUBQ      $0x00000020, CX
+	VMOVUPS   (DX)(R8*1), Z4
+	VMAXPS    Z0, Z4, Z0
+	VCMPPS    $0x03, Z4, Z4, K1
+	VMOVAPS   Z4, K1, Z0
+	VMOVUPS   64(DX)(R8*1), Z4
+	VMAXPS    Z1, Z4, Z1
+	VCMPPS    $0x03, Z4, Z4, K1
+	VMOVAPS   Z4, K1, Z1
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z 128(DX)(R8*1), K1, Z4
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z4, K1, Z5
+	VMAXPS    Z2, Z5, Z2
+	VCMPPS    $0x03, Z5, Z5, K1
+	VMOVAPS   Z5, K1, Z2
+	JMP       end
+
+more3:
+	SUBQ      $0x00000030, CX
+	VMOVUPS   (DX)(R8*1), Z4
+	VMAXPS    Z0, Z4, Z0
+	VCMPPS    $0x03, Z4, Z4, K1
+	VMOVAPS   Z4, K1, Z0
+	VMOVUPS   64(DX)(R8*1), Z4
+	VMAXPS    Z1, Z4, Z1
+	VCMPPS    $0x03, Z4, Z4, K1
+	VMOVAPS   Z4, K1, Z1
+	VMOVUPS   128(DX)(R8*1), Z4
+	VMAXPS    Z2, Z4, Z2
+	VCMPPS    $0x03, Z4, Z4, K1
+	VMOVAPS   Z4, K1, Z2
+	MOVQ      $0x00000001, R10
+	SHLQ      CL, R10
+	DECQ      R10
+	KMOVW     R10, K1
+	VMOVUPS.Z 192(DX)(R8*1), K1, Z4
+	VMOVAPS   Z3, Z5
+	VMOVAPS   Z4, K1, Z5
+	VMAXPS    Z3, Z5, Z3
+	VCMPPS    $0x03, Z5, Z5, K1
+	VMOVAPS   Z5, K1, Z3
 
 end:
 	VMAXPS     Z0, Z1, Z0

@@ -26,25 +26,35 @@ func (v vectors) stepName(name string, step int) string {
 
 // across writes a loop over n elements of a row: body gets how many vectors it is to compute, each of so many
 // elements, and a register with the number of elements that the last one has, or nil for all. off are the elements
-// before, times 4.
+// before, times 4. What is left of four vectors is computed together: the loops over taps are short, and every end of
+// one costs.
 func across(n, off Register, lanes int, body func(vectors int, left Register, label string)) {
+	const most = 4
 	left := GP64()
 	MOVQ(n, left)
 	XORQ(off, off)
-	for _, u := range []int{4, 1} {
-		loop, done := fmt.Sprint("loop", u), fmt.Sprint("done", u)
-		Label(loop)
-		CMPQ(left, U32(u*lanes))
-		JLT(LabelRef(done))
-		body(u, nil, fmt.Sprint("tap", u))
-		ADDQ(U32(u*lanes*4), off)
-		SUBQ(U32(u*lanes), left)
-		JMP(LabelRef(loop))
-		Label(done)
-	}
+	Label("loop")
+	CMPQ(left, U32(most*lanes))
+	JLT(LabelRef("rest"))
+	body(most, nil, "tap")
+	ADDQ(U32(most*lanes*4), off)
+	SUBQ(U32(most*lanes), left)
+	JMP(LabelRef("loop"))
+	Label("rest")
 	TESTQ(left, left)
 	JZ(LabelRef("end"))
-	body(1, left, "tap")
+	for u := 1; u <= most; u++ {
+		if u < most {
+			CMPQ(left, U32(u*lanes))
+			JG(LabelRef(fmt.Sprint("more", u)))
+		}
+		SUBQ(U32((u-1)*lanes), left)
+		body(u, left, fmt.Sprint("tap", u))
+		if u < most {
+			JMP(LabelRef("end"))
+			Label(fmt.Sprint("more", u))
+		}
+	}
 	Label("end")
 }
 
@@ -74,6 +84,23 @@ func (v vectors) keep(acc, x VecVirtual) {
 	t := YMM()
 	VCMPPS(U8(unordered), x, x, t)
 	VBLENDVPS(t, x, acc, acc)
+}
+
+// ifNumbers jumps to a label unless a lane of x is NaN.
+func (v vectors) ifNumbers(x VecVirtual, label string) {
+	const unordered = 3
+	if v.zmm {
+		k := K()
+		VCMPPS(U8(unordered), x, x, k)
+		KORTESTW(k, k)
+		JZ(LabelRef(label))
+		return
+	}
+	t, bits := YMM(), GP32()
+	VCMPPS(U8(unordered), x, x, t)
+	VMOVMSKPS(t, bits)
+	TESTL(bits, bits)
+	JZ(LabelRef(label))
 }
 
 // settle puts quarters of a vector that came from two by lanes of 128 bits, the first of them first, in order.
@@ -111,28 +138,55 @@ func (v vectors) largest(step int) {
 			if left != nil {
 				m = v.tail(left)
 			}
-			acc := make([]VecVirtual, vectors)
+			// Sums tell whether there is a NaN: to keep it takes longer.
+			acc, sums := make([]VecVirtual, vectors), make([]VecVirtual, vectors)
+			least := v.all(float32(math.Inf(-1)))
 			for u := range acc {
-				acc[u] = v.all(float32(math.Inf(-1)))
+				acc[u], sums[u] = v.copy(least), v.zero()
+			}
+			tap := func(from Register, u int) VecVirtual {
+				mem := Mem{Base: from, Index: off, Scale: uint8(step), Disp: step * u * v.width}
+				if step == 1 && u == vectors-1 {
+					return v.get(mem, m)
+				}
+				t := v.get(mem, mask{})
+				if step == 1 {
+					return t
+				}
+				mem.Disp += v.width
+				VSHUFPS(U8(0x88), mem, t, t)
+				return t
 			}
 			eachTap(label, x, at, taps, 4, func(from Register) {
 				for u, a := range acc {
-					mem := Mem{Base: from, Index: off, Scale: uint8(step), Disp: step * u * v.width}
-					if step == 1 {
-						v.keep(a, v.get(mem, m))
-						continue
-					}
-					t := v.get(mem, mask{})
-					mem.Disp += v.width
-					VSHUFPS(U8(0x88), mem, t, t)
-					v.keep(a, t)
+					t := tap(from, u)
+					VMAXPS(a, t, a)
+					VADDPS(t, sums[u], sums[u])
 				}
 			})
+			for _, s := range sums[1:] {
+				VADDPS(s, sums[0], sums[0])
+			}
+			v.ifNumbers(sums[0], label+"numbers")
+			for _, a := range acc {
+				VMOVAPS(least, a)
+			}
+			eachTap(label+"exact", x, at, taps, 4, func(from Register) {
+				for u, a := range acc {
+					v.keep(a, tap(from, u))
+				}
+			})
+			Label(label + "numbers")
 			for u, a := range acc {
 				if step == 2 {
 					v.settle(a)
 				}
-				v.put(a, Mem{Base: y, Index: off, Scale: 1, Disp: u * v.width}, m)
+				to := Mem{Base: y, Index: off, Scale: 1, Disp: u * v.width}
+				if u == vectors-1 {
+					v.put(a, to, m)
+				} else {
+					v.put(a, to, mask{})
+				}
 			}
 		})
 	})
@@ -185,6 +239,8 @@ func (v vectors) columns() {
 					t := v.vec()
 					mem := Mem{Base: from, Index: off, Scale: 1, Disp: u * v.width / 2}
 					switch {
+					case u < vectors-1:
+						VCVTPS2PD(mem, t)
 					case narrow.k != nil:
 						VCVTPS2PD_Z(mem, narrow.k, t)
 					case narrow.y != nil:
@@ -201,6 +257,8 @@ func (v vectors) columns() {
 				VMULPD(factor, a, a)
 				mem := Mem{Base: y, Index: off, Scale: 2, Disp: u * v.width}
 				switch {
+				case u < vectors-1:
+					VMOVUPD(a, mem)
 				case whole.k != nil:
 					VMOVUPD(a, whole.k, mem)
 				case whole.y != nil:
@@ -257,7 +315,7 @@ func (v vectors) means(step int) {
 				if !v.zmm {
 					half := XMM()
 					VCVTPD2PSY(a, half)
-					if m.y != nil {
+					if m.y != nil && u == vectors-1 {
 						VMASKMOVPS(half, m.y.AsX(), mem)
 					} else {
 						VMOVUPS(half, mem)
@@ -265,7 +323,7 @@ func (v vectors) means(step int) {
 					continue
 				}
 				VCVTPD2PS(a, a.AsY())
-				if m.k != nil {
+				if m.k != nil && u == vectors-1 {
 					VMOVUPS(a, m.k, mem)
 				} else {
 					VEXTRACTF64X4(U8(0), a, mem) // a register above 15 has no name that is half as wide
@@ -293,7 +351,7 @@ func (v vectors) largestOfRow() {
 		across(n, off, v.lanes(), func(vectors int, left Register, _ string) {
 			for u := range vectors {
 				mem := Mem{Base: x, Index: off, Scale: 1, Disp: u * v.width}
-				if left == nil {
+				if left == nil || u < vectors-1 {
 					v.keep(acc[u], v.get(mem, mask{}))
 					continue
 				}
