@@ -115,6 +115,10 @@ const windowGrain, windowLeast = 1 << 16, 1 << 17
 // windowTile is the number of elements that the rows of a task have between its two steps, if those are not too long.
 const windowTile = 1 << 12
 
+// windowRatio is how many windows along a row are computed at most for one that is wanted: a longer stride than 2 is
+// one of 1 or 2 of whose windows the others are left out, which takes less than to go by elements.
+const windowRatio = 8
+
 // windowSlack is how many elements after a row the loops along rows may read.
 const windowSlack = 64
 
@@ -136,6 +140,15 @@ func windows(p *Pool, planes int, axes *[3]Window, largest, padded bool, y, x []
 	for t := range w.Kernel {
 		j.at = append(j.at, t*w.Dilation)
 	}
+	j.step, j.ratio = w.Stride, 1
+	if w.Stride > 2 && w.Stride <= 2*windowRatio {
+		if j.step = 1; w.Stride%2 == 0 {
+			j.step = 2
+		}
+		if j.ratio = w.Stride / j.step; j.ratio > windowRatio {
+			j.step, j.ratio = w.Stride, 1
+		}
+	}
 	j.w, j.bare = j.w[:0], j.bare[:0]
 	if largest {
 		for o := range w.Out {
@@ -146,6 +159,9 @@ func windows(p *Pool, planes int, axes *[3]Window, largest, padded bool, y, x []
 	} else {
 		for o := range w.Out {
 			j.w = append(j.w, 1/float64(max(1, w.count(o, padded))))
+			for k := 1; k < j.ratio; k++ {
+				j.w = append(j.w, 0)
+			}
 		}
 		for range windowSlack {
 			j.w = append(j.w, 0)
@@ -174,6 +190,7 @@ type windowJob struct {
 	in, out         int // elements of a plane
 	pitch           int // of the rows between the steps
 	block, blocks   int // rows of a task, tasks of a plane
+	step, ratio     int // of windows along a row, how many of those to one that is wanted
 	at              []int
 	bare            []int     // outputs along the last axis that see nothing, where that is not 0
 	w               []float64 // 1 over how many elements there are along the last axis
@@ -187,6 +204,7 @@ type windowScratch struct {
 	at     []int
 	narrow []float32
 	wide   []float64
+	row    []float32 // of windows of which some are wanted
 }
 
 var windowJobs, windowScratches sync.Pool
@@ -282,20 +300,36 @@ func (j *windowJob) down(s *windowScratch, x []float32, first, end int) {
 // along reduces m rows that down has made.
 func (j *windowJob) along(s *windowScratch, m int, y []float32) {
 	w := &j.axes[2]
-	switch {
-	case j.largest && w.Stride <= 2:
-		j.kernels.largest[w.Stride-1](m, w.Out, y, w.Out, s.narrow, j.pitch, j.at)
-	case j.largest:
-		largestGeneric(m, w.Out, w.Stride, y, w.Out, s.narrow, j.pitch, j.at)
-	case w.Stride <= 2:
-		j.kernels.means[w.Stride-1](m, w.Out, y, w.Out, s.wide, j.pitch, j.at, j.w)
-	default:
-		meansGeneric(m, w.Out, w.Stride, y, w.Out, s.wide, j.pitch, j.at, j.w)
+	if j.ratio == 1 {
+		j.reduce(s, 0, m, w.Out, y)
+	} else {
+		n := (w.Out-1)*j.ratio + 1
+		s.row = atLeast(s.row, n)
+		for i := range m {
+			j.reduce(s, i, 1, n, s.row)
+			for o := range w.Out {
+				y[i*w.Out+o] = s.row[o*j.ratio]
+			}
+		}
 	}
 	for _, o := range j.bare {
 		for i := range m {
 			y[i*w.Out+o] = -math.MaxFloat32
 		}
+	}
+}
+
+// reduce computes n windows along each of m rows from the i-th on.
+func (j *windowJob) reduce(s *windowScratch, i, m, n int, y []float32) {
+	switch from := i * j.pitch; {
+	case j.largest && j.step <= 2:
+		j.kernels.largest[j.step-1](m, n, y, n, s.narrow[from:], j.pitch, j.at)
+	case j.largest:
+		largestGeneric(m, n, j.step, y, n, s.narrow[from:], j.pitch, j.at)
+	case j.step <= 2:
+		j.kernels.means[j.step-1](m, n, y, n, s.wide[from:], j.pitch, j.at, j.w)
+	default:
+		meansGeneric(m, n, j.step, y, n, s.wide[from:], j.pitch, j.at, j.w)
 	}
 }
 
