@@ -56,3 +56,12 @@ func (s *Picking32) pickRows(rows, copies int, y []uint32, ys int, x []uint32, x
 		pickAVX2(len(s.at), rows, copies, y, ys, x, xs, s.base, s.pick)
 	}
 }
+
+// copyShort is CopyRows for rows of leastCopy bytes and more, and reports whether it has copied them.
+func copyShort(rows, n int, dst []byte, ds int, src []byte, ss int) bool {
+	if active.Load() == genericPath {
+		return false
+	}
+	copyRowsAVX(rows, n, dst, ds, src, ss)
+	return true
+}

@@ -291,3 +291,36 @@ whole:
 	JNZ  row
 	VZEROUPPER
 	RET
+
+// func copyRowsAVX(rows int, n int, dst []byte, ds int, src []byte, ss int)
+// Requires: AVX
+TEXT ·copyRowsAVX(SB), NOSPLIT, $0-80
+	MOVQ rows+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ dst_base+16(FP), DX
+	MOVQ ds+40(FP), BX
+	MOVQ src_base+48(FP), SI
+	MOVQ ss+72(FP), DI
+	SUBQ $0x20, CX
+
+row:
+	VMOVDQU (SI)(CX*1), Y1
+	XORQ    R8, R8
+	CMPQ    R8, CX
+	JGE     end
+
+loop:
+	VMOVDQU (SI)(R8*1), Y0
+	VMOVDQU Y0, (DX)(R8*1)
+	ADDQ    $0x20, R8
+	CMPQ    R8, CX
+	JL      loop
+
+end:
+	VMOVDQU Y1, (DX)(CX*1)
+	ADDQ    BX, DX
+	ADDQ    DI, SI
+	DECQ    AX
+	JNZ     row
+	VZEROUPPER
+	RET

@@ -28,3 +28,8 @@ func pickAVX2(n int, rows int, copies int, y []uint32, ys int, x []uint32, xs in
 //
 //go:noescape
 func pickAVX512(n int, rows int, copies int, y []uint32, ys int, x []uint32, xs int, base []int, pick []int32)
+
+// copyRowsAVX is CopyRows for rows of 32 bytes and more, and at least one, with AVX.
+//
+//go:noescape
+func copyRowsAVX(rows int, n int, dst []byte, ds int, src []byte, ss int)

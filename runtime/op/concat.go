@@ -154,6 +154,9 @@ func copyParts(p *kernel.Pool, name string, whole *tensor.Tensor, axis int, part
 		grain = whole.Len()
 	}
 	width, inner := product(whole.Shape()[axis:]), product(whole.Shape()[axis+1:])
+	if width > 0 && width <= grain {
+		grain = grain / width * width // whole rows
+	}
 	p.For(whole.Len(), grain, func(lo, hi int) {
 		at := 0 // where the part begins in each row of the whole
 		for k, v := range parts {
@@ -165,15 +168,21 @@ func copyParts(p *kernel.Pool, name string, whole *tensor.Tensor, axis int, part
 			}
 			if v.Kind == tensor.KindTensor && n > 0 {
 				part, _ := cellsOf(name, v.Tensor)
-				for i := lo / width; i*width+at < hi; i++ {
-					begin := i*width + at
-					from, to := max(lo, begin), min(hi, begin+n)
-					switch {
-					case from >= to:
-					case join:
-						all.copy(from, part, from-begin+i*n, to-from)
-					default:
-						part.copy(from-begin+i*n, all, from, to-from)
+				if i := lo / width; lo%width == 0 && hi%width == 0 && join {
+					all.copyRows(hi/width-i, n, lo+at, width, part, i*n, n)
+				} else if lo%width == 0 && hi%width == 0 {
+					part.copyRows(hi/width-i, n, i*n, n, all, lo+at, width)
+				} else {
+					for ; i*width+at < hi; i++ {
+						begin := i*width + at
+						from, to := max(lo, begin), min(hi, begin+n)
+						switch {
+						case from >= to:
+						case join:
+							all.copy(from, part, from-begin+i*n, to-from)
+						default:
+							part.copy(from-begin+i*n, all, from, to-from)
+						}
 					}
 				}
 			}

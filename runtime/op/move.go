@@ -77,20 +77,41 @@ func moveBox[T tensor.Elem](p *kernel.Pool, dst, src *tensor.Tensor, b box) {
 	}
 	last := len(b.shape) - 1
 	ds, ss := b.dstStrides[last], b.srcStrides[last]
-	b.share(p, func(at, src, n int) {
-		switch {
-		case ds == 1 && ss == 1:
-			copy(to[at:at+n], from[src:src+n])
-		case ds == 1 && ss == 0:
-			repeat(to[at:at+n], from[src])
-		default:
-			for range n {
-				to[at] = from[src]
-				at += ds
-				src += ss
+	copyRows := rowCopier[T](dst, src)
+	b.share(p, func(at, src, n, runs, nextAt, nextSrc int) {
+		if ds == 1 && ss == 1 {
+			copyRows(runs, n, at, nextAt, src, nextSrc)
+			return
+		}
+		for range runs {
+			if ds == 1 && ss == 0 {
+				repeat(to[at:at+n], from[src])
+			} else {
+				d, s := at, src
+				for range n {
+					to[d] = from[s]
+					d += ds
+					s += ss
+				}
 			}
+			at, src = at+nextAt, src+nextSrc
 		}
 	})
+}
+
+// rowCopier is what copies rows of n elements, ds and ss apart, from position src of x on to position at of y on.
+func rowCopier[T tensor.Elem](y, x *tensor.Tensor) func(rows, n, at, ds, src, ss int) {
+	to, from := tensor.Data[T](y), tensor.Data[T](x)
+	size := y.DType().Bits() / 8
+	return func(rows, n, at, ds, src, ss int) {
+		if y.DType() != tensor.String && ss >= 0 {
+			kernel.CopyRows(rows, n*size, y.Bytes()[at*size:], ds*size, x.Bytes()[src*size:], ss*size)
+			return
+		}
+		for i := range rows {
+			copy(to[at+i*ds:][:n], from[src+i*ss:])
+		}
+	}
 }
 
 // repeat fills a run with v.
@@ -287,24 +308,26 @@ func (b box) position(k, axes int) (at, src int) {
 	return at, src
 }
 
-// share is rows over all cores: long runs in pieces, short ones some at a time, in no order.
-func (b box) share(p *kernel.Pool, f func(at, src, n int)) {
+// share calls f, over all cores, for each run of the innermost axis, of n elements, or for several that are nextAt and
+// nextSrc apart, in no order.
+func (b box) share(p *kernel.Pool, f func(at, src, n, runs, nextAt, nextSrc int)) {
 	last := len(b.shape) - 1
 	n, rows := b.shape[last], product(b.shape[:last])
+	group := func(at, src, runs, ds, ss int) { f(at, src, n, runs, ds, ss) }
 	if p.Threads() == 1 || rows*n <= elementGrain {
-		b.rowsIn(0, rows, f)
+		b.groupsIn(0, rows, group)
 		return
 	}
 	pieces := (n-1)/elementGrain + 1
 	p.For(rows*pieces, max(1, elementGrain/n), func(lo, hi int) {
 		if pieces == 1 {
-			b.rowsIn(lo, hi, f)
+			b.groupsIn(lo, hi, group)
 			return
 		}
 		for t := lo; t < hi; t++ {
 			at, src := b.position(t/pieces, last)
 			k := t % pieces * elementGrain
-			f(at+k*b.dstStrides[last], src+k*b.srcStrides[last], min(elementGrain, n-k))
+			f(at+k*b.dstStrides[last], src+k*b.srcStrides[last], min(elementGrain, n-k), 1, 0, 0)
 		}
 	})
 }
@@ -335,6 +358,18 @@ func (c cells) copy(at int, src cells, from, n int) {
 		return
 	}
 	copy(c.bytes[at*c.size:(at+n)*c.size], src.bytes[from*c.size:(from+n)*c.size])
+}
+
+// copyRows copies rows of n elements, ds and ss apart.
+func (c cells) copyRows(rows, n, at, ds int, src cells, from, ss int) {
+	if c.strs == nil && src.strs == nil {
+		k := c.size
+		kernel.CopyRows(rows, n*k, c.bytes[at*k:], ds*k, src.bytes[from*k:], ss*k)
+		return
+	}
+	for i := range rows {
+		c.copy(at+i*ds, src, from+i*ss, n)
+	}
 }
 
 // repeat copies the first element of src to n positions from position at on.

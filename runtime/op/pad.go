@@ -187,11 +187,12 @@ func padAs[T tensor.Elem](p *kernel.Pool, o *pad, x, y, value *tensor.Tensor, be
 	if last > 0 {
 		upper, height, heights = ys[:last-1], ys[last-1], tables[last-1]
 	}
+	copyRows := rowCopier[T](y, x)
 	p.For(product(ys[:last])*pieces, max(1, elementGrain/(per*inner)), func(lo, hi int) {
 		row, end := lo/pieces, lo%pieces*per
 		block, at := row/height, row%height // of rows whose other axes are the same
 		base, inside := rowSource(tables, upper, block)
-		for range hi - lo {
+		for k := 0; k < hi-lo; k++ {
 			if end == n {
 				end = 0
 				if row, at = row+1, at+1; at == height {
@@ -208,6 +209,17 @@ func padAs[T tensor.Elem](p *kernel.Pool, o *pad, x, y, value *tensor.Tensor, be
 				continue
 			}
 			src += base
+			if rows := evenly(heights[at:min(height, at+hi-lo-k)]); pieces == 1 && rows > 1 && left < right {
+				step := heights[at+1] - heights[at]
+				copyRows(rows, (right-left)*inner, (row*n+left)*inner, n*inner, src+(left-first)*inner, step)
+				for r := range rows {
+					out := to[(row+r)*n*inner : (row+r+1)*n*inner]
+					padMargin(out[:left*inner], from, tables[last][:left], src+r*step, inner, v)
+					padMargin(out[right*inner:], from, tables[last][right:], src+r*step, inner, v)
+				}
+				row, at, k = row+rows-1, at+rows-1, k+rows-1
+				continue
+			}
 			lo := min(max(begin, left), end)
 			hi := max(lo, min(end, right))
 			if lo < hi {
@@ -217,6 +229,16 @@ func padAs[T tensor.Elem](p *kernel.Pool, o *pad, x, y, value *tensor.Tensor, be
 			padMargin(out[(hi-begin)*inner:], from, tables[last][hi:end], src, inner, v)
 		}
 	})
+}
+
+// evenly is how many places of a table, in the source and forwards, it begins with that are as far apart as its first
+// two.
+func evenly(table []int) int {
+	n := 1
+	for n < len(table) && table[n] > table[n-1] && table[n]-table[n-1] == table[1]-table[0] {
+		n++
+	}
+	return n
 }
 
 // padMargin writes positions beside a row, of so many elements each: by the table, from src on, or with v.

@@ -1,4 +1,4 @@
-// Command resample writes the assembly of package kernel's sums of shifted rows: go generate in its folder. None
+// Command resample writes the assembly of package kernel's sums and copies of rows: go generate in its folder. None
 // of them fuses a multiplication with an addition: their bits are those of the plain loops.
 package main
 
@@ -17,6 +17,7 @@ func main() {
 	sample()
 	pick("AVX2", "AVX2", 8, func() VecVirtual { return YMM() })
 	pick("AVX512", "AVX-512F", 16, func() VecVirtual { return ZMM() })
+	copyRows()
 	Generate()
 }
 
@@ -149,6 +150,38 @@ func pick(name, set string, lanes int, reg func() VecVirtual) {
 	SUBQ(U8(2), left)
 	JGT(LabelRef("copies"))
 	LEAQ(Mem{Base: x, Index: xs, Scale: 4}, x)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// copyRows: a vector at a time, the last one ends where the row does.
+func copyRows() {
+	TEXT("copyRowsAVX", NOSPLIT, "func(rows, n int, dst []byte, ds int, src []byte, ss int)")
+	Doc("copyRowsAVX is CopyRows for rows of 32 bytes and more, and at least one, with AVX.")
+	Pragma("noescape")
+	const width = 32
+	rows, last := Load(Param("rows"), GP64()), Load(Param("n"), GP64())
+	dst, ds := Load(Param("dst").Base(), GP64()), Load(Param("ds"), GP64())
+	src, ss := Load(Param("src").Base(), GP64()), Load(Param("ss"), GP64())
+	at, v, tail := GP64(), YMM(), YMM()
+	SUBQ(U8(width), last)
+	Label("row")
+	VMOVDQU(Mem{Base: src, Index: last, Scale: 1}, tail)
+	XORQ(at, at)
+	CMPQ(at, last)
+	JGE(LabelRef("end"))
+	Label("loop")
+	VMOVDQU(Mem{Base: src, Index: at, Scale: 1}, v)
+	VMOVDQU(v, Mem{Base: dst, Index: at, Scale: 1})
+	ADDQ(U8(width), at)
+	CMPQ(at, last)
+	JL(LabelRef("loop"))
+	Label("end")
+	VMOVDQU(tail, Mem{Base: dst, Index: last, Scale: 1})
+	ADDQ(ds, dst)
+	ADDQ(ss, src)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
 	VZEROUPPER()
