@@ -125,7 +125,7 @@ func (r *recurrentRun[T]) share(pool *kernel.Pool) {
 		}
 		return
 	default:
-		cuts = min(r.batch, (threads-1)/directions+1)
+		cuts = max(min(r.batch, (threads-1)/directions+1), (r.batch-1)/partSequences+1)
 	}
 	r.each = (r.batch-1)/cuts + 1
 	if parts := directions * ((r.batch-1)/r.each + 1); parts > 1 {
@@ -137,6 +137,10 @@ func (r *recurrentRun[T]) share(pool *kernel.Pool) {
 	}
 	r.run(pool, 0, 0, r.batch)
 }
+
+// partSequences is the most sequences of a part: what multiplies at full speed, while another core is as likely to take
+// the next part.
+const partSequences = 8
 
 // wideInput is how many times as wide as its state an input is that cores share out for one sequence.
 const wideInput = 4
