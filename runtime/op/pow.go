@@ -79,9 +79,7 @@ func power32(ctx *Ctx, y, x []float32, p float64) {
 	f := powerOf(p)
 	ctx.Pool.For(len(x), elementGrain, func(lo, hi int) {
 		if p == 2 {
-			for i := lo; i < hi; i++ {
-				y[i] = x[i] * x[i]
-			}
+			kernel.Zip32(nil, kernel.Times, 1, hi-lo, y[lo:hi], 0, x[lo:hi], 0, 1, x[lo:hi], 0, 1)
 			return
 		}
 		each32(y[lo:hi], x[lo:hi], f)
