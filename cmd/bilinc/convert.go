@@ -70,7 +70,8 @@ between low rank from a fitted start, where the budget leaves layers rank enough
 and pairs from a random one; where there are targets, short trainings then tell how
 much of the budget the first layers should have. --trials lets short trainings
 choose all, by the loss on the rows held out. (Those speak for fitted starts too
-much where MODEL was trained on these rows.)
+much where MODEL was trained on these rows.) A training that goes through less than
+40,000 samples, those of all epochs together, is planned for as none.
 ` + dataHelp,
 		Example: "  bilinc convert model.onnx -o small.onnx --ratio 4\n" +
 			"  bilinc convert model.onnx -o small.onnx --plan plan.json --eval test.npz",
@@ -188,10 +189,12 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	}
 	opts.Calibration = cal
 	if trainRows != nil && f.planFile == "" {
-		opts.ForTraining = true
+		opts.ForTraining = f.trials || f.trainsLong(trainRows)
 		switch {
 		case f.trials:
 			opts.Trial = a.trial(path, m, trainRows, f.trainOptions(a), trialShare, held)
+		case !opts.ForTraining:
+			a.note("a training on less than %s samples in all, each epoch's counted: the plan is the one without training", count(longTraining))
 		case trainRows.HasLabels(): // else the original's outputs are all there is to learn, which fits see to
 			opts.Learn = a.trial(path, m, trainRows, f.trainOptions(a), learnShare, learned)
 		}
