@@ -482,18 +482,9 @@ func extent(p *kernel.Pool, x []float32) (lo, hi float32) {
 	return lo, hi
 }
 
-// extentOf goes on in as many places as a row has, and looks at these in the end.
 func extentOf(x []float32) (lo, hi float32) {
-	const row = 1024
-	var least, most [row]float32
-	for len(x) > 0 {
-		n := min(row, len(x))
-		kernel.Zip32(nil, kernel.Minimum, 1, n, least[:], n, least[:], n, 1, x, n, 1)
-		kernel.Zip32(nil, kernel.Maximum, 1, n, most[:], n, most[:], n, 1, x, n, 1)
-		x = x[n:]
-	}
-	for i, v := range least {
-		lo, hi = min(lo, v), max(hi, most[i])
-	}
-	return lo, hi
+	var least, most [1]float64
+	kernel.FoldRows32(kernel.FoldMin, 1, len(x), least[:], x, len(x))
+	kernel.FoldRows32(kernel.FoldMax, 1, len(x), most[:], x, len(x))
+	return float32(least[0]), float32(most[0])
 }
