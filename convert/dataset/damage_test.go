@@ -3,7 +3,6 @@ package dataset
 import (
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,19 +48,6 @@ func archived(t *testing.T, method uint16, entries ...string) []byte {
 	return b.Bytes()
 }
 
-func gzipped(t *testing.T, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // A checksum that a file has is compared, however its arrays are read; where
 // some rows alone are taken it cannot be.
 func TestDamageIsFound(t *testing.T) {
@@ -90,10 +76,10 @@ func TestDamageIsFound(t *testing.T) {
 		{"deflated", "x.npz", deflated, 0, ""},
 		{"deflated, some rows", "x.npz", deflated, 2, ""},
 		{"twice", "x.npz", archived(t, zip.Store, "x.npy", plain, "x.npy", plain), 0, `the array "x" twice`},
-		{"gzip", "images=x-idx2-ubyte.gz", gzipped(t, idx), 0, ""},
-		{"gzip, sum", "images=x-idx2-ubyte.gz", flip(gzipped(t, idx), -8), 0, "checksum is wrong"},
-		{"gzip, sum, some rows", "images=x-idx2-ubyte.gz", flip(gzipped(t, idx), -8), 2, ""},
-		{"gzip, more bytes", "images=x-idx2-ubyte.gz", gzipped(t, append(idx, 1)), 0, "more bytes follow"},
+		{"gzip", "images=x-idx2-ubyte.gz", zipped(t, idx), 0, ""},
+		{"gzip, sum", "images=x-idx2-ubyte.gz", flip(zipped(t, idx), -8), 0, "checksum is wrong"},
+		{"gzip, sum, some rows", "images=x-idx2-ubyte.gz", flip(zipped(t, idx), -8), 2, ""},
+		{"gzip, more bytes", "images=x-idx2-ubyte.gz", zipped(t, append(idx, 1)), 0, "more bytes follow"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

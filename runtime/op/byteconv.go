@@ -147,14 +147,14 @@ func (l *byteLayout) channelOf(from, to []byte, zero byte) {
 		line := to[i*l.pitch : (i+1)*l.pitch]
 		y, x := r*l.SY+part/l.wide-l.Top, part%l.wide-l.Left // of its first element
 		if y < 0 || y >= l.H {
-			fillBytes(line, zero)
+			setAll(line, zero)
 			continue
 		}
 		// Elements from lo to before hi are inside of X.
 		lo := min(len(line), max(0, (-x+l.SX-1)/l.SX))
 		hi := max(lo, min(len(line), (l.W-x+l.SX-1)/l.SX))
-		fillBytes(line[:lo], zero)
-		fillBytes(line[hi:], zero)
+		setAll(line[:lo], zero)
+		setAll(line[hi:], zero)
 		switch {
 		case hi == lo:
 		case l.SX == 1:
@@ -179,12 +179,6 @@ func (l *byteLayout) collect(y, sums []int32, p0 int, start int32) {
 			}
 		}
 		at += n
-	}
-}
-
-func fillBytes(to []byte, v byte) {
-	for i := range to {
-		to[i] = v
 	}
 }
 

@@ -142,13 +142,13 @@ func (o *draw) Forward(ctx *Ctx, in, out []tensor.Value) error {
 	}
 	defer r.giveBack()
 	y := out[0].Tensor
-	drawn := wideScratch(y.Len())
-	defer wides.Put(drawn)
+	drawn := wideScratches.get(y.Len())
+	defer wideScratches.Put(drawn)
 	v := *drawn
 	o.fill(r.Rand, v)
 	if o.bernoulli {
-		chances := wideScratch(y.Len())
-		defer wides.Put(chances)
+		chances := wideScratches.get(y.Len())
+		defer wideScratches.Put(chances)
 		p, err := tensor.Float64sInto(*chances, in[0].Tensor)
 		if err != nil {
 			return unsupportedType(o.name, in[0].Tensor.DType())

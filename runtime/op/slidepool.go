@@ -1,10 +1,6 @@
 package op
 
-import (
-	"sync"
-
-	"bilinc/runtime/kernel"
-)
+import "bilinc/runtime/kernel"
 
 // slidePool is MaxPool without indices and AveragePool in float32: maxPool and sumPool in loops that like memory.
 func slidePool(ctx *Ctx, o *pool, s [maxSpatial]slide, x, y []float32) {
@@ -28,25 +24,10 @@ func slidePool(ctx *Ctx, o *pool, s [maxSpatial]slide, x, y []float32) {
 	}
 }
 
-// wides is memory for float64 sums, kept for the next run.
-var wides sync.Pool
-
-func wideScratch(n int) *[]float64 {
-	w, _ := wides.Get().(*[]float64)
-	if w == nil {
-		w = new([]float64)
-	}
-	if cap(*w) < n {
-		*w = make([]float64, n)
-	}
-	*w = (*w)[:n]
-	return w
-}
-
 // rowMeans is the means of rows of n elements.
 func rowMeans(ctx *Ctx, n int, y, x []float32) {
-	w := wideScratch(len(y))
+	w := wideScratches.get(len(y))
 	kernel.Sum32(ctx.Pool, len(y), n, *w, x, n)
 	kernel.Quotients32(y, *w, float64(n))
-	wides.Put(w)
+	wideScratches.Put(w)
 }
